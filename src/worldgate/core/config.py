@@ -1,0 +1,146 @@
+"""Configuration: a tree of frozen dataclasses, filled from TOML, ``WORLDGATE_*`` variables and ``--set a.b=c``.
+
+Precedence: recipe (the dataclass as the function built it) < TOML < environment < ``--set``. An unknown key is an error
+that names the file, the key and the nearest known key. Decoding is pydantic's; the dataclasses know nothing of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from worldgate.core.errors import ConfigError
+
+T = TypeVar("T")
+
+PREFIX = "WORLDGATE_"
+RESERVED = frozenset({"WORLDGATE_REQUIRE", "WORLDGATE_WORKSPACE", "WORLDGATE_DATA"})
+"""Variables of the program and its tests, which are no configuration keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced(Generic[T]):
+    """A decoded configuration and where each overridden value came from."""
+
+    value: T
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """dotted key -> ``file.toml``, ``$WORLDGATE_A__B`` or ``--set``; keys not listed come from the recipe."""
+
+
+def decode(cls: type[T], tree: Mapping[str, Any], *, where: str) -> T:
+    """Decode a plain tree into a dataclass, refusing what it does not know.
+
+    Raises:
+        ConfigError: unknown key (with the nearest known one), wrong type, missing value.
+    """
+    try:
+        return TypeAdapter(cls).validate_python(dict(tree), extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        hint = None
+        if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+            near = difflib.get_close_matches(str(first["loc"][-1]), _keys(cls, first["loc"][:-1]), n=1)
+            hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(_keys(cls, first['loc'][:-1]))}"
+            raise ConfigError("unknown key", got=key, where=f"{where}:{key}", hint=hint) from error
+        raise ConfigError(first["msg"].lower(), got=repr(first["input"])[:80], where=f"{where}:{key}") from error
+
+
+def _keys(cls: Any, loc: tuple[int | str, ...]) -> list[str]:
+    """Field names of the dataclass at a location inside ``cls``."""
+    schema = TypeAdapter(cls).json_schema()
+    definitions = schema.get("$defs", {})
+    node: dict[str, Any] = schema
+    for part in loc:
+        node = node.get("properties", {}).get(str(part), node.get("items", node.get("additionalProperties", {})))
+        if "$ref" in node:
+            node = definitions[node["$ref"].rsplit("/", 1)[-1]]
+    return sorted(node.get("properties", {}))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        ConfigError: missing file or a syntax error, with its line.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError("no such configuration file", where=path) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("not valid TOML", got=error, where=path) from error
+
+
+def resolve(base: T, *, file: Path | None = None, sets: Iterable[str] = (), environment: bool = True) -> Sourced[T]:
+    """Override a recipe's configuration by file, environment and ``--set``, in that order of precedence.
+
+    Args:
+        base: the configuration as the recipe built it.
+        file: TOML of the same tree.
+        sets: ``a.b=value`` items; values are read as TOML, and as text where they are not.
+        environment: whether ``WORLDGATE_A__B`` is read (two underscores for each dot).
+
+    Raises:
+        ConfigError: an unknown key or a value of the wrong type, with its source.
+    """
+    tree: dict[str, Any] = dataclasses.asdict(base)  # type: ignore[call-overload]  # base is a dataclass instance
+    sources: dict[str, str] = {}
+    layers: list[tuple[str, dict[str, Any]]] = []
+    if file is not None:
+        layers.append((str(file), _flatten(read_toml(file))))
+    if environment:
+        variables = {k: v for k, v in os.environ.items() if k.startswith(PREFIX) and k not in RESERVED}
+        for name, text in sorted(variables.items()):
+            key = name.removeprefix(PREFIX).lower().replace("__", ".")
+            layers.append((f"${name}", {key: _value(text)}))
+    for item in sets:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise ConfigError("--set takes key=value", got=item, hint="for example --set train.steps=500")
+        layers.append(("--set", {key.strip(): _value(text.strip())}))
+    for source, values in layers:
+        for key, value in values.items():
+            _assign(tree, key, value)
+            decode(type(base), tree, where=source)
+            sources[key] = source
+    return Sourced(decode(type(base), tree, where="configuration"), sources)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        dotted = f"{prefix}{key}"
+        out |= _flatten(value, f"{dotted}.") if isinstance(value, Mapping) and value else {dotted: value}
+    return out
+
+
+def _assign(tree: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for part in parents:
+        child = tree.setdefault(part, {})
+        if not isinstance(child, dict):
+            raise ConfigError("this key has no parts below it", got=key)
+        tree = child
+    tree[last] = value
+
+
+def show(config: Any) -> str:
+    """A configuration as indented JSON, for people."""
+    return json.dumps(dataclasses.asdict(config), indent=2, default=str)

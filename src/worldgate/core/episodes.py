@@ -1,0 +1,65 @@
+"""Episodes: the aligned multimodal view of logs that checks, datasets, models and gates share.
+
+Shape legend: T aligned rows, D vector length, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from worldgate.core.streams import Array, BoolArray, Frames, IntArray, Origin, StreamInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """One stream on an episode's grid, with what alignment did to every row."""
+
+    info: StreamInfo
+    values: Array | Frames
+    """(T, ...): resampled numbers, or frames whose index is the row."""
+    index: IntArray
+    """(T,) source message used (the earlier one for linear and slerp); -1 where none was within tolerance."""
+    source_ns: IntArray
+    """(T,) native time of that message, after clock offset."""
+    skew_ns: IntArray
+    """(T,) source time minus grid time; positive is from the future."""
+    staleness_ns: IntArray
+    """(T,) grid time minus the newest message at or before it."""
+    gap: BoolArray
+    """(T,) no message within tolerance, or older than the allowed staleness."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """An aligned multimodal view of one log.
+
+    ``id`` covers source bytes (encoded packets, native times, values) and the alignment spec, never decoded pixels or
+    resampled floats.
+    """
+
+    id: str
+    log: str
+    """Digest of the log."""
+    name: str
+    alignment: str
+    """Digest of the alignment spec."""
+    origin: Origin
+    rate_hz: float
+    times_ns: IntArray
+    """(T,) the grid."""
+    streams: Mapping[str, Rows]
+    facts: Mapping[str, str | float | bool] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.times_ns)
+
+    def array(self, stream: str) -> Array:
+        """(T, ...) numbers of a stream; image streams are decoded whole."""
+        values = self.streams[stream].values
+        return values if isinstance(values, np.ndarray) else values.read(np.arange(len(self), dtype=np.int64))
