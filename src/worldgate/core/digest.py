@@ -20,7 +20,7 @@ import rfc8785
 
 from worldgate.core.errors import UsageError
 
-Json: TypeAlias = Union[None, bool, int, float, str, list["Json"], dict[str, "Json"]]  # noqa: UP007  # recursive
+Json: TypeAlias = Union[bool, int, float, str, list["Json"], dict[str, "Json"], None]  # noqa: UP007  # recursive
 
 _SAFE = 2**53 - 1
 _BLOCK = 1 << 20
@@ -81,13 +81,15 @@ def _integer(value: int, key: str) -> Json:
     if key.endswith("_ns"):
         return str(value)
     if abs(value) > _SAFE:
-        raise UsageError("an integer beyond 2^53", got=value, where=key, hint="name the key *_ns if it is an int64 time")
+        raise UsageError(
+            "an integer beyond 2^53", got=value, where=key, hint="name the key *_ns if it is an int64 time"
+        )
     return value
 
 
 def canonical(value: Any) -> bytes:
     """Canonical JSON bytes (RFC 8785) of anything :func:`to_json` takes."""
-    return rfc8785.dumps(to_json(value))  # type: ignore[arg-type]  # rfc8785's alias is narrower in name only
+    return rfc8785.dumps(to_json(value))
 
 
 def digest_json(value: Any) -> str:
