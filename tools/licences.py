@@ -56,7 +56,7 @@ def licence_of(found: Distribution) -> str:
         return meta["License-Expression"]
     named = [c.split("::")[-1].strip() for c in meta.get_all("Classifier") or [] if c.startswith("License ::")]
     named = [c for c in named if c not in {"OSI Approved", "DFSG approved"}]
-    return "; ".join(named) or (meta["License"] if "License" in meta else "").strip().split("\n")[0]
+    return "; ".join(named) or (meta.get_all("License") or [""])[0].strip().split("\n")[0]
 
 
 def locked(lock: Path) -> Iterator[str]:

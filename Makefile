@@ -1,0 +1,83 @@
+# Worldgate: two commands on a fresh machine, `make demo` and `make test`. Both make .venv first.
+#
+#   make env         .venv with everything in requirements.lock, hashes verified, and Worldgate itself, editable
+#   make demo        the whole loop on the embedded cell; prints installation time and run time
+#   make test        what CI runs; make test-all adds the long sweeps
+#   make lint        style, types, import rules, dependencies, spelling, licences
+#   make format      rewrite the sources in house style
+#   make bench       every figure in benchmarks/, quickly; make bench-env installs the peers to compare with
+#   make docs        the documentation, warnings as errors, into docs/_build/html
+#   make lock        compile requirements.lock anew
+#   make clean       remove what the other targets made, .venv aside
+#
+#   TORCH=cpu make demo   leaves out CUDA (5 GB): torch comes from uv's CPU backend, without hashes
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := uv==0.13.9
+# A later `make test` keeps the torch that an earlier `TORCH=cpu make demo` chose.
+TORCH ?= $(shell cat $(VENV)/torch 2>/dev/null || echo lock)
+WORKERS ?= 2
+STAMP := $(VENV)/installed-$(TORCH)
+
+.PHONY: env demo test test-all lint format types bench bench-env docs lock clean
+.SILENT:
+
+env: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml tools/environment.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: Worldgate needs Python 3.11 or newer" >&2; \
+	    echo "  got $$($(PYTHON) --version 2>&1) at $(PYTHON)" >&2; \
+	    echo "  try: make $(or $(MAKECMDGOALS),env) PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) tools/environment.py $(VENV) --torch $(TORCH) --uv $(UV)
+	rm -f $(VENV)/installed-*
+	touch $@
+
+demo:
+	start=$$(date +%s); $(MAKE) --no-print-directory env || exit $$?; ready=$$(date +%s); \
+	$(BIN)/worldgate demo; status=$$?; end=$$(date +%s); \
+	echo "installation $$((ready - start)) s, demo $$((end - ready)) s"; exit $$status
+
+test: env
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
+
+test-all: env
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry src
+	$(BIN)/typos
+	$(BIN)/python tools/licences.py requirements.lock
+
+types: env
+	$(BIN)/mypy
+
+format: env
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: env
+	for script in benchmarks/*.py; do [ ! -e $$script ] || $(BIN)/python $$script --quick || exit $$?; done
+
+bench-env: env
+	for peer in benchmarks/peers/*.txt; do [ -e $$peer ] || continue; name=$$(basename $$peer .txt); \
+	  $(PYTHON) -m venv .venv-$$name && $(BIN)/uv pip install --python .venv-$$name/bin/python -r $$peer || exit $$?; done
+
+docs: env
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html
+	echo "docs/_build/html/index.html"
+
+lock:
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+
+clean:
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache docs/_build docs/reference/generated \
+	  dist build worldgate-demo
+	find src tests tools docs -name __pycache__ -type d -prune -exec rm -rf {} +
