@@ -1,0 +1,1 @@
+"""Logs become episodes and datasets: readers, alignment, checks, contracts, ingest, snapshots, clips."""
