@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, Union
@@ -84,6 +85,20 @@ def _integer(value: int, key: str) -> Json:
         raise UsageError(
             "an integer beyond 2^53", got=value, where=key, hint="name the key *_ns if it is an int64 time"
         )
+    return value
+
+
+_DECIMAL = re.compile(r"0|-?[1-9]\d*", re.ASCII)
+
+
+def restore(value: Json, *, key: str = "") -> Any:
+    """Undo :func:`to_json`'s rule: decimal strings under a ``_ns`` key become integers again."""
+    if isinstance(value, dict):
+        return {k: restore(v, key=k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [restore(v, key=key) for v in value]
+    if isinstance(value, str) and key.endswith("_ns") and _DECIMAL.fullmatch(value):
+        return int(value)
     return value
 
 

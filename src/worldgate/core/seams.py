@@ -20,6 +20,7 @@ from types import ModuleType
 from worldgate.core.errors import MissingExtra, NotFound
 
 SEAMS = {
+    "stores": "worldgate.record.stores",
     "logs": "worldgate.data.logs",
     "checks": "worldgate.data.checks",
     "metrics": "worldgate.evidence.metrics",

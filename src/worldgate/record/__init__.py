@@ -1,0 +1,1 @@
+"""The record: signed events on a chained ledger, the bytes they speak of, and who may sign."""
