@@ -1,0 +1,30 @@
+"""The table of commands: what the root page shows, in the order of work, and where each is imported from when called.
+
+Each line equals the first line of the command's own docstring; ``tests/cli`` holds the two together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DATA, WORLDS, GATES, LOOK, NOUNS = "Data", "World models", "Gates and fleet", "Look and run", "More, by noun"
+PANELS = (DATA, WORLDS, GATES, LOOK, NOUNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One entry of the root page."""
+
+    name: str
+    panel: str
+    target: str
+    """``module:function``, or ``module:app`` for a verb or noun with commands below it."""
+    line: str
+
+
+COMMANDS = (
+    Command("init", DATA, "worldgate.cli.init:init", "Make a workspace and its first keys."),
+    Command("doctor", LOOK, "worldgate.cli.doctor:doctor", "Say what this machine has and lacks."),
+    Command("list", NOUNS, "worldgate.cli.list:list_", "List what can be named at a seam."),
+    Command("record", NOUNS, "worldgate.cli.record:app", "Verify the record and see its keys."),
+)
