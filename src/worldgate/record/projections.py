@@ -12,12 +12,14 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from worldgate.record import tables
-from worldgate.record.events import Event
+from worldgate.record.events import Event, Ref
 
 
 def edge_rows(event: Event) -> Iterator[dict[str, object]]:
     """The references of an event. An event's name is that of its first output, where that has none of its own."""
-    for role, refs in (("input", event.inputs), ("output", event.outputs)):
+    told = {ref.digest for ref in (*event.inputs, *event.outputs)}
+    objects = tuple(Ref("object", digest) for digest in event.objects if digest not in told)
+    for role, refs in (("input", event.inputs), ("output", event.outputs), ("object", objects)):
         for position, ref in enumerate(refs):
             name = ref.name or (event.name if role == "output" and position == 0 else "")
             yield {

@@ -295,7 +295,8 @@ class Workspace:
         is_prefix = _SHORTEST <= len(text) <= 64 and is_digest(text.ljust(64, "0"))
         if is_prefix:
             match = or_(match, edges.digest.between(text, text.ljust(64, "g")))
-        query = select(edges.kind, edges.digest, edges.name).where(match).order_by(edges.digest, edges.role.desc())
+        bare = edges.role == "object"
+        query = select(edges.kind, edges.digest, edges.name).where(match).order_by(bare, edges.role.desc(), edges.event)
         with self.ledger.read() as connection:
             yield from [Ref(*row) for row in connection.execute(query)]
             if is_prefix:

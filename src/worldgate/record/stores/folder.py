@@ -11,12 +11,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from worldgate.core.atomic import atomic_dir, atomic_path, is_done, sync_dir
 from worldgate.core.digest import canonical, digest_file, sha256
 from worldgate.core.errors import AlreadyExists, DataRefused, NotFound, Tampered, UsageError
+from worldgate.record.events import is_digest
 
 CARD = {
     "line": "objects in a local folder, named by the SHA-256 of their bytes",
@@ -25,6 +26,8 @@ CARD = {
 }
 
 TREE_TYPE = "worldgate.tree.v1"
+_TREE_HEAD = b'{"files":{"'
+_TREE_TAIL = f'"}},"type":"{TREE_TYPE}"}}'.encode()
 _BLOCK = 1 << 20
 
 
@@ -40,7 +43,7 @@ class FolderStore:
         Raises:
             UsageError: not a digest.
         """
-        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        if not is_digest(digest):
             raise UsageError("not a digest", got=ascii(digest)[:80])
         return self.root / digest[:2] / digest[2:]
 
@@ -135,12 +138,25 @@ class FolderStore:
         Raises:
             Tampered: not a manifest, or a path in it that would leave the folder.
         """
-        files = as_tree(self.get(digest))
-        if files is None:
+        data = self.get(digest)
+        try:
+            files = json.loads(data)["files"]
+            named = canonical({"files": files, "type": TREE_TYPE}) == data and all(map(is_digest, files.values()))
+        except (ValueError, TypeError, KeyError, AttributeError, UsageError):
+            named = False
+        if not named:
             raise Tampered("not the manifest of a tree", got=digest, where=self.root)
         for name in files:
             check_relative(name)
         return dict(files)
+
+    def parts(self, digest: str) -> dict[str, str]:
+        """The files of an object that is a tree; empty for any other object. Reads large objects' ends only."""
+        with self.path(digest).open("rb") as file:
+            if file.read(len(_TREE_HEAD)) != _TREE_HEAD:
+                return {}
+            file.seek(-len(_TREE_TAIL), os.SEEK_END)
+            return self.tree(digest) if file.read() == _TREE_TAIL else {}
 
     def checkout(self, digest: str, *, under: Path) -> Path:
         """A read-only folder with the tree's original names, made once under ``under``; disposable.
@@ -175,17 +191,6 @@ class FolderStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             sync_dir(self.root)
         return path
-
-
-def as_tree(data: bytes) -> Mapping[str, str] | None:
-    """The files of a tree manifest, or None where these bytes are something else."""
-    if not data.startswith(b'{"files":{') or not data.endswith(f'"type":"{TREE_TYPE}"}}'.encode()):
-        return None
-    try:
-        files = json.loads(data)["files"]
-    except ValueError:
-        return None
-    return files if isinstance(files, dict) else None
 
 
 def check_relative(name: str) -> None:
