@@ -169,19 +169,22 @@ def combine(values: Array, picks: Picks, line: Timeline, policy: Policy) -> Floa
     missing = picks.index < 0
     if len(values) == 0:
         return np.full((len(missing), *values.shape[1:]), np.nan, kind)
-    if policy is Policy.LINEAR:
-        out = _lerp(values[picks.index], values[picks.after], picks.weight)
-    elif policy is Policy.SLERP:
-        first, second = values[picks.index].astype(np.float64), values[picks.after].astype(np.float64)
-        position = _lerp(first[:, :3], second[:, :3], picks.weight)
-        out = np.concatenate([position, slerp(first[:, 3:], second[:, 3:], picks.weight)], axis=1)
-    elif policy in WINDOWS and policy is not Policy.WINDOW_LAST:
-        out = _reduce(values[line.order], picks, policy)
-    else:
-        out = values[picks.index]
-    out = out.astype(kind)
+    with np.errstate(invalid="ignore"):  # infinite source values are the finite check's to report
+        out = _combined(values, picks, line, policy).astype(kind)
     out[missing] = np.nan
     return out
+
+
+def _combined(values: Array, picks: Picks, line: Timeline, policy: Policy) -> Array:
+    if policy is Policy.LINEAR:
+        return _lerp(values[picks.index], values[picks.after], picks.weight)
+    if policy is Policy.SLERP:
+        first, second = values[picks.index].astype(np.float64), values[picks.after].astype(np.float64)
+        position = _lerp(first[:, :3], second[:, :3], picks.weight)
+        return np.concatenate([position, slerp(first[:, 3:], second[:, 3:], picks.weight)], axis=1)
+    if policy in WINDOWS and policy is not Policy.WINDOW_LAST:
+        return _reduce(values[line.order], picks, policy)
+    return np.asarray(values[picks.index])
 
 
 def _lerp(first: Array, second: Array, weight: FloatArray) -> FloatArray:
@@ -208,7 +211,7 @@ def slerp(first: FloatArray, second: FloatArray, weight: FloatArray) -> FloatArr
     left = np.where(tiny, 1.0 - share, np.sin((1.0 - share) * angle) / safe)
     right = np.where(tiny, share, np.sin(share * angle) / safe)
     out = np.where(share == 0.0, a, left * a + right * b)
-    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-300)
+    return np.asarray(out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-300))
 
 
 def _reduce(ordered: Array, picks: Picks, policy: Policy) -> FloatArray:

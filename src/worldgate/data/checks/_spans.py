@@ -1,0 +1,49 @@
+"""Evidence shared by the checks: which streams have a clock worth checking, and spans of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from worldgate.core.streams import BoolArray, IntArray, Kind, Log, Stream, StreamInfo
+from worldgate.core.times import SECOND
+
+Spans = tuple[tuple[int, int], ...]
+
+KEPT = 64
+"""Spans kept as evidence by one finding; the value still measures all of them."""
+
+
+def sampled(log: Log, wanted: Sequence[str] = ()) -> Iterator[Stream]:
+    """Streams that are sampled over time, which events and text are not; all of them or those wanted."""
+    for info in log.streams():
+        if info.kind not in {Kind.EVENT, Kind.TEXT} and (not wanted or info.name in wanted):
+            yield log.read(info.name)
+
+
+def period_ns(info: StreamInfo, sorted_ns: IntArray) -> int:
+    """Expected time between messages: declared where it is, else the median; 0 where nothing can be said."""
+    if info.rate_hz > 0:
+        return round(SECOND / info.rate_hz)
+    steps = np.diff(sorted_ns)
+    steps = steps[steps > 0]
+    return int(np.median(steps)) if len(steps) else 0
+
+
+def merge(starts: IntArray, ends: IntArray) -> Spans:
+    """Overlapping or touching half-open spans joined, in time order, the longest ``KEPT`` of them."""
+    joined: list[list[int]] = []
+    for start, end in sorted(zip(starts.tolist(), ends.tolist(), strict=True)):
+        if joined and start <= joined[-1][1]:
+            joined[-1][1] = max(joined[-1][1], end)
+        else:
+            joined.append([start, end])
+    longest = sorted(joined, key=lambda s: s[0] - s[1])[:KEPT]
+    return tuple((a, b) for a, b in sorted(longest))
+
+
+def marked(times_ns: IntArray, mark: BoolArray, length_ns: int) -> Spans:
+    """Spans of marked messages, each lasting until ``length_ns`` after its stamp."""
+    chosen = times_ns[mark]
+    return merge(chosen, chosen + max(length_ns, 1))
