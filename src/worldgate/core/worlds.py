@@ -40,6 +40,8 @@ class Signal:
     unit: str = ""
     names: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
+    frame: str = ""
+    """Coordinate frame, where one applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

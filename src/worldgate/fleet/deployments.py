@@ -1,0 +1,293 @@
+"""Deployments: what was assigned to a slot, what its robot reported, what its recordings are stamped with.
+
+Events: ``deployment.desired`` (an assignment, by :func:`assign`), ``deployment.reported`` (a boot receipt signed by the
+robot's key, by :func:`receive`; or an imported past deployment, see :mod:`worldgate.fleet.backfill`), and for the
+observed plane ``log.ingested`` of logs whose facts name a release. :class:`Deployments` is built from them alone; late,
+repeated and out-of-order events give the same projection, because a plane is a set of facts (:mod:`planes`).
+
+A receipt is DSSE over canonical JSON; a robot may sign for its own slots only (key role ``robot``, named as the robot).
+"""
+
+from __future__ import annotations
+
+import base64
+import bisect
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from securesystemslib.signer import Signer
+
+from worldgate.core.config import decode
+from worldgate.core.digest import canonical, digest_json, restore, short
+from worldgate.core.errors import DataRefused, NotAuthorised, NotFound, UsageError, WorldgateError
+from worldgate.core.names import Slot
+from worldgate.fleet.planes import Fact, Form, Plane, Timeline, compile_timeline
+from worldgate.record.events import Event, Ref, is_digest
+from worldgate.record.keys import Role
+from worldgate.record.signing import sign_statement, statement_type, verify_envelope
+from worldgate.record.workspace import Workspace
+
+DESIRED = "deployment.desired"
+REPORTED = "deployment.reported"
+REFUSED = "deployment.refused"
+INGESTED = "log.ingested"
+RECEIPT_TYPE = statement_type("receipt")
+
+_EMPTY = compile_timeline(())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorisation:
+    """What allows a release onto a slot: a promotion decision and, by other persons, its approvals."""
+
+    decision: Ref
+    approvals: tuple[Ref, ...]
+
+
+class Authorise(Protocol):
+    """Looks for a decision and approvals that cover a release on a slot at a time."""
+
+    def __call__(self, ws: Workspace, release: Ref, slot: Slot, at_ns: int) -> Authorisation:
+        """Find what authorises it.
+
+        Raises:
+            NotAuthorised: nothing does; the message says what is missing.
+        """
+        ...
+
+
+def assign(
+    ws: Workspace,
+    release: Ref,
+    slot: Slot,
+    from_ns: int,
+    *,
+    authorise: Authorise,
+    err_ns: int = 0,
+    recorded_at_ns: int | None = None,
+) -> Event:
+    """Assign a release to a slot from a time on: the desired plane. A refusal is recorded too.
+
+    Args:
+        ws: the workspace.
+        release: a registered release.
+        slot: where it shall run.
+        from_ns: from when, UTC.
+        authorise: finds the decision and approvals that allow it; evidence's in the product.
+        err_ns: bound on the error of ``from_ns``.
+        recorded_at_ns: when this was decided; now, unless a past is replayed.
+
+    Raises:
+        NotAuthorised: no decision and approval in scope; ``deployment.refused`` says so in the ledger.
+        NotFound: the release was never registered.
+    """
+    if not any(known.digest == release.digest for known in ws.artifacts("release")):
+        raise NotFound("no such release", got=short(release.digest), hint="worldgate fleet release")
+    common: dict[str, Any] = {"valid_from_ns": from_ns, "valid_err_ns": err_ns, "recorded_at_ns": recorded_at_ns}
+    body = {"slot": str(slot), "release": release.digest}
+    try:
+        grant = authorise(ws, release, slot, from_ns)
+        if grant.decision.kind != "decision" or not grant.approvals:
+            raise NotAuthorised("a deployment needs a decision and an approval", got=grant.decision.kind, where=slot)
+    except WorldgateError as refusal:
+        ws.record(REFUSED, body={**body, "why": refusal.what, "got": str(refusal.got)}, inputs=(release,), **common)
+        raise
+    return ws.record(DESIRED, body=body, inputs=(release, grant.decision, *grant.approvals), **common)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a robot says it runs: signed at boot, and again with a later ``alive_ns`` while it runs."""
+
+    slot: str
+    release: str
+    """Digest that the robot resolved from what it loaded, not what it was told to load."""
+    boot: int
+    """Counts up by one at every boot; never reset."""
+    booted_ns: int
+    alive_ns: int
+    """Until when this boot is known to have run it."""
+    err_ns: int
+    """Bound on the robot clock's error."""
+    clock: str = "robot"
+
+
+def sign_receipt(receipt: Receipt, signer: Signer) -> dict[str, Any]:
+    """The robot's side: a DSSE envelope."""
+    return sign_statement(canonical(receipt), RECEIPT_TYPE, signer)
+
+
+def receive(ws: Workspace, envelope: Mapping[str, Any], *, recorded_at_ns: int | None = None) -> Event:
+    """Take in a robot's receipt, however late; the same receipt twice is one fact.
+
+    Raises:
+        Tampered: the signature does not hold, or it is a statement of another type.
+        NotAuthorised: no good key of this robot.
+        DataRefused: a receipt that contradicts itself.
+    """
+    receipt = _read_receipt(envelope)
+    slot = Slot.parse(receipt.slot)
+    keys = [
+        key.sslib()
+        for key, good in ws.ledger.keyring().keys()
+        if good and key.role is Role.ROBOT and key.name == str(slot.robot)
+    ]
+    if not keys:
+        raise NotAuthorised(
+            "no good key of this robot",
+            got=str(slot.robot),
+            hint=f"worldgate record keys add {slot.robot} --role robot",
+        )
+    verify_envelope(envelope, RECEIPT_TYPE, keys)
+    if not (
+        is_digest(receipt.release) and receipt.boot >= 0 <= receipt.err_ns and receipt.booted_ns <= receipt.alive_ns
+    ):
+        raise DataRefused("a receipt that contradicts itself", got=receipt, where=receipt.slot)
+    identity = digest_json(receipt)
+    for event in ws.ledger.events(REPORTED):
+        if event.body.get("receipt") == identity:
+            return event
+    stored = ws.put_json(envelope)
+    return ws.record(
+        REPORTED,
+        body={
+            "slot": receipt.slot,
+            "release": receipt.release,
+            "form": Form.BOOT,
+            "boot": receipt.boot,
+            "receipt": identity,
+            "envelope": stored,
+        },
+        inputs=(Ref("release", receipt.release),),
+        outputs=(Ref("receipt", identity),),
+        valid_from_ns=receipt.booted_ns,
+        valid_to_ns=receipt.alive_ns,
+        valid_err_ns=receipt.err_ns,
+        clock=receipt.clock,
+        recorded_at_ns=recorded_at_ns,
+    )
+
+
+def _read_receipt(envelope: Mapping[str, Any]) -> Receipt:
+    """The payload, not yet believed: it says which robot's key must have signed it."""
+    try:
+        tree = json.loads(base64.b64decode(envelope["payload"], validate=True))
+        restored = restore(tree)
+        assert isinstance(restored, dict)
+        receipt = decode(Receipt, restored, where="receipt")
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        raise DataRefused("not a receipt", got=type(error).__name__, where="receipt") from error
+    except UsageError as error:
+        raise DataRefused("not a receipt", got=error.what, where="receipt") from error
+    return receipt
+
+
+@dataclass(slots=True)
+class _Known:
+    """Facts of one slot and plane, by the time at which we first learned each."""
+
+    learned: dict[Fact, int] = field(default_factory=dict)
+    order: list[tuple[int, Fact]] | None = None
+    timelines: dict[int, Timeline] = field(default_factory=dict)
+
+
+class Deployments:
+    """The projection: facts by slot and plane, compiled on demand. Equal whatever order events came in.
+
+    Args:
+        events: any events, any order, repeats allowed; others are ignored.
+    """
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._known: dict[tuple[str, Plane], _Known] = {}
+        for event in events:
+            self.add(event)
+
+    @classmethod
+    def of(cls, ws: Workspace, *, until_seq: int | None = None) -> Deployments:
+        """From a workspace's ledger, whole or as it stood at a sequence."""
+        events = ws.ledger.events((DESIRED, REPORTED, INGESTED))
+        return cls(e for e in events if until_seq is None or e.seq <= until_seq)
+
+    def add(self, event: Event) -> None:
+        """Take in one event."""
+        for slot, plane, fact in facts_of(event):
+            self.learn(slot, plane, fact, event.recorded_at_ns)
+
+    def learn(self, slot: str, plane: Plane, fact: Fact, recorded_at_ns: int) -> None:
+        """Take in one fact; learned again, the earlier time counts."""
+        known = self._known.setdefault((slot, plane), _Known())
+        before = known.learned.get(fact)
+        if before is None or recorded_at_ns < before:
+            known.learned[fact] = recorded_at_ns
+            known.order = None
+            known.timelines.clear()
+
+    def slots(self) -> tuple[str, ...]:
+        """Every slot that any fact speaks of."""
+        return tuple(sorted({slot for slot, _ in self._known}))
+
+    def facts(self, slot: str, plane: Plane, known_as_of_ns: int | None = None) -> Sequence[Fact]:
+        """What is, or at a time was, known."""
+        known = self._known.get((slot, plane))
+        return () if known is None else [fact for _, fact in self._order(known)[: self._count(known, known_as_of_ns)]]
+
+    def timeline(self, slot: str, plane: Plane, known_as_of_ns: int | None = None) -> Timeline:
+        """A plane of a slot as known now or then; compiled once for each state of knowledge that is asked for."""
+        known = self._known.get((slot, plane))
+        if known is None:
+            return _EMPTY
+        count = self._count(known, known_as_of_ns)
+        if count not in known.timelines:
+            known.timelines[count] = compile_timeline(fact for _, fact in self._order(known)[:count])
+        return known.timelines[count]
+
+    @staticmethod
+    def _order(known: _Known) -> list[tuple[int, Fact]]:
+        if known.order is None:
+            known.order = sorted((learned, fact) for fact, learned in known.learned.items())
+        return known.order
+
+    def _count(self, known: _Known, known_as_of_ns: int | None) -> int:
+        if known_as_of_ns is None:
+            return len(known.learned)
+        return bisect.bisect_right(self._order(known), known_as_of_ns, key=lambda item: item[0])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Deployments):
+            return NotImplemented
+        return {k: v.learned for k, v in self._known.items()} == {k: v.learned for k, v in other._known.items()}
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+
+def facts_of(event: Event) -> list[tuple[str, Plane, Fact]]:
+    """The facts that an event states about deployments; none for other events."""
+    if event.valid_from_ns is None:
+        return []
+    body = event.body
+    start, end = event.valid_from_ns, event.valid_to_ns
+    err, evidence = event.valid_err_ns, event.digest
+    if event.kind == DESIRED:
+        fact = Fact(form=Form.OPEN, release=body["release"], from_ns=start, err_ns=err, evidence=evidence)
+        return [(body["slot"], Plane.DESIRED, fact)]
+    if event.kind == REPORTED and end is not None:
+        fact = Fact(
+            form=Form(body["form"]),
+            release=body["release"],
+            from_ns=start,
+            to_ns=end,
+            err_ns=err,
+            boot=body.get("boot", 0),
+            evidence=evidence,
+        )
+        return [(body["slot"], Plane(body.get("plane", Plane.REPORTED)), fact)]
+    if event.kind == INGESTED and end is not None:
+        release = str(body.get("facts", {}).get("release", ""))
+        if is_digest(release) and all(body.get(part) for part in ("site", "robot", "arm")):
+            slot = f"{body['site']}/{body['robot']}/{body['arm']}"
+            fact = Fact(form=Form.SPAN, release=release, from_ns=start, to_ns=end, err_ns=err, evidence=evidence)
+            return [(slot, Plane.OBSERVED, fact)]
+    return []
