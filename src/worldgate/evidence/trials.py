@@ -1,0 +1,301 @@
+"""Trials: runs of a policy in an environment over scenarios, judged by what the site measures, kept on the ledger.
+
+A run succeeds if the last transition says ``success``. Each time a limit of the scenario's envelope is broken counts as
+one violation. A run whose limits could not be measured is excluded with its reason, and an excluded run counts as a
+failure in every bound (intention to test). Trials keep the origin of their environment: real, simulated or imagined.
+
+Source of the practice: Kress-Gazit et al., arXiv:2409.09491.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worldgate.core.config import decode
+from worldgate.core.digest import to_json
+from worldgate.core.errors import DataRefused, UsageError
+from worldgate.core.evidence import Trial
+from worldgate.core.names import Slot
+from worldgate.core.streams import Origin
+from worldgate.core.times import now_ns, parse_ns
+from worldgate.core.worlds import Environment, Policy
+from worldgate.evidence.scenarios import Envelope, Scenario
+from worldgate.record.events import Draft, Ref
+from worldgate.record.workspace import Workspace
+
+SCHEMA = "worldgate/trial/1"
+LIST_SCHEMA = "worldgate/trials/1"
+
+EnvironmentFactory = Callable[[Scenario, int], Environment]
+"""(scenario, seed) -> an environment set to its initial situation by ``reset``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPlan:
+    """How trials are run; said before the first one."""
+
+    slot: str
+    """``site/robot/arm`` on which the policy runs."""
+    repeats: int = 1
+    """Runs of each scenario, each with a seed of its own."""
+    max_steps: int = 200
+    seed: int = 0
+    chosen_by: str = ""
+    """Digest of the world model that chose the scenarios; empty: none was used."""
+
+
+def run_trial(
+    policy: Policy,
+    environment: Environment,
+    scenario: Scenario,
+    *,
+    slot: str,
+    seed: int,
+    max_steps: int,
+    clock: Callable[[], int] = now_ns,
+) -> Trial:
+    """Run a policy once and judge it by the environment's facts."""
+    started = clock()
+    observation = environment.reset(seed=seed)
+    policy.reset(seed=seed)
+    watch = _Watch(scenario.envelope)
+    success, steps = False, 0
+    while steps < max_steps:
+        transition = environment.step(policy.act(observation))
+        observation, steps = transition.observation, steps + 1
+        watch.see(transition.facts)
+        success = transition.facts.get("success", 0.0) >= 0.5
+        if transition.done:
+            break
+    return Trial(
+        scenario=scenario.digest,
+        release=policy.digest,
+        executor=environment.origin,
+        slot=slot,
+        seed=seed,
+        success=success,
+        violations=watch.violations,
+        metrics={**watch.extremes, "steps": float(steps)},
+        excluded=watch.unmeasured(),
+        started_ns=started,
+    )
+
+
+class _Watch:
+    """Follows the facts of one run."""
+
+    def __init__(self, envelope: Envelope) -> None:
+        self.envelope = envelope
+        self.violations = 0
+        self.extremes: dict[str, float] = {}
+        self._broken: frozenset[str] = frozenset()
+        self._bad: set[str] = set()
+
+    def see(self, facts: Mapping[str, float]) -> None:
+        """Take in the facts of one step; a limit that stays broken counts once."""
+        broken = frozenset(self.envelope.broken(facts))
+        self.violations += len(broken - self._broken)
+        self._broken = broken
+        for name, pick, key in (("clearance_m", min, "least_clearance_m"), ("force_n", max, "largest_force_n")):
+            if name in facts:
+                value = float(facts[name])
+                if math.isfinite(value):
+                    self.extremes[key] = pick(self.extremes.get(key, value), value)
+                else:
+                    self._bad.add(name)
+
+    def unmeasured(self) -> str:
+        """Why the envelope cannot be judged, or nothing."""
+        keys = {"clearance_m": "least_clearance_m", "force_n": "largest_force_n"}
+        missing = [n for n in self.envelope.limited() if keys[n] not in self.extremes or n in self._bad]
+        return f"{' and '.join(missing)} not measured throughout" if missing else ""
+
+
+def run_trials(
+    policy: Policy,
+    environment_factory: EnvironmentFactory,
+    scenarios: Sequence[Scenario],
+    plan: TrialPlan,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Trial]:
+    """Run every scenario ``plan.repeats`` times, in order.
+
+    Raises:
+        UsageError: no scenarios.
+        NameRefused: a slot that is not ``site/robot/arm``.
+    """
+    return list(iterate_trials(policy, environment_factory, scenarios, plan, progress))
+
+
+def iterate_trials(
+    policy: Policy,
+    environment_factory: EnvironmentFactory,
+    scenarios: Sequence[Scenario],
+    plan: TrialPlan,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Trial]:
+    """As :func:`run_trials`, one at a time, for a caller who stops when a sequential gate has its answer."""
+    if not scenarios or plan.repeats < 1 or plan.max_steps < 1:
+        raise UsageError("nothing to run", got=f"{len(scenarios)} scenarios x {plan.repeats}, {plan.max_steps} steps")
+    Slot.parse(plan.slot)
+    total = len(scenarios) * plan.repeats
+    for number in range(total):
+        scenario = scenarios[number % len(scenarios)]
+        seed = plan.seed + number
+        environment = environment_factory(scenario, seed)
+        yield run_trial(policy, environment, scenario, slot=plan.slot, seed=seed, max_steps=plan.max_steps)
+        if progress is not None:
+            progress(number + 1, total)
+
+
+def record_trials(
+    ws: Workspace, trials: Sequence[Trial], *, chosen_by: str = "", actor: str | None = None
+) -> list[Ref]:
+    """Keep trials and record one ``trial.run`` each, all in one transaction.
+
+    Args:
+        ws: the workspace.
+        trials: in the order in which they were run: the sequential gate reads them in ledger order.
+        chosen_by: digest of the world model that chose the scenarios; empty: none was used.
+        actor: key that signs.
+    """
+    refs, drafts = [], []
+    for trial in trials:
+        tree = to_json(trial)
+        assert isinstance(tree, dict)
+        ref = Ref("trial", ws.put_json({"schema": SCHEMA, **tree, "chosen_by": chosen_by}))
+        inputs = [Ref("scenario", trial.scenario), Ref("release", trial.release)]
+        inputs += [Ref("log", trial.log)] if trial.log else []
+        inputs += [Ref("world_model", chosen_by)] if chosen_by else []
+        body = {
+            "trial": ref.digest,
+            "release": trial.release,
+            "executor": trial.executor,
+            "slot": trial.slot,
+            "success": trial.success,
+        }
+        refs.append(ref)
+        drafts.append(
+            Draft(
+                kind="trial.run",
+                body=body,
+                inputs=inputs,
+                outputs=(ref,),
+                valid_from_ns=trial.started_ns or None,
+            )
+        )
+    if drafts:
+        ws.record_many(drafts, actor=actor)
+    return refs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedTrial:
+    """A trial as the ledger holds it."""
+
+    digest: str
+    trial: Trial
+    chosen_by: str
+
+
+def collect(ws: Workspace, release: str, *, upto_seq: int) -> dict[str, Any]:
+    """Every trial of a release on the ledger, in ledger order: nobody picks which ones a gate sees.
+
+    Returns:
+        ``{schema, release, trials: [{digest, ...trial}]}``; a trial recorded twice stands once.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for event in ws.ledger.events("trial.run"):
+        if event.seq <= upto_seq and event.body.get("release") == release:
+            digest = str(event.body["trial"])
+            rows.setdefault(digest, {"digest": digest, **ws.get_json(digest)})
+    return {"schema": LIST_SCHEMA, "release": release, "trials": list(rows.values())}
+
+
+def read_list(tree: Mapping[str, Any], *, where: str = "trials") -> tuple[RecordedTrial, ...]:
+    """Read back what :func:`collect` made.
+
+    Raises:
+        DataRefused: another schema, or a trial of another release.
+    """
+    if tree.get("schema") != LIST_SCHEMA:
+        raise DataRefused("not a list of trials this version reads", got=tree.get("schema"), where=where)
+    out = []
+    for row in tree["trials"]:
+        fields = {k: v for k, v in row.items() if k not in {"schema", "digest", "chosen_by"}}
+        trial = decode(Trial, fields, where=f"{where}:{row['digest'][:12]}")
+        if trial.release != tree["release"]:
+            raise DataRefused("a trial of another release", got=trial.release[:12], where=where)
+        out.append(RecordedTrial(digest=row["digest"], trial=trial, chosen_by=row["chosen_by"]))
+    return tuple(out)
+
+
+_COLUMNS = ("scenario", "slot", "success", "violations", "started")
+
+
+def import_csv(path: Path, *, release: str, origin: Origin, scenarios: Mapping[str, str]) -> list[Trial]:
+    """Read trials that somebody else ran.
+
+    Columns: ``scenario`` (name or digest), ``slot`` (site/robot/arm), ``success`` (1, 0, true, false, yes, no),
+    ``violations`` (whole number), ``started`` (ISO 8601 with a zone); optional ``seed``, ``excluded``, ``log`` (digest).
+
+    Args:
+        path: the CSV file.
+        release: digest of the release that ran.
+        origin: where it ran; the file cannot say.
+        scenarios: name -> digest.
+
+    Raises:
+        DataRefused: a missing column, an unknown scenario, or a value that cannot be read, with its line.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, strict=True)
+        missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
+        if missing:
+            raise DataRefused("a column is missing", got=", ".join(missing), where=path, hint=", ".join(_COLUMNS))
+        try:
+            rows = [(reader.line_num, row) for row in reader]
+        except csv.Error as error:
+            raise DataRefused("not a CSV file", got=error, where=f"{path}:{reader.line_num}") from error
+    if not rows:
+        raise DataRefused("no trials in this file", where=path)
+    return [_csv_trial(row, f"{path}:{line}", release, origin, scenarios) for line, row in rows]
+
+
+_TRUE, _FALSE = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
+
+
+def _csv_trial(
+    row: Mapping[str, str | None], where: str, release: str, origin: Origin, scenarios: Mapping[str, str]
+) -> Trial:
+    cell = {str(k): (v or "").strip() if isinstance(v, str | None) else "" for k, v in row.items()}
+    success = cell["success"].lower()
+    if success not in _TRUE | _FALSE:
+        raise DataRefused("success must be 1 or 0", got=repr(cell["success"]), where=where)
+    if not cell["violations"].isdecimal() or not (cell.get("seed") or "0").isdecimal():
+        raise DataRefused("violations and seed are whole numbers", got=repr(cell["violations"]), where=where)
+    digest = scenarios.get(cell["scenario"], cell["scenario"])
+    if digest not in scenarios.values():
+        raise DataRefused("no such scenario", got=ascii(cell["scenario"])[:80], where=where, hint=", ".join(scenarios))
+    try:
+        started = parse_ns(cell["started"])
+        slot = Slot.parse(cell["slot"])
+    except UsageError as error:
+        raise DataRefused(error.what, got=error.got, where=where, hint=error.hint) from error
+    return Trial(
+        scenario=digest,
+        release=release,
+        executor=origin,
+        slot=str(slot),
+        seed=int(cell.get("seed") or "0"),
+        success=success in _TRUE,
+        violations=int(cell["violations"]),
+        excluded=cell.get("excluded", ""),
+        log=cell.get("log", ""),
+        started_ns=started,
+    )
