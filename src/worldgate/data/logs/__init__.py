@@ -1,1 +1,63 @@
-"""Log formats."""
+"""The seam of log formats: each file reads one container and fills :class:`worldgate.core.streams.LogFolder`.
+
+A format module holds a literal ``CARD`` and two functions:
+
+``detect(path: Path) -> bool``
+    Whether the file or folder looks like this format, by names and first bytes alone; it never raises on foreign data.
+``open_logs(path: Path) -> LogFolder``
+    Open it. Raises ``NotFound`` where nothing is there and ``LogUnreadable`` where what is there cannot be used; what
+    disagrees but can be used becomes a ``Finding`` of the log or the folder.
+
+Values stay on disk until :meth:`worldgate.core.streams.Log.read`, frames until
+:meth:`worldgate.core.streams.Frames.read`. Modules with a leading underscore are shared parts, not formats.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from worldgate.core import seams
+from worldgate.core.errors import LogUnreadable, NotFound
+from worldgate.core.streams import LogFolder
+
+_log = logging.getLogger(__name__)
+
+
+class LogFormat(Protocol):
+    """What a module of this seam is."""
+
+    def detect(self, path: Path) -> bool:
+        """Whether ``path`` looks like this format."""
+        ...
+
+    def open_logs(self, path: Path) -> LogFolder:
+        """Open every log at ``path``."""
+        ...
+
+
+def open_folder(path: Path | str) -> LogFolder:
+    """Open the logs at a file or folder, whatever format they are in.
+
+    Raises:
+        NotFound: nothing at this path, or an empty folder.
+        LogUnreadable: no format reads it, or the one that recognises it must refuse it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise NotFound("no such file or folder", got=path)
+    if path.is_dir() and next(path.iterdir(), None) is None:
+        raise NotFound("an empty folder holds no logs", got=path)
+    names = tuple(seams.cards("logs"))
+    for name in names:
+        module: LogFormat = seams.load("logs", name)
+        if module.detect(path):
+            _log.debug("%s reads as %s", path, name)
+            return module.open_logs(path)
+    raise LogUnreadable(
+        "no log format recognises this",
+        got=path.suffix or "a folder" if path.is_dir() else path.suffix or "a file without a suffix",
+        where=path,
+        hint=f"formats that are read: {', '.join(names)} (worldgate list logs)",
+    )

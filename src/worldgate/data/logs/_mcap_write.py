@@ -1,9 +1,9 @@
 """The MCAP writer: chunked, compressed, with CRCs of chunks, data section and summary.
 
-The container is written by the ``mcap`` package. What a stream is (name, kind, names, unit, frame, clock, rate, element
-type, origin) travels in its channel's metadata under ``worldgate.*``, so that it reads back exactly; where the file comes from
-stands in a metadata record before the first message, so that a truncated file still says it. The file bears a partial
-name until it is whole.
+The container is written by the ``mcap`` package. What a stream is (name, kind, names, unit, frame, clock, rate,
+element type, origin) travels in its channel's metadata under ``worldgate.*``, so that it reads back exactly. Origin and
+facts of the file stand in a metadata record before the first message, so that a truncated file still says them. The
+file bears a partial name until it is whole.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class McapWriter:
     def add_stream(
         self, info: StreamInfo, *, origin: Origin | None = None, scan_rad: tuple[float, float] | None = None
     ) -> str:
-        """Declare a stream; ``info.count`` and ``info.topic`` are ignored, an empty ``shape`` is taken from the first value.
+        """Declare a stream; ``info.count`` and ``info.topic`` are ignored, an empty ``shape`` comes from the first value.
 
         Args:
             info: what the stream is.
@@ -201,7 +201,7 @@ class McapWriter:
             for channel in self._channels.values():
                 if channel.encode is None:
                     self._open(channel, None)
-            self._writer.finish()
+            self._writer.finish()  # type: ignore[no-untyped-call]
             self._file.flush()
 
     def __enter__(self) -> Self:

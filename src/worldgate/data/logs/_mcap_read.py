@@ -1,0 +1,282 @@
+"""One MCAP file as a :class:`~worldgate.core.streams.Log`: streams decoded when read, images a frame at a time.
+
+Which clock ``times_ns`` is on: a message's header stamp where its type has one and the first is not zero, else the publish
+time where any differs from the log time, else the log time. Files written here say it in their channel metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mcap.records import Channel, Schema
+
+from worldgate.core.errors import LogUnreadable, NotFound, WorldgateError
+from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Array, Finding, IntArray, Kind, Origin, Stream, StreamInfo
+from worldgate.data.logs._images import Encoded, EncodedFrames, decode
+from worldgate.data.logs._mcap_container import Container, Messages
+from worldgate.data.logs._mcap_decode import Decode, Part, decoder, frame_of, parts, stamp_ns
+from worldgate.data.logs._mcap_write import LIBRARY, PREFIX, RECORD, info_from_metadata, stream_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Where a stream comes from and how its messages become values."""
+
+    info: StreamInfo
+    channel: int
+    decode: Decode | None
+    """None: a stream that was declared but has no message."""
+    part: Part | None
+    dtype: str = ""
+    """Element type to give back; empty: as decoded."""
+
+
+class McapLog:
+    """One MCAP file. Opening reads the file once, checks every CRC and indexes the messages; values stay on disk.
+
+    Args:
+        path: the file.
+        name: what people call the log; the file's name where absent.
+
+    Raises:
+        NotFound: no such file.
+        LogUnreadable: not MCAP, nothing readable in it, or a file of ours whose origin is lost.
+    """
+
+    def __init__(self, path: Path, *, name: str = "") -> None:
+        self.path = path
+        self.name = name or path.name
+        self._container = Container(path)
+        self._findings = list(self._container.findings)
+        self._header_ns: dict[int, IntArray] = {}
+        self.origin, self.facts = self._provenance()
+        self._sources: dict[str, _Source] = {}
+        for channel in sorted(self._container.channels.values(), key=lambda c: (c.topic, c.id)):
+            for source in self._open_channel(channel):
+                self._sources[source.info.name] = source
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was lost or could not be decoded."""
+        return tuple(self._findings)
+
+    def streams(self) -> tuple[StreamInfo, ...]:
+        """Every stream, by topic."""
+        return tuple(source.info for source in self._sources.values())
+
+    def read(self, stream: str, window_ns: tuple[int, int] | None = None) -> Stream:
+        """Read one stream, whole or within the half-open window of its own clock.
+
+        Raises:
+            NotFound: no such stream.
+            LogUnreadable: a message that does not decode, or messages of different lengths.
+        """
+        source = self._sources.get(stream)
+        if source is None:
+            hint = f"one of {', '.join(self._sources)}" if self._sources else "this log has no streams"
+            raise NotFound("no such stream", got=stream, where=self.name, hint=hint)
+        messages = self._container.messages.get(source.channel, Messages())
+        log_ns = messages.times("log_ns")
+        times_ns = self._times(source, messages, log_ns)
+        rows = np.arange(len(times_ns), dtype=np.int64)
+        if window_ns is not None:
+            rows = rows[(times_ns >= window_ns[0]) & (times_ns < window_ns[1])]
+        return Stream(
+            info=source.info,
+            times_ns=times_ns[rows],
+            values=self._values(source, rows),
+            log_times_ns=None if source.info.clock == "log" else log_ns[rows],
+        )
+
+    # ---------------------------------------------------------------- opening
+
+    def _provenance(self) -> tuple[Origin, Mapping[str, str | float | bool]]:
+        """Origin and facts: from the file's record, else from its channels; foreign files are real."""
+        facts: dict[str, str | float | bool] = {}
+        stated = ""
+        for record in self._container.metadata:
+            if record.name == RECORD:
+                stated = record.metadata.get("origin", "")
+                facts |= _facts(record.metadata.get("facts", "{}"))
+        marks = {c.metadata.get(f"{PREFIX}origin", "") for c in self._container.channels.values()} & set(Origin)
+        if stated in set(Origin):
+            origin = Origin(stated)
+        elif len(marks) == 1:
+            origin = Origin(marks.pop())
+        elif marks or self._container.library.startswith(LIBRARY):
+            raise LogUnreadable("this file's origin (real, simulated or imagined) is lost", where=self.path)
+        else:
+            origin = Origin.REAL
+        return origin, facts
+
+    def _open_channel(self, channel: Channel) -> list[_Source]:
+        messages = self._container.messages.get(channel.id, Messages())
+        schema = self._container.schemas.get(channel.schema_id)
+        ours: tuple[StreamInfo, str, Origin] | None = None
+        if f"{PREFIX}name" in channel.metadata:
+            try:
+                ours = info_from_metadata(channel.metadata, topic=channel.topic, count=len(messages))
+            except (KeyError, ValueError, TypeError) as error:
+                self._note(channel, f"metadata that this version cannot read ({error})", len(messages))
+        if not len(messages):
+            empty = [] if ours is None else [self._ours(ours, channel, None, None)]
+            return [self._unique(source) for source in empty]
+        try:
+            return [self._unique(source) for source in self._sample(channel, schema, messages, ours)]
+        except WorldgateError as error:
+            self._note(channel, error.what, len(messages))
+        return []
+
+    def _sample(
+        self, channel: Channel, schema: Schema | None, messages: Messages, ours: tuple[StreamInfo, str, Origin] | None
+    ) -> list[_Source]:
+        """Look at a channel's first message and say which streams it carries."""
+        decode_message = _guarded(lambda _: decoder(channel, schema), channel.topic)(b"")
+        if decode_message is None:
+            raise LogUnreadable(f"messages of encoding {channel.message_encoding!r} are not read")
+        first = _guarded(decode_message, channel.topic)(next(iter(self._container.payloads(channel.id, [0]))))
+        found = _guarded(lambda _: parts(schema, first), channel.topic)(b"")
+        if ours is not None and len(found) == 1:
+            return [self._ours(ours, channel, decode_message, found[0])]
+        return [self._foreign(channel, messages, decode_message, first, part) for part in found]
+
+    def _ours(
+        self, ours: tuple[StreamInfo, str, Origin], channel: Channel, decode: Decode | None, part: Part | None
+    ) -> _Source:
+        info, dtype, origin = ours
+        named = replace(info, name=stream_key(info.name, origin, self.origin))
+        return _Source(info=named, channel=channel.id, decode=decode, part=part, dtype=dtype)
+
+    def _foreign(self, channel: Channel, messages: Messages, decode: Decode, first: Any, part: Part) -> _Source:
+        value = _guarded(part.value, channel.topic)(first)
+        if isinstance(value, Encoded):
+            shape = _decode_image(value, part.kind, channel.topic).shape
+        else:
+            shape = value.shape if isinstance(value, np.ndarray) else ()
+        if _guarded(stamp_ns, channel.topic)(first) is not None:
+            clock = "header"
+        else:
+            clock = "publish" if messages.publish_ns != messages.log_ns else "log"
+        info = StreamInfo(
+            name=channel.topic.strip("/").replace("/", ".") + part.suffix or f"channel_{channel.id}",
+            kind=part.kind,
+            count=len(messages),
+            shape=tuple(shape),
+            names=part.names if len(part.names) == (shape[0] if shape else 0) else (),
+            unit=part.unit,
+            frame=frame_of(first),
+            clock=clock,
+            topic=channel.topic,
+        )
+        return _Source(info=info, channel=channel.id, decode=decode, part=part)
+
+    def _unique(self, source: _Source) -> _Source:
+        """Several channels may share a topic; the second is ``name#2``."""
+        name, number = source.info.name, 2
+        while name in self._sources:
+            name, number = f"{source.info.name}#{number}", number + 1
+        return replace(source, info=replace(source.info, name=name))
+
+    def _note(self, channel: Channel, why: str, count: int) -> None:
+        self._findings.append(
+            Finding(
+                check="undecodable",
+                stream=channel.topic,
+                message=f"{count} messages of {channel.topic} are left out: {why}",
+                value=float(count),
+                limit=0.0,
+                unit="messages",
+            )
+        )
+
+    # ---------------------------------------------------------------- reading
+
+    def _times(self, source: _Source, messages: Messages, log_ns: IntArray) -> IntArray:
+        if source.info.clock == "log":
+            return log_ns
+        if source.info.clock != "header" or source.dtype or f"{PREFIX}name" in self._metadata(source):
+            # Our writer puts the same stamp into header and publish time.
+            return messages.times("publish_ns")
+        if source.channel not in self._header_ns:
+            stamps = [stamp_ns(message) or 0 for message in self._messages(source, range(len(messages)))]
+            self._header_ns[source.channel] = np.array(stamps, dtype=np.int64)
+        return self._header_ns[source.channel]
+
+    def _metadata(self, source: _Source) -> Mapping[str, str]:
+        return self._container.channels[source.channel].metadata
+
+    def _messages(self, source: _Source, rows: Iterable[int]) -> Iterator[Any]:
+        assert source.decode is not None
+        decode_message = _guarded(source.decode, f"{self.name}:{source.info.name}")
+        for payload in self._container.payloads(source.channel, rows):
+            yield decode_message(payload)
+
+    def _extract(self, source: _Source, rows: Iterable[int]) -> Iterator[Any]:
+        assert source.part is not None
+        value = _guarded(source.part.value, f"{self.name}:{source.info.name}")
+        for message in self._messages(source, rows):
+            yield value(message)
+
+    def _values(self, source: _Source, rows: IntArray) -> Array | EncodedFrames:
+        info = source.info
+        if info.kind in IMAGE_LIKE:
+            return EncodedFrames(
+                fetch=lambda indices: self._extract(source, rows[indices].tolist()),
+                count=len(rows),
+                kind=info.kind,
+                dtype=source.dtype,
+                where=f"{self.name}:{info.name}",
+            )
+        values = list(self._extract(source, rows.tolist())) if len(rows) else []
+        if info.kind not in NUMERIC:
+            out = np.empty(len(values), dtype=object)
+            out[:] = values
+            return out
+        if not values:
+            return np.empty((0, *info.shape), dtype=source.dtype or np.float64)
+        shapes = {v.shape for v in values}
+        if len(shapes) > 1:
+            raise LogUnreadable(
+                "messages of one stream differ in length", got=sorted(shapes)[:4], where=f"{self.name}:{info.name}"
+            )
+        stacked: Array = np.stack(values)
+        if not source.dtype:
+            return stacked
+        if stacked[0].size != np.prod(info.shape, dtype=np.int64):
+            raise LogUnreadable("values and declared shape disagree", got=info.shape, where=f"{self.name}:{info.name}")
+        return stacked.astype(source.dtype).reshape(len(values), *info.shape)
+
+
+def _decode_image(value: Encoded, kind: Kind, where: str) -> Array:
+    pixels: Array = _guarded(lambda encoded: decode(encoded, kind), where)(value)
+    return pixels
+
+
+def _guarded(function: Any, where: str) -> Any:
+    """Turn whatever a third-party decoder raises on damaged bytes into one error that says where."""
+
+    def guarded(value: Any) -> Any:
+        try:
+            return function(value)
+        except WorldgateError:
+            raise
+        except Exception as error:  # decoders raise anything: struct, value, index, protobuf, recursion errors
+            raise LogUnreadable(
+                "a message that does not decode", got=f"{type(error).__name__}: {str(error)[:80]}", where=where
+            ) from error
+
+    return guarded
+
+
+def _facts(text: str) -> dict[str, str | float | bool]:
+    try:
+        tree = json.loads(text)
+    except ValueError:
+        return {}
+    known = tree.items() if isinstance(tree, dict) else ()
+    return {str(k): v for k, v in known if isinstance(v, str | float | int | bool)}
