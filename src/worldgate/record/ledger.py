@@ -76,7 +76,7 @@ class Ledger:
         self._close = weakref.finalize(self, self._engine.dispose)
         try:
             with self._engine.begin() as connection:
-                found = dict(connection.execute(select(tables.meta.c.key, tables.meta.c.value)).tuples().all())
+                found = {row.key: row.value for row in connection.execute(select(tables.meta))}
         except DatabaseError as error:
             raise Tampered("this is not a ledger", got=error.orig, where=path) from error
         refuse_newer(int(found["schema"]), where=path)

@@ -51,7 +51,7 @@ edges = Table(
     Column("digest", String(64), nullable=False, index=True),
     Column("name", String, nullable=False, index=True),
 )
-"""One row for each reference of each event; ``role`` is ``input``, ``output``, or ``object``: bytes the body mentions."""
+"""One row for each reference of each event; ``role`` is ``input``, ``output``, or ``object``: bytes a body names."""
 
 artifacts = Table(
     "artifacts",
