@@ -157,7 +157,7 @@ def _pose_part(position: str, orientation: str) -> Part:
 
 def _wrench_part(path: str) -> Part:
     value = _pair(f"{path}force", f"{path}torque")
-    return Part(suffix="", kind=Kind.VECTOR, value=value, names=_WRENCH, unit="N,N,N,N m,N m,N m")
+    return Part(suffix="", kind=Kind.VECTOR, value=value, names=_WRENCH, unit="N,N,N,N*m,N*m,N*m")
 
 
 def _twist_part(path: str) -> Part:

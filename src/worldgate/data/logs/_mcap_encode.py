@@ -37,7 +37,7 @@ from worldgate.data.logs import _ros2 as ros2
 Profile: TypeAlias = Literal["foxglove", "ros2"]
 Encode: TypeAlias = Callable[[int, Any], bytes]
 
-WRENCH_UNIT = "N,N,N,N m,N m,N m"
+WRENCH_UNIT = "N,N,N,N*m,N*m,N*m"
 _EVENT_SCHEMA = b'{"type": "object", "title": "worldgate.Event"}'
 
 
