@@ -1,9 +1,9 @@
 """The container side of reading MCAP: one pass that indexes every message, and says exactly what was lost.
 
 Records are parsed by the ``mcap`` package; the walk over their envelopes is ours because the package stops at the first
-damage. A whole file is believed only after its chunk, data-section and summary CRCs (where the writer put any) and its own
-statistics agree with what was read. A damaged stretch is skipped up to the next chunk that the summary's index names;
-without an index the rest is lost. Sizes that a hostile file claims are checked before anything is allocated.
+damage. A file counts as whole only after its chunk, data-section and summary CRCs (where the writer put any) and its
+own statistics agree with what was read. A damaged stretch is skipped up to the next chunk that the summary's index
+names; without an index the rest is lost. Sizes that a hostile file claims are checked before anything is allocated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import lz4.frame
+import lz4.frame  # type: ignore[import-untyped]
 import numpy as np
 import zstandard
 from mcap.data_stream import ReadDataStream
@@ -264,11 +264,12 @@ class Container:
             when = f"after {after}, until an unknown end"
         else:
             when = "at a time that is not known"
+        before = f"{self.message_count} messages before it"
         self.findings.append(
             Finding(
                 check="data_lost",
                 stream="",
-                message=f"{why} at byte {position}: {count} bytes lost, {when}; {self.message_count} messages before it",
+                message=f"{why} at byte {position}: {count} bytes lost, {when}; {before}",
                 value=float(count),
                 limit=0.0,
                 unit="bytes",

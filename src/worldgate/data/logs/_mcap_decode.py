@@ -1,9 +1,9 @@
 """From a message to the streams it carries: ROS 2 CDR, protobuf and JSON payloads through one set of tables.
 
-Known by type: ``sensor_msgs`` Image, CompressedImage, JointState, LaserScan; ``geometry_msgs`` Pose, Transform, Wrench and
-Twist, plain and stamped; ``nav_msgs/Odometry`` (its pose); ``std_msgs`` String and float arrays; Foxglove's counterparts.
-Of any other message: only numbers, or one list of numbers, become a vector; everything else an event that holds the
-message's JSON text, so nothing is dropped silently.
+Known by type: ``sensor_msgs`` Image, CompressedImage, JointState, LaserScan; ``geometry_msgs`` Pose, Transform, Wrench
+and Twist, plain and stamped; ``nav_msgs/Odometry`` (its pose); ``std_msgs`` String and float arrays; Foxglove's
+counterparts. Of any other message: only numbers, or one list of numbers, become a vector; everything else an event that
+holds the message's JSON text, so nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -163,6 +163,10 @@ def _wrench_part(path: str) -> Part:
 def _twist_part(path: str) -> Part:
     value = _pair(f"{path}linear", f"{path}angular")
     return Part(suffix="", kind=Kind.VECTOR, value=value, names=_TWIST, unit="m/s,m/s,m/s,rad/s,rad/s,rad/s")
+
+
+def _scan_part(dtype: type) -> Part:
+    return Part(suffix="", kind=Kind.VECTOR, value=_floats("ranges", dtype), unit="m")
 
 
 def _text_part(path: str) -> Part:

@@ -1,7 +1,7 @@
 """One MCAP file as a :class:`~worldgate.core.streams.Log`: streams decoded when read, images a frame at a time.
 
-Which clock ``times_ns`` is on: a message's header stamp where its type has one and the first is not zero, else the publish
-time where any differs from the log time, else the log time. Files written here say it in their channel metadata.
+Which clock ``times_ns`` is on: a message's header stamp where its type has one and the first is not zero, else the
+publish time where any differs from the log time, else the log time. Files written here say it in their channels.
 """
 
 from __future__ import annotations
@@ -199,16 +199,13 @@ class McapLog:
     def _times(self, source: _Source, messages: Messages, log_ns: IntArray) -> IntArray:
         if source.info.clock == "log":
             return log_ns
-        if source.info.clock != "header" or source.dtype or f"{PREFIX}name" in self._metadata(source):
+        if source.info.clock != "header" or f"{PREFIX}name" in self._container.channels[source.channel].metadata:
             # Our writer puts the same stamp into header and publish time.
             return messages.times("publish_ns")
         if source.channel not in self._header_ns:
             stamps = [stamp_ns(message) or 0 for message in self._messages(source, range(len(messages)))]
             self._header_ns[source.channel] = np.array(stamps, dtype=np.int64)
         return self._header_ns[source.channel]
-
-    def _metadata(self, source: _Source) -> Mapping[str, str]:
-        return self._container.channels[source.channel].metadata
 
     def _messages(self, source: _Source, rows: Iterable[int]) -> Iterator[Any]:
         assert source.decode is not None

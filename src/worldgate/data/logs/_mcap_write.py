@@ -101,7 +101,7 @@ class McapWriter:
     def add_stream(
         self, info: StreamInfo, *, origin: Origin | None = None, scan_rad: tuple[float, float] | None = None
     ) -> str:
-        """Declare a stream; ``info.count`` and ``info.topic`` are ignored, an empty ``shape`` comes from the first value.
+        """Declare a stream; its ``count`` and ``topic`` are ignored, an empty ``shape`` comes from the first value.
 
         Args:
             info: what the stream is.

@@ -29,7 +29,8 @@ _FIELDS: dict[str, str] = {
     ),
     "sensor_msgs/LaserScan": (
         "std_msgs/Header header\nfloat32 angle_min\nfloat32 angle_max\nfloat32 angle_increment\n"
-        "float32 time_increment\nfloat32 scan_time\nfloat32 range_min\nfloat32 range_max\nfloat32[] ranges\nfloat32[] intensities"
+        "float32 time_increment\nfloat32 scan_time\nfloat32 range_min\nfloat32 range_max\n"
+        "float32[] ranges\nfloat32[] intensities"
     ),
     "geometry_msgs/Point": "float64 x\nfloat64 y\nfloat64 z",
     "geometry_msgs/Vector3": "float64 x\nfloat64 y\nfloat64 z",

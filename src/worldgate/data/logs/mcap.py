@@ -1,7 +1,7 @@
 """MCAP: the system of record for raw logs, read with native times kept to the nanosecond, and written.
 
-Source: https://mcap.dev/spec; the container, CDR and protobuf are decoded by the official ``mcap`` packages. A folder of
-MCAP files is one log each; one that cannot be read is a finding of the folder, unless none can.
+Source: https://mcap.dev/spec; the container, CDR and protobuf are decoded by the official ``mcap`` packages. Each
+file of a folder is one log; one that cannot be read is a finding of the folder, unless none can.
 """
 
 from __future__ import annotations
