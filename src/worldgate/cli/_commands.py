@@ -24,6 +24,7 @@ class Command:
 
 COMMANDS = (
     Command("init", DATA, "worldgate.cli.init:init", "Make a workspace and its first keys."),
+    Command("show", LOOK, "worldgate.cli.show:app", "Show what anything is, what made it and what it touched."),
     Command("doctor", LOOK, "worldgate.cli.doctor:doctor", "Say what this machine has and lacks."),
     Command("list", NOUNS, "worldgate.cli.list:list_", "List what can be named at a seam."),
     Command("record", NOUNS, "worldgate.cli.record:app", "Verify the record and see its keys."),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from securesystemslib.signer import CryptoSigner
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from worldgate.core.atomic import write_atomic
 from worldgate.core.config import read_toml
@@ -289,9 +289,16 @@ class Workspace:
             found = [Ref(*row) for row in connection.execute(query)]
         return list({ref.digest: ref for ref in found}.values())
 
+    def kinds(self) -> dict[str, int]:
+        """How many artefacts of each kind were made, by kind."""
+        table = tables.artifacts.c
+        query = select(table.kind, func.count(table.digest.distinct())).group_by(table.kind).order_by(table.kind)
+        with self.ledger.read() as connection:
+            return dict(connection.execute(query).all())
+
     def _matching(self, text: str) -> Iterator[Ref]:
         edges, events = tables.edges.c, tables.events.c
-        match = edges.name == text
+        match: ColumnElement[bool] = (edges.name == text) & (edges.name != "")
         is_prefix = _SHORTEST <= len(text) <= 64 and is_digest(text.ljust(64, "0"))
         if is_prefix:
             match = or_(match, edges.digest.between(text, text.ljust(64, "g")))
