@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -76,29 +77,33 @@ class AlignmentSpec:
 class AlignedFrames:
     """Frames of a stream by grid row, decoded on request; rows without a message are black."""
 
-    def __init__(self, frames: Frames, index: IntArray) -> None:
+    def __init__(self, frames: Frames, index: IntArray, *, cache: Path | None = None) -> None:
         self._frames = frames
         self._index = index
+        self.cache = cache
+        """Folder where resized copies may be kept, or None."""
 
     def __len__(self) -> int:
         return len(self._index)
 
     def read(self, indices: IntArray) -> Array:
-        """Decode the frames of these rows: (K, H, W, 3) uint8 RGB, or the depth or segmentation form."""
+        """Decode the frames of these rows, each message once: (K, H, W, 3) uint8 RGB, or the depth form."""
         wanted = self._index[indices]
         present = wanted >= 0
-        if present.all():
-            return self._frames.read(wanted)
-        unique, where = np.unique(np.where(present, wanted, wanted.max(initial=0)), return_inverse=True)
-        if unique.max(initial=-1) >= len(self._frames):
+        messages, where = np.unique(np.where(present, wanted, wanted.max(initial=0)), return_inverse=True)
+        if messages.max(initial=-1) >= len(self._frames):
             raise DataRefused("this camera has no frames", where="episode rows")
-        images = self._frames.read(unique.astype(np.int64))[where]
+        images = self._frames.read(messages.astype(np.int64))[where]
         images[~present] = 0
         return images
 
     def content_digest(self) -> str:
         """SHA-256 over the encoded packets of the source stream."""
         return self._frames.content_digest()
+
+    def cached_in(self, cache: Path) -> AlignedFrames:
+        """The same frames, whose resized copies may be kept in a folder."""
+        return AlignedFrames(self._frames, self._index, cache=cache)
 
 
 def align(log: Log, spec: AlignmentSpec, *, digest: str | None = None) -> Episode:

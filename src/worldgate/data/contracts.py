@@ -1,0 +1,207 @@
+"""Contracts: one versioned file of what a site requires of its logs before they may teach or judge anything.
+
+A contract names the streams with their kinds, widths, units and rates, how they are aligned, which checks refuse a
+log and which only flag it, what facts a log must carry, which streams must never be there, and how episodes are
+split. Only what is enforced can be written: an unknown key is an error that names file, key and nearest key.
+
+Shipped contracts (``cell``, ``droid``, ``g1``) stand in the folder ``shipped`` beside this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from worldgate.core.config import decode, read_toml
+from worldgate.core.errors import AlreadyExists, ConfigError, NotFound
+from worldgate.core.names import Name
+from worldgate.core.streams import Kind, Origin
+from worldgate.data.alignment import AlignmentSpec
+from worldgate.data.checks import prepare
+from worldgate.record.events import Ref
+from worldgate.record.workspace import Workspace
+
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+class Severity(StrEnum):
+    """What a check's finding does to a log."""
+
+    REFUSE = "refuse"
+    """The log goes into no dataset."""
+    FLAG = "flag"
+    """The finding is recorded beside the log, which goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRule:
+    """What a stream must be. A log without it is refused."""
+
+    kind: Kind
+    width: int = 0
+    """Channels of a vector, pixels across of an image; 0: any."""
+    unit: str = ""
+    """Unit as the log must declare it; empty: any."""
+    rate_hz: tuple[float, float] | None = None
+    """Least and greatest mean rate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRule:
+    """How a check counts."""
+
+    severity: Severity = Severity.REFUSE
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Values for the check's own Config."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Splits:
+    """Which episodes teach and which judge."""
+
+    fractions: Mapping[str, float] = field(default_factory=lambda: {"train": 0.8, "val": 0.2})
+    """Split -> share of groups, summing to 1; where ``by`` is given only the names count."""
+    by: str = ""
+    """A fact, or ``site``, whose value decides the split."""
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Split -> values of ``by`` that belong to it; empty: the value is the split's name."""
+    group: str = ""
+    """A fact, or ``site``: logs with the same value never stand on two sides."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.by and not math.isclose(sum(self.fractions.values()), 1.0, abs_tol=1e-9):
+            raise ConfigError("fractions must sum to 1", got=dict(self.fractions), where="splits.fractions")
+        if any(share < 0 for share in self.fractions.values()):
+            raise ConfigError("a fraction below zero", got=dict(self.fractions), where="splits.fractions")
+        if "train" not in self.fractions:
+            raise ConfigError("no split named train", got=", ".join(self.fractions), where="splits.fractions")
+        for name in (*self.fractions, *self.values):
+            Name(name)
+        strange = set(self.values) - set(self.fractions)
+        if strange:
+            raise ConfigError("values of a split that is not listed", got=sorted(strange), where="splits.values")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """What a log must say of itself."""
+
+    required: tuple[str, ...] = ()
+    """Facts that every log must carry, for example ``success``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """What must not be there."""
+
+    forbidden: tuple[str, ...] = ()
+    """Streams whose presence refuses a log: a camera that faces people, a microphone's transcript."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What a site requires of its logs."""
+
+    name: str
+    version: int = 1
+    origins: tuple[Origin, ...] = (Origin.REAL,)
+    """Origins that may stand together in one dataset."""
+    streams: Mapping[str, StreamRule]
+    alignment: AlignmentSpec
+    checks: Mapping[str, CheckRule] = field(default_factory=dict)
+    splits: Splits = field(default_factory=Splits)
+    labels: Labels = field(default_factory=Labels)
+    privacy: Privacy = field(default_factory=Privacy)
+
+    def __post_init__(self) -> None:
+        Name(self.name)
+        if not self.streams:
+            raise ConfigError("a contract without streams", where="streams")
+        strange = set(self.alignment.streams) - set(self.streams)
+        if self.alignment.reference:
+            strange |= {self.alignment.reference} - set(self.streams)
+        if strange:
+            raise ConfigError("alignment of a stream that is not required", got=sorted(strange), where="alignment")
+        for name, rule in self.streams.items():
+            if rule.rate_hz is not None and not 0 <= rule.rate_hz[0] <= rule.rate_hz[1]:
+                raise ConfigError("a range from high to low", got=rule.rate_hz, where=f"streams.{name}.rate_hz")
+
+    def spec(self) -> AlignmentSpec:
+        """The alignment of exactly the required streams."""
+        item = self.alignment
+        return replace(item, streams={name: item.streams.get(name, item.default) for name in self.streams})
+
+
+def from_tree(tree: Mapping[str, Any], *, where: str) -> Contract:
+    """Decode a contract and the parameters of its checks.
+
+    Raises:
+        ConfigError: unknown or missing key, wrong value; names file and key, and the nearest key there is.
+        NotFound: a check that does not exist.
+    """
+    try:
+        contract = decode(Contract, tree, where=where)
+    except ConfigError as error:
+        if error.where is None or str(error.where).startswith(where):
+            raise
+        raise ConfigError(error.what, got=error.got, where=f"{where}:{error.where}", hint=error.hint) from error
+    for name, rule in contract.checks.items():
+        prepare(name, rule.params, where=f"{where}:checks.{name}.params")
+    return contract
+
+
+def read(source: Path | str) -> Contract:
+    """Read a contract file, or a shipped one by its name.
+
+    Raises:
+        ConfigError: as :func:`from_tree`, or not TOML.
+        NotFound: neither a file nor the name of a shipped contract.
+    """
+    path = Path(source)
+    if path.suffix != ".toml":
+        path = SHIPPED / f"{source}.toml"
+        if not path.is_file():
+            raise NotFound("no such contract", got=source, hint=f"a .toml file, or one of {', '.join(shipped())}")
+    return from_tree(read_toml(path), where=path.name if path.parent == SHIPPED else str(path))
+
+
+def shipped() -> list[str]:
+    """Names of the contracts that come with Worldgate."""
+    return sorted(p.stem for p in SHIPPED.glob("*.toml"))
+
+
+def add(ws: Workspace, contract: Contract) -> Ref:
+    """Record a contract; nothing happens where the same one is recorded already.
+
+    Raises:
+        AlreadyExists: another contract of this name and version.
+    """
+    digest = ws.put_json(contract)
+    name = f"{contract.name}.v{contract.version}"
+    for ref in ws.artifacts("contract"):
+        if ref.digest == digest:
+            return ref
+        if ref.name == name:
+            raise AlreadyExists(
+                "another contract of this name and version",
+                got=name,
+                where=ref.digest,
+                hint=f"version = {contract.version + 1}",
+            )
+    ref = Ref("contract", digest, name)
+    ws.record("contract.added", body={"contract": contract.name, "version": contract.version}, outputs=[ref])
+    return ref
+
+
+def load(ws: Workspace, digest: str) -> Contract:
+    """A recorded contract.
+
+    Raises:
+        NotFound: not in this workspace's store.
+    """
+    return from_tree(ws.get_json(digest), where=f"contract {digest[:12]}")
