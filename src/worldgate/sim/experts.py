@@ -29,7 +29,7 @@ class ExpertConfig:
 
     kind: Literal["scripted", "random"] = "scripted"
     """``scripted`` does the task, ``random`` wanders smoothly over the workspace."""
-    keep_out_m: float = 0.14
+    keep_out_m: float = 0.16
     """Distance to the person's forearm that the tool stays away; 0 ignores the person."""
     speed_m_s: float = 0.30
     """Speed on the free way."""
@@ -39,17 +39,18 @@ class ExpertConfig:
     """Standard deviation of a slowly varying error of the target."""
 
 
-NOISY = ExpertConfig(noise_m=0.02)
 EXPERTS = {
     "scripted": ExpertConfig(),
     "careless": ExpertConfig(keep_out_m=0.0),
-    "noisy": NOISY,
+    "noisy": ExpertConfig(noise_m=0.012),
     "random": ExpertConfig(kind="random"),
 }
 """Ready experts by the name that commands take; ``careless`` is competent but ignores the person."""
 
 _ORBIT_M = 0.088
 """Distance from the object's middle at which the tool circles it."""
+_INSIDE_M = 0.10
+"""Nearer to the bay's middle than this, along its axis, the object is between the side walls."""
 _LOOKAHEAD_S = 0.13
 """Target ahead of the measured tool by what it covers in a control period and the delay of the actuators."""
 
@@ -102,12 +103,16 @@ class Expert(Policy):
         offset = thing - goal
         if _within(offset, self._mouth, 0.03):
             return _limit(4.0 * (np.array(HOME) - tool), self.config.speed_m_s)
+        along = float(offset @ self._mouth)
         across = abs(float(-offset[0] * self._mouth[1] + offset[1] * self._mouth[0]))
-        aim = goal + self._mouth * min(0.20, max(0.0, 5.0 * (across - 0.012)))
-        way = _unit(aim - thing)
+        if along < _INSIDE_M:  # between the side walls there is one way on, and no room to circle
+            way = -self._mouth
+        else:
+            ahead = min(along, 0.20, max(0.0, 8.0 * (across - 0.008)))  # never back out: there may be a wall behind
+            way = _unit(goal + self._mouth * ahead - thing)
         to_tool = tool - thing
         angle = math.atan2(-way[0] * to_tool[1] + way[1] * to_tool[0], -float(way @ to_tool))
-        share = min(1.0, max(0.0, (math.radians(50) - abs(angle)) / math.radians(22)))
+        share = min(1.0, max(0.0, (math.radians(30) - abs(angle)) / math.radians(18)))
         share = share * share * (3 - 2 * share)
         return share * self._push(way, angle) + (1 - share) * self._circle(to_tool, angle)
 
@@ -143,9 +148,10 @@ def give_way(velocity: Vec, tool: Vec, hand: Vec, keep_out_m: float, speed_m_s: 
     allowed = -max(0.0, margin) * 2.0
     if inward < allowed:
         velocity = velocity + (allowed - inward) * out
-    if margin < 0:
-        velocity = velocity + min(8.0 * -margin, 1.5 * speed_m_s) * out
-    return _limit(velocity, 1.4 * speed_m_s)
+    if margin < 0:  # back off, and towards the robot, where there is always room
+        home = _unit(np.array(HOME) - tool)
+        velocity = velocity + min(8.0 * -margin, 1.5 * speed_m_s) * _unit(out + 0.5 * home)
+    return _limit(velocity, 1.5 * speed_m_s)
 
 
 def _unit(vector: Vec) -> Vec:

@@ -82,10 +82,11 @@ def reach(
 ) -> tuple[tuple[float, float, float], ...]:
     """Waypoints of a hand that comes in over the far edge, stays near the object's way for a while and leaves."""
     x, y = _between(start, goal, draw)
+    x, y = max(x + float(draw.uniform(0.0, 0.18)), 0.02), y + float(draw.normal(0.0, 0.045))
     begin, stay = draw.uniform(0.4, 2.2), draw.uniform(0.8, 1.8)
-    come, enter = 0.7, draw.uniform(1.0, 1.5)
+    come, enter = 0.7, draw.uniform(1.3, 2.0)
     times = np.cumsum([begin, come, enter, stay, enter * 0.8, come])
-    places = (PARKED, (0.52, y * 0.8), (max(x, 0.0), y), (max(x, 0.0), y), (0.52, y * 0.8), PARKED)
+    places = (PARKED, (0.52, y * 0.8), (x, y), (x, y), (0.52, y * 0.8), PARKED)
     return tuple((float(t), float(px), float(py)) for t, (px, py) in zip(times, places, strict=True))
 
 

@@ -29,7 +29,7 @@ BLOCK_M = 0.04
 """Half the side of the block, and the radius of the disc."""
 OBJECT_HALF_HEIGHT_M = 0.0225
 TOOL_RADIUS_M = 0.016
-BAY_HALF_M = 0.078
+BAY_HALF_M = 0.084
 """Half the inner width of the goal bay."""
 TABLE = (-0.52, 0.43, -0.43, 0.43)
 """x from, x to, y from, y to of the table top."""
