@@ -24,6 +24,9 @@ class Command:
 
 COMMANDS = (
     Command("init", DATA, "worldgate.cli.init:init", "Make a workspace and its first keys."),
+    Command("ingest", DATA, "worldgate.cli.ingest:ingest", "Read logs into the workspace."),
+    Command("check", DATA, "worldgate.cli.check:check", "Check logs against a contract."),
+    Command("snapshot", DATA, "worldgate.cli.snapshot:snapshot", "Freeze checked episodes as a dataset."),
     Command("show", LOOK, "worldgate.cli.show:app", "Show what anything is, what made it and what it touched."),
     Command("doctor", LOOK, "worldgate.cli.doctor:doctor", "Say what this machine has and lacks."),
     Command("list", NOUNS, "worldgate.cli.list:list_", "List what can be named at a seam."),

@@ -77,7 +77,7 @@ def _print_table(out: Console, table: Table) -> None:
 
     drawn = RichTable(title=table.title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in table.columns:
-        drawn.add_column(column, overflow="fold")
+        drawn.add_column(Text(column), overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(str(cell)) for cell in row))
     out.print(drawn)
