@@ -186,6 +186,8 @@ def _grid(log: str, streams: Mapping[str, Stream], spec: AlignmentSpec) -> tuple
         return rate_grid(start, end, spec.rate_hz), spec.rate_hz
     stamps = np.unique(streams[spec.reference].times_ns)
     grid = stamps[(stamps >= start) & (stamps <= end)]
+    if not len(grid):
+        raise DataRefused("the reference stream has no stamp while the others run", got=spec.reference, where=log)
     period = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
     return grid, SECOND / period if period else streams[spec.reference].info.rate_hz
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from worldgate.core.streams import BoolArray, IntArray, Kind, Log, Stream, StreamInfo
+from worldgate.core.streams import BoolArray, FloatArray, IntArray, Kind, Log, Stream, StreamInfo
 from worldgate.core.times import SECOND
 
 Spans = tuple[tuple[int, int], ...]
@@ -31,10 +31,15 @@ def period_ns(info: StreamInfo, sorted_ns: IntArray) -> int:
     return int(np.median(steps)) if len(steps) else 0
 
 
+def columns(stream: Stream) -> FloatArray:
+    """(N, D) numbers of a stream, whatever the shape of one message."""
+    return np.asarray(stream.array, np.float64).reshape(len(stream), int(np.prod(stream.array.shape[1:])))
+
+
 def merge(starts: IntArray, ends: IntArray) -> Spans:
-    """Overlapping or touching half-open spans joined, in time order, the longest ``KEPT`` of them."""
+    """Overlapping or touching half-open spans joined, in time order, the longest ``KEPT`` of them; none is empty."""
     joined: list[list[int]] = []
-    for start, end in sorted(zip(starts.tolist(), ends.tolist(), strict=True)):
+    for start, end in sorted(zip(starts.tolist(), np.maximum(ends, starts + 1).tolist(), strict=True)):
         if joined and start <= joined[-1][1]:
             joined[-1][1] = max(joined[-1][1], end)
         else:

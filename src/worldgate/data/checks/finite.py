@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldgate.core.streams import NUMERIC, BoolArray, Finding, Log, Stream
-from worldgate.data.checks._spans import marked, period_ns, sampled
+from worldgate.data.checks._spans import columns, marked, period_ns, sampled
 
 CARD = {
     "line": "NaN and infinity",
@@ -32,15 +32,14 @@ def check(log: Log, config: Config) -> tuple[Finding, ...]:
 
 
 def _finite(stream: Stream, config: Config) -> tuple[Finding, ...]:
-    flat = np.asarray(stream.array, dtype=np.float64).reshape(len(stream), -1)
-    broken = ~np.isfinite(flat)
+    broken = ~np.isfinite(columns(stream))
     rows: BoolArray = np.asarray(broken.any(axis=1))
     count = int(rows.sum())
     if count <= config.most:
         return ()
-    columns = np.flatnonzero(broken.any(axis=0))
-    names = [stream.info.names[c] if c < len(stream.info.names) else str(c) for c in columns[:6]]
-    more = ", ..." if len(columns) > 6 else ""
+    channels = np.flatnonzero(broken.any(axis=0))
+    names = [stream.info.names[c] if c < len(stream.info.names) else str(c) for c in channels[:6]]
+    more = ", ..." if len(channels) > 6 else ""
     return (
         Finding(
             check="finite",

@@ -17,7 +17,7 @@ import numpy as np
 
 from worldgate.core.streams import NUMERIC, BoolArray, ByteArray, Finding, FloatArray, IntArray, Kind, Log, Stream
 from worldgate.core.times import SECOND
-from worldgate.data.checks._spans import Spans, marked, merge, period_ns, sampled
+from worldgate.data.checks._spans import Spans, columns, marked, merge, period_ns, sampled
 
 CARD = {
     "line": "blank cameras, and pictures that repeat while the robot moves",
@@ -146,7 +146,7 @@ def _moves(motion: list[Stream], span: tuple[int, int], share: float) -> bool:
     """Whether any channel covers this share of its range over the log within the span."""
     for stream in motion:
         inside = (stream.times_ns >= span[0]) & (stream.times_ns < span[1])
-        values = np.asarray(stream.array, dtype=np.float64).reshape(len(stream), -1)
+        values = columns(stream)
         if inside.sum() < 2:
             continue
         whole, part = _range(values), _range(values[inside])

@@ -14,7 +14,7 @@ import numpy as np
 
 from worldgate.core.streams import NUMERIC, BoolArray, Finding, FloatArray, Kind, Log, Stream
 from worldgate.core.times import SECOND
-from worldgate.data.checks._spans import merge, sampled
+from worldgate.data.checks._spans import columns, merge, sampled
 
 CARD = {
     "line": "states and actions that leap further than the robot can move",
@@ -46,7 +46,7 @@ def check(log: Log, config: Config) -> tuple[Finding, ...]:
 def _jump(stream: Stream, config: Config) -> tuple[Finding, ...]:
     order = np.argsort(stream.times_ns, kind="stable")
     times = stream.times_ns[order]
-    values = np.asarray(stream.array, dtype=np.float64).reshape(len(times), -1)[order]
+    values = columns(stream)[order]
     values = np.where(np.isfinite(values), values, np.nan)  # the finite check reports these
     limit = config.rates.get(stream.info.name)
     if stream.info.kind is Kind.POSE:

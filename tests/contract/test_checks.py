@@ -1,0 +1,116 @@
+"""Every file of the checks seam fulfils its signature, and stays silent on a log in which nothing is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from worldgate.core.digest import canonical
+from worldgate.core.seams import cards, load
+from worldgate.core.streams import Finding, Kind, Origin, Stream, StreamInfo
+
+NAMES = sorted(cards("checks"))
+TIMES = np.arange(200, dtype=np.int64) * 10_000_000
+
+
+class Log:
+    """A log held in memory."""
+
+    name = "held"
+    origin = Origin.SIMULATED
+    facts: Mapping[str, str | float | bool] = {}
+    findings: tuple[Finding, ...] = ()
+
+    def __init__(self, *streams: Stream) -> None:
+        self.held = {s.info.name: s for s in streams}
+
+    def streams(self) -> tuple[StreamInfo, ...]:
+        return tuple(s.info for s in self.held.values())
+
+    def read(self, stream: str, window_ns: tuple[int, int] | None = None) -> Stream:
+        assert window_ns is None
+        return self.held[stream]
+
+
+def stream(name: str, kind: Kind, values: Any, times: Any = TIMES) -> Stream:
+    info = StreamInfo(name=name, kind=kind, count=len(times), shape=np.shape(values)[1:], rate_hz=100.0)
+    return Stream(info=info, times_ns=times, values=values)
+
+
+def clean() -> Log:
+    rng = np.random.default_rng(0)
+    state = np.sin(TIMES[:, None] / 3e8 + np.arange(3))
+    images = rng.integers(0, 255, (200, 12, 16, 3), dtype=np.uint8)
+    return Log(
+        stream("observation.state", Kind.VECTOR, state),
+        stream("action", Kind.ACTION, state + 0.01),
+        stream("observation.images.front", Kind.IMAGE, images),
+        stream("events", Kind.EVENT, np.array(["{}"], dtype=object), TIMES[:1]),
+    )
+
+
+def broken() -> Log:
+    """Everything wrong at once."""
+    times = np.delete(TIMES, range(50, 90))
+    times[20] = times[10]
+    state = np.sin(times[:, None] / 3e8 + np.arange(3))
+    state[100:] += 50.0
+    state[30] = np.nan
+    rows = np.sin(TIMES[:, None] / 3e8)
+    promised = stream("action", Kind.ACTION, rows)
+    return Log(
+        stream("observation.state", Kind.VECTOR, state, times),
+        dataclasses.replace(promised, info=dataclasses.replace(promised.info, count=7)),
+        stream("observation.images.front", Kind.IMAGE, np.full((200, 12, 16, 3), 255, np.uint8)),
+    )
+
+
+def test_the_first_eight_checks_are_here() -> None:
+    assert set(NAMES) >= {"counts", "finite", "frozen", "gaps", "jitter", "jump", "skew", "stamps"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_check_has_a_config_with_defaults_and_the_one_signature(name: str) -> None:
+    module = load("checks", name)
+    assert dataclasses.is_dataclass(module.Config)
+    assert module.Config.__dataclass_params__.frozen
+    assert module.Config() == module.Config()
+    assert list(inspect.signature(module.check).parameters) == ["log", "config"]
+    assert cards("checks")[name].line
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_check_is_silent_on_a_clean_log_and_on_an_empty_one(name: str) -> None:
+    module = load("checks", name)
+    assert module.check(clean(), module.Config()) == ()
+    assert module.check(Log(), module.Config()) == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_check_finds_what_is_broken_and_gives_evidence(name: str) -> None:
+    module = load("checks", name)
+    found = module.check(broken(), module.Config())
+    assert found, f"{name} found nothing in a log with everything wrong"
+    for finding in found:
+        assert finding.check == name
+        assert finding.stream and finding.message and finding.unit
+        assert finding.value != finding.limit
+        assert all(a < b for a, b in finding.spans_ns)
+        assert canonical(finding)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_check_survives_streams_of_no_and_one_message(name: str) -> None:
+    module = load("checks", name)
+    for count in (0, 1, 2):
+        log = Log(
+            stream("state", Kind.VECTOR, np.zeros((count, 2)), TIMES[:count]),
+            stream("camera", Kind.IMAGE, np.zeros((count, 4, 4, 3), np.uint8), TIMES[:count]),
+        )
+        for finding in module.check(log, module.Config()):
+            assert canonical(finding)
