@@ -19,12 +19,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worldgate.core.errors import UsageError
 from worldgate.core.streams import FloatArray, IntArray
 from worldgate.evidence.exact import Number, outward, probability
+
+UintArray: TypeAlias = NDArray[np.uint64]
 
 RESAMPLES = 4000
 GOLDEN = 0x9E3779B97F4A7C15
@@ -53,12 +57,13 @@ def least_episodes(alpha: Number) -> int:
     return math.ceil(-math.log2(float(probability(alpha, "alpha"))))
 
 
-def splitmix(counter: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # uint64 of any shape
+def splitmix(counter: UintArray) -> UintArray:
     """The output function of SplitMix64, on uint64 arrays."""
-    z = counter
+    z: UintArray = counter
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    z = z ^ (z >> np.uint64(31))
+    return z
 
 
 def draws(seed: int, count: int, below: int) -> IntArray:

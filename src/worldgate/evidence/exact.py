@@ -76,3 +76,14 @@ def step(value: Decimal) -> Decimal:
     """The unit in the last of twelve significant digits of ``value``."""
     exponent = value.adjusted() if value else 0
     return Decimal((0, (1,), exponent - DIGITS + 1))
+
+
+def percent(value: Number) -> str:
+    """A share for people: ``"0.05"`` as ``5 %``."""
+    exact = ratio(value) * 100
+    return f"{text(Context(prec=DIGITS).divide(Decimal(exact.numerator), Decimal(exact.denominator)))} %"
+
+
+def shown(value: float) -> str:
+    """An estimate for people: six significant digits."""
+    return f"{value:.6g}"

@@ -1,9 +1,9 @@
 """The gap: a world model's imagination against held-out real telemetry, per horizon and signal.
 
 Windows are cut from held-out episodes and rolled out twice through :func:`worldgate.core.worlds.rollout`: under the
-recorded actions, and, as a control, under the actions of a window of another episode. Beside the model stand the last row
-held and constant velocity, judged on the same windows. The result is a table by episode; bounds are computed from it in
-:mod:`worldgate.evidence.gap_bounds`.
+recorded actions, and, as a control, under the actions of a window of another episode. Beside the model stand the last
+row held and constant velocity, judged on the same windows. The result is a table by episode; bounds are computed from
+it in :mod:`worldgate.evidence.gap_bounds`.
 
 Shape legend: B samples, K steps ahead, D state channels, A action channels, H x W pixels.
 """
@@ -20,19 +20,13 @@ from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.streams import Array, ByteArray, FloatArray
 from worldgate.core.worlds import ModelSpec, Rollout, WorldModel, rollout
+from worldgate.data import clips
 from worldgate.evidence.baselines import constant_velocity, hold_last, wrap
 from worldgate.evidence.bootstrap import draws
 from worldgate.evidence.gap_report import Curve, EpisodeGap, Errors, GapConfig, GapReport, SignalInfo
 from worldgate.evidence.measured import Measured
 from worldgate.evidence.metrics import state_rms
 from worldgate.evidence.windows import FrameReader, Tracks, circular, read_tracks
-
-def clip_frames(episode: Episode, camera: str, size: tuple[int, int]) -> ByteArray:
-    """Frames from the clip cache."""
-    from worldgate.data import clips
-
-    return clips.frames(episode, camera, size)
-
 
 Progress = Callable[[int, int], None]
 """(episodes done, episodes in all)."""
@@ -47,7 +41,7 @@ def gap(
     donors: Sequence[Episode] = (),
     dataset: str = "",
     predictions: str = "",
-    read_frames: FrameReader = clip_frames,
+    read_frames: FrameReader = clips.frames,
 ) -> GapReport:
     """Compare a model with held-out episodes.
 
@@ -180,8 +174,8 @@ class _Control:
         found: list[tuple[Tracks, int]] = []
         for tracks in pool:
             bad = np.concatenate([[0], np.cumsum(~tracks.good)])
-            starts = np.flatnonzero(bad[steps:] == bad[: len(bad) - steps]) if len(bad) > steps else []
-            found += [(tracks, int(t)) for t in starts]
+            if len(bad) > steps:
+                found += [(tracks, int(t)) for t in np.flatnonzero(bad[steps:] == bad[:-steps])]
         return cls(places=found, steps=steps)
 
     def actions(self, own: tuple[str, int], seed: int) -> FloatArray | None:
@@ -190,7 +184,8 @@ class _Control:
             tracks, t = self.places[pick]
             if tracks.episode.id != own[0] or abs(t - own[1]) >= self.steps:
                 assert tracks.actions is not None
-                return tracks.actions[t : t + self.steps]
+                actions: FloatArray = tracks.actions[t : t + self.steps]
+                return actions
         return None
 
 
@@ -287,21 +282,35 @@ def _judge(
 
 
 def _compare(tally: _Tally, tracks: Tracks, t: int, views: Mapping[str, Rollout]) -> None:
-    """Add one window of one signal: the model, its control and the baselines."""
-    info, steps = tally.info, tally.steps
+    """Add one window of one signal: the model, its control and the baselines.
+
+    Raises:
+        DataRefused: the model predicted nothing for it.
+    """
+    info = tally.info
     for view in views.values():
         if info.stream not in view.frame.frames and info.stream not in view.frame.states:
             raise DataRefused("the model predicted nothing for this stream", got=info.stream, where=tracks.episode.name)
     if info.stream in tracks.frames:
-        video = tracks.frames[info.stream]
-        real, last = video[t + 1 : t + 1 + steps], video[t]
-        measure = seams.load("metrics", info.metric).measure
-        for name, view in views.items():
-            tally.add(name, measure(_mean_frames(view.frame.frames[info.stream], real), real, last))
-        tally.add("hold", measure(hold_last(last, steps), real, last))
-        return
+        _compare_frames(tally, tracks.frames[info.stream][t : t + 1 + tally.steps], views)
+    else:
+        _compare_states(tally, tracks.states[info.stream], t, views)
+
+
+def _compare_frames(tally: _Tally, video_KHWC: ByteArray, views: Mapping[str, Rollout]) -> None:
+    """One window of a camera; the first frame is the last known one."""
+    real, last = video_KHWC[1:], video_KHWC[0]
+    measure = seams.load("metrics", tally.info.metric).measure
+    for name, view in views.items():
+        tally.add(name, measure(_mean_frames(view.frame.frames[tally.info.stream], real), real, last))
+    tally.add("hold", measure(hold_last(last, tally.steps), real, last))
+
+
+def _compare_states(tally: _Tally, values_TD: FloatArray, t: int, views: Mapping[str, Rollout]) -> None:
+    """One window of the channels that share a unit."""
+    info, steps = tally.info, tally.steps
     channels, turning = list(info.channels), np.asarray(info.circular)
-    values = tracks.states[info.stream][:, channels].astype(np.float64)
+    values = values_TD[:, channels].astype(np.float64)
     real, last = values[t + 1 : t + 1 + steps], values[t]
 
     def score(predicted_KD: FloatArray) -> Measured:
@@ -318,9 +327,8 @@ def _compare(tally: _Tally, tracks: Tracks, t: int, views: Mapping[str, Rollout]
 
 def _mean_frames(frames_BKHWC: Array, real_KHWC: Array) -> Array:
     _same_shape(frames_BKHWC[0], real_KHWC, "frames")
-    if len(frames_BKHWC) == 1:
-        return frames_BKHWC[0]
-    return np.rint(frames_BKHWC.mean(axis=0)).astype(np.uint8)
+    mean: Array = frames_BKHWC[0] if len(frames_BKHWC) == 1 else np.rint(frames_BKHWC.mean(axis=0)).astype(np.uint8)
+    return mean
 
 
 def _same_shape(predicted: Array, real: Array, where: str) -> None:

@@ -20,6 +20,10 @@ from worldgate.evidence.statistics import mean_lower
 class Unmeasured(UsageError):
     """The report lacks what a bound needs: no episodes, no control, null values."""
 
+    def summary(self) -> str:
+        """One line for a check's detail."""
+        return ": ".join(str(part) for part in (self.what, self.got, self.where) if part is not None)
+
 
 def column(report: GapReport, signal: str, contender: str, step: int) -> list[float]:
     """One number an episode, at a step from 1.
@@ -45,7 +49,14 @@ def column(report: GapReport, signal: str, contender: str, step: int) -> list[fl
 
 
 def skill(
-    report: GapReport, signal: str, baseline: str, step: int, *, alpha: Number, resamples: int = RESAMPLES, seed: int = 0
+    report: GapReport,
+    signal: str,
+    baseline: str,
+    step: int,
+    *,
+    alpha: Number,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval:
     """1 - error of the model / error of the baseline: above 0 is better than the baseline.
 

@@ -1,7 +1,7 @@
 """The gap as a table: one row an episode, so that every bound can be computed again from it.
 
-The document is plain JSON (schema ``worldgate/gap/1``), put into the store and named by its digest. Lists run over steps
-1 to K. A value that is not finite, or that nothing was measured for, is null; a gate never passes on one.
+The document is plain JSON (schema ``worldgate/gap/1``), put into the store and named by its digest. Lists run over
+steps 1 to K. A value that is not finite, or that nothing was measured for, is null; a gate never passes on one.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def merge(reports: Sequence[GapReport], *, subject: ModelSpec) -> GapReport:
     first = reports[0]
 
     def shape(r: GapReport) -> tuple[object, ...]:
-        return (tuple((s.name, s.unit, s.metric, s.epsilon) for s in r.signals), r.rate_hz, r.steps, r.origin, r.dataset)
+        return (tuple((s.name, s.unit, s.metric, s.epsilon) for s in r.signals), r.rate_hz, r.steps, r.origin)
 
     if any(shape(r) != shape(first) for r in reports):
         raise UsageError("these reports do not measure the same", hint="one configuration and one dataset for all")

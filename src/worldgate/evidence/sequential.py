@@ -1,11 +1,13 @@
 """The exact sequential binomial test: looks agreed beforehand, alpha spent as trials arrive.
 
-At looks n_1 < ... < n_m = N the cumulative type I error spent is at most alpha * n_j / N. The boundary c_j is the smallest
-number of successes whose crossing keeps within that, found by a dynamic programme over (trials, successes) in integers:
-with p0 = a/d every weight is an integer over d^n, so no rounding enters and any program finds the same boundaries.
-Futility is non-binding: stopping for it can only lower the type I error, so ignoring it never gains a promotion.
+At looks n_1 < ... < n_m = N the cumulative type I error spent is at most alpha * n_j / N. The boundary c_j is the
+smallest number of successes whose crossing keeps within that, found by a dynamic programme over (trials, successes)
+in integers: with p0 = a/d every weight is an integer over d^n, so no rounding enters and any program finds the same
+boundaries. Futility is non-binding: stopping for it can only lower the type I error, so ignoring it never gains a
+promotion.
 
-Sources: Lan and DeMets, Biometrika 70 (1983); Jennison and Turnbull, Group Sequential Methods (1999), chapters 8 and 12.
+Sources: Lan and DeMets, Biometrika 70 (1983); Jennison and Turnbull, Group Sequential Methods (1999), chapters 8 and
+12.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
 from worldgate.core.errors import UsageError
-from worldgate.evidence.exact import probability, rounded, step, text
+from worldgate.evidence.exact import Number, probability, rounded, step, text
 from worldgate.evidence.statistics import binomial_upper
 
 
@@ -46,14 +49,14 @@ class SequentialPlan:
     """Trials after which the data are looked at, increasing; the last is the most that will be run."""
 
     @classmethod
-    def make(cls, *, p0: str | float, alpha: str | float, looks: Sequence[int]) -> SequentialPlan:
+    def make(cls, *, p0: Number, alpha: Number, looks: Sequence[int]) -> SequentialPlan:
         """Read a plan as people write it.
 
         Raises:
             UsageError: a probability outside (0, 1), or looks that do not increase from at least 1.
         """
         ordered = tuple(looks)
-        if not ordered or ordered[0] < 1 or any(a >= b for a, b in zip(ordered, ordered[1:], strict=False)):
+        if not ordered or ordered[0] < 1 or any(a >= b for a, b in pairwise(ordered)):
             raise UsageError("looks must increase from at least 1", got=list(ordered)[:8])
         return cls(p0=probability(p0, "p0"), alpha=probability(alpha, "alpha"), looks=ordered)
 
@@ -189,13 +192,13 @@ def follow(plan: SequentialPlan, outcomes: Sequence[bool]) -> SequentialResult:
 
 
 def stagewise_lower(plan: SequentialPlan, result: SequentialResult) -> str:
-    """Exact lower bound of p after a crossing, by stage-wise ordering; above p0 whenever the plan's boundary was crossed.
+    """Exact lower bound of p after a crossing, by stage-wise ordering: always at least p0.
 
-    The largest twelve-digit L with P(crossing at an earlier look, or at this one with at least as many successes | L) <=
-    alpha. Guarantee: P(L > p) <= alpha for every p, whatever look the test stopped at.
+    The largest twelve-digit L with P(crossing at an earlier look, or at this one with at least as many successes | L)
+    <= alpha. Guarantee: P(L > p) <= alpha for every p, whatever look the test stopped at.
     """
     assert result.look is not None, "the test has not crossed"
-    here = plan.boundaries[: result.look] + (result.successes,)
+    here = (*plan.boundaries[: result.look], result.successes)
     cut = SequentialPlan(p0=plan.p0, alpha=plan.alpha, looks=plan.looks[: result.look + 1])
 
     def exceeds(p: Fraction) -> bool:

@@ -1,7 +1,8 @@
 """Exact bounds for gates: binomial, zero failures, Poisson, and the mean of bounded values.
 
-Each bound is defined on twelve-digit decimals and proved by exact arithmetic: scipy only supplies the first guess. So the
-text is the same under any library version, and the outsider's verifier repeats the proof with the standard library.
+Each bound is defined on twelve-digit decimals and proved by exact arithmetic: scipy only supplies the first guess. So
+the text is the same under any library version, and the outsider's verifier repeats the proof with the standard
+library.
 
 Sources: Clopper and Pearson, Biometrika 26 (1934); Garwood, Biometrika 28 (1936); Hoeffding, JASA 58 (1963), theorem 1.
 """

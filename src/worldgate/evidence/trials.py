@@ -242,7 +242,8 @@ def import_csv(path: Path, *, release: str, origin: Origin, scenarios: Mapping[s
     """Read trials that somebody else ran.
 
     Columns: ``scenario`` (name or digest), ``slot`` (site/robot/arm), ``success`` (1, 0, true, false, yes, no),
-    ``violations`` (whole number), ``started`` (ISO 8601 with a zone); optional ``seed``, ``excluded``, ``log`` (digest).
+    ``violations`` (whole number), ``started`` (ISO 8601 with a zone); optional ``seed``, ``excluded``, ``log``
+    (digest).
 
     Args:
         path: the CSV file.

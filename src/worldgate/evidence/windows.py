@@ -1,7 +1,7 @@
 """Windows of held-out episodes: what a model is shown, what it must predict, under which actions.
 
-A window stands at row t: context rows t-C+1 to t, K rows to predict, actions of rows t to t+K-1. Windows that touch a gap
-of alignment or a value that is not finite are left out and counted.
+A window stands at row t: context rows t-C+1 to t, K rows to predict, actions of rows t to t+K-1. Windows that touch a
+gap of alignment or a value that is not finite are left out and counted.
 
 Shape legend: T rows, C context rows, K steps ahead, D state channels, A action channels, H x W pixels.
 """
@@ -118,7 +118,7 @@ def circular(tracks: Sequence[FloatArray], unit: str) -> tuple[bool, ...]:
     with np.errstate(invalid="ignore"):
         for values in tracks:
             if len(values) > 1:
-                jumps = np.nanmax(np.abs(np.diff(values, axis=0)), axis=0, initial=0.0)
-                span = np.nanmax(np.abs(values), axis=0, initial=0.0)
+                jumps: FloatArray = np.nanmax(np.abs(np.diff(values, axis=0)), axis=0, initial=0.0)
+                span: FloatArray = np.nanmax(np.abs(values), axis=0, initial=0.0)
                 out |= (jumps > 1.6 * np.pi) & (span < np.pi + 0.01)
-    return tuple(bool(c) for c in out)
+    return tuple(out.tolist())

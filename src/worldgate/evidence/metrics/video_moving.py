@@ -1,9 +1,9 @@
 """Mean squared error of frames where something happens, on intensities from 0 to 1.
 
 A pixel belongs to the moving region at step h if the real video differs there from the last known frame by more than
-``THRESHOLD`` in some colour at any step up to h: what has moved away and what has come count alike. The region depends on
-the real video alone, so nobody who is measured can change it. It favours whoever predicts some change over a plain copy,
-which is why ``video_mse`` stands beside it.
+``THRESHOLD`` in some colour at any step up to h: what has moved away and what has come count alike. The region
+depends on the real video alone, so nobody who is measured can change it. It favours whoever predicts some change over
+a plain copy, which is why ``video_mse`` stands beside it.
 
 Shape legend: K steps ahead, H x W pixels, 3 colours.
 """

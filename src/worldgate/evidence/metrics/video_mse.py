@@ -1,6 +1,7 @@
 """Mean squared error of whole frames, on intensities from 0 to 1: 0.01 is 20 dB of PSNR.
 
-Of a static camera most pixels never change, so a copy of the last frame does well here; read it beside ``video_moving``.
+Of a static camera most pixels never change, so a copy of the last frame does well here; read it beside
+``video_moving``.
 
 Shape legend: K steps ahead, H x W pixels, 3 colours.
 """

@@ -1,7 +1,7 @@
 """Structural similarity of whole frames in grey: reported, never ranked by and never a gate.
 
-Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, as in the paper. Wang, Bovik, Sheikh and Simoncelli, IEEE Transactions
-on Image Processing 13 (2004).
+Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, as in the paper. Wang, Bovik, Sheikh and Simoncelli, IEEE
+Transactions on Image Processing 13 (2004).
 
 Shape legend: K steps ahead, H x W pixels, 3 colours.
 """

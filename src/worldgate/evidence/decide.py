@@ -1,0 +1,392 @@
+"""Decisions: a gate policy applied to recorded evidence, signed, scoped, expiring, and recomputable by anyone.
+
+:func:`evaluate` is a pure function: policy, documents and the moment in, a payload out. Its canonical bytes name the
+decision. :func:`decide` gathers the documents, evaluates and records ``gate.decided``. What a gate must see is taken
+from the ledger, never from the caller alone: every trial of the release, every incident scenario, the newest
+admission.
+
+Layout of the payload: ``docs/explanation/gates.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from worldgate.core import seams
+from worldgate.core.config import decode
+from worldgate.core.digest import canonical, restore, sha256, to_json
+from worldgate.core.errors import UsageError
+from worldgate.core.evidence import CheckResult, Status, Verdict
+from worldgate.core.names import Name, Slot
+from worldgate.evidence import policy as policies
+from worldgate.evidence import scenarios, trials
+from worldgate.evidence.gap_report import SCHEMA as GAP
+from worldgate.evidence.gap_report import GapReport
+from worldgate.evidence.gate_evidence import TRAINING_SCHEMA, GateEvidence, TrainingRecord
+from worldgate.evidence.policy import GatePolicy
+from worldgate.record.events import Ref
+from worldgate.record.signing import sign_statement, statement_type
+from worldgate.record.workspace import Workspace
+
+SCHEMA = "worldgate/decision/1"
+DECIDED = "gate.decided"
+DAY_NS = 86_400 * 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where a decision holds."""
+
+    sites: tuple[str, ...] = ()
+    """Admission: where the world model may serve as evidence. Promotion: derived from the slots."""
+    slots: tuple[str, ...] = ()
+    """Promotion: the arms, ``site/robot/arm``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Everything :func:`evaluate` depends on."""
+
+    subject: Ref
+    scope: Scope
+    decided_at_ns: int
+    expires_ns: int
+    ledger_head: tuple[int, str]
+    """Sequence and chain hash of the ledger when the evidence was gathered."""
+    documents: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """(digest, document), in the order in which they are named in the payload."""
+    admissions: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """(digest, payload) of admission decisions, oldest first."""
+    incidents: Sequence[Mapping[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A recorded decision."""
+
+    ref: Ref
+    event: str
+    """Digest of the ``gate.decided`` event."""
+    envelope: str
+    """Digest of the signed DSSE envelope in the store."""
+    payload: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the gate said."""
+        return Verdict(self.payload["verdict"])
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate opened; the command line exits 3 when not."""
+        return self.verdict in {Verdict.ADMIT, Verdict.PROMOTE}
+
+    @property
+    def checks(self) -> tuple[CheckResult, ...]:
+        """Results, in the order of the policy."""
+        return tuple(decode(CheckResult, c, where="decision") for c in self.payload["checks"])
+
+
+def evaluate(policy: GatePolicy, inputs: Inputs) -> dict[str, Any]:
+    """Apply a policy to evidence: the payload of a decision, as plain JSON. Pure: same inputs, same canonical bytes."""
+    evidence = read_evidence(policy, inputs)
+    results: list[CheckResult] = []
+    for spec in policy.checks:
+        module = seams.load("gates", spec.check)
+        config = decode(module.Config, spec.params, where=f"{policy.name}:{spec.check}")
+        results += module.check(config, evidence)
+    verdict = judge(policy.kind, results)
+    payload = {
+        "schema": SCHEMA,
+        "gate": policy.kind,
+        "policy": {"digest": policy.digest, "name": policy.name},
+        "population": policy.population,
+        "subject": {"kind": inputs.subject.kind, "digest": inputs.subject.digest},
+        "scope": {
+            "sites": evidence.sites,
+            "slots": evidence.slots,
+            "signals": [s.name for s in evidence.judged()] if policy.kind == "admission" else [],
+        },
+        "evidence": [{"digest": digest, "schema": str(doc.get("schema"))} for digest, doc in inputs.documents],
+        "admissions": [digest for digest, _ in inputs.admissions],
+        "incidents": list(inputs.incidents),
+        "decided_at_ns": inputs.decided_at_ns,
+        "not_before_ns": inputs.decided_at_ns,
+        "expires_ns": min(inputs.expires_ns, inputs.decided_at_ns + policy.valid_for_days * DAY_NS),
+        "ledger_head": {"seq": inputs.ledger_head[0], "hash": inputs.ledger_head[1]},
+        "approvals_needed": policy.approvals if policy.kind == "promotion" else 0,
+        "checks": results,
+        "verdict": verdict,
+        "admitted": _admitted(evidence, results) if verdict is Verdict.ADMIT else [],
+        "missing": [_missing(r) for r in results if r.status is Status.INCONCLUSIVE],
+        "notes": _notes(policy, evidence),
+    }
+    tree = restore(to_json(payload))
+    assert isinstance(tree, dict)
+    return tree
+
+
+def judge(kind: str, results: Sequence[CheckResult]) -> Verdict:
+    """Every check must pass; one that failed rejects, else one that cannot say holds. No results hold."""
+    if any(r.status is Status.FAIL for r in results):
+        return Verdict.REJECT
+    if not results or any(r.status is not Status.PASS for r in results):
+        return Verdict.HOLD
+    return Verdict.ADMIT if kind == "admission" else Verdict.PROMOTE
+
+
+def _missing(result: CheckResult) -> str:
+    about = f" {result.signal}" if result.signal else ""
+    return f"{result.check}{about}: {result.detail}"
+
+
+def _admitted(evidence: GateEvidence, results: Sequence[CheckResult]) -> list[dict[str, Any]]:
+    """For which signals, up to which horizon: the least H that a ``horizon`` check found; 0 where none was asked for."""
+    assert evidence.gap is not None
+    reached = {r.signal: float(r.estimate.removesuffix(" s")) for r in results if r.check == "horizon"}
+    return [
+        {
+            "signal": s.name,
+            "unit": s.unit,
+            "epsilon": s.epsilon,
+            "horizon_s": reached.get(s.name, 0.0),
+            "steps": evidence.gap.step_of(reached[s.name]) if s.name in reached else 0,
+        }
+        for s in evidence.judged()
+    ]
+
+
+def _notes(policy: GatePolicy, evidence: GateEvidence) -> list[str]:
+    notes = list(evidence.notes)
+    if policy.population != "real":
+        notes.insert(0, "simulated stands in for real: this decision says nothing about real arms")
+    if evidence.gap is not None and evidence.gap.cross_validated:
+        notes.append("leave-one-episode-out: the bounds judge the recipe that trained this model, not its weights")
+    return notes
+
+
+def read_evidence(policy: GatePolicy, inputs: Inputs) -> GateEvidence:
+    """Sort documents by schema and leave out what does not count here, saying so.
+
+    Raises:
+        DataRefused: a document that cannot be read, or two of a kind that may stand once.
+        UsageError: a scope outside the policy's sites.
+    """
+    sites = _sites(policy, inputs.scope)
+    docs = _by_schema(inputs.documents)
+    notes: list[str] = []
+    release = next(iter(docs.pop("worldgate/release/1", [])), None)
+    training = next(iter(docs.pop(TRAINING_SCHEMA, [])), None)
+    gaps = docs.pop(GAP, [])
+    lists = docs.pop(trials.LIST_SCHEMA, [])
+    if docs:
+        raise UsageError("evidence that no gate reads", got=next(iter(docs)), hint="a gap report or training record")
+    return GateEvidence(
+        subject=inputs.subject.digest,
+        sites=sites,
+        slots=inputs.scope.slots,
+        signals=policy.signals,
+        now_ns=inputs.decided_at_ns,
+        population=policy.population,
+        gap=_gap(policy, inputs.subject, gaps[0], sites, notes) if gaps else None,
+        training=TrainingRecord.from_json(training) if training is not None else None,
+        release=release,
+        trials=_trials(policy, inputs.subject, lists[0], sites, notes) if lists else (),
+        admissions={p["subject"]["digest"]: p for _, p in inputs.admissions},
+        incidents=tuple(i for i in inputs.incidents if i["site"] in sites),
+        notes=tuple(notes),
+    )
+
+
+def _sites(policy: GatePolicy, scope: Scope) -> tuple[str, ...]:
+    """The sites decided for, checked against the policy."""
+    slots = [Slot.parse(s) for s in scope.slots]
+    if policy.kind == "promotion":
+        if not slots or scope.sites:
+            raise UsageError("a promotion is scoped by slots", got=list(scope.slots), hint="--slot site/robot/arm")
+    elif slots or not scope.sites:
+        raise UsageError("an admission is scoped by sites", got=list(scope.sites), hint="--site NAME")
+    sites = sorted({str(s.site) for s in slots} | {str(Name(s)) for s in scope.sites})
+    outside = [s for s in sites if policy.sites and s not in policy.sites]
+    if outside:
+        raise UsageError("this policy does not decide for that site", got=outside[0], hint=", ".join(policy.sites))
+    return tuple(sites)
+
+
+def _by_schema(documents: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:
+    out: dict[str, list[Mapping[str, Any]]] = {}
+    for digest, doc in documents:
+        schema = str(doc.get("schema"))
+        if schema in out:
+            raise UsageError("two documents of one kind", got=schema, where=digest[:12], hint="give one of them")
+        out[schema] = [doc]
+    return out
+
+
+def _gap(
+    policy: GatePolicy, subject: Ref, tree: Mapping[str, Any], sites: Sequence[str], notes: list[str]
+) -> GapReport | None:
+    report = GapReport.from_json(tree)
+    if report.subject != subject.digest:
+        raise UsageError("a gap report of another world model", got=report.subject[:12], where=subject.digest[:12])
+    if report.origin not in policy.origins:
+        notes.append(
+            f"{len(report.episodes)} {report.origin} episodes do not count: the population is {policy.population}"
+        )
+        return None
+    if report.cross_validated and not policy.cross_validation:
+        notes.append("the leave-one-episode-out report does not count: the policy does not name cross_validation")
+        return None
+    here = report.at_sites(sites)
+    unseen = [s for s in sites if all(e.site != s for e in here.episodes)]
+    if len(here.episodes) < len(report.episodes):
+        notes.append(f"{len(report.episodes) - len(here.episodes)} episodes of other sites do not count")
+    if unseen:
+        notes.append(f"no held-out episode of site {unseen[0]}: nothing can be admitted there")
+        return None
+    return here
+
+
+def _trials(
+    policy: GatePolicy, subject: Ref, tree: Mapping[str, Any], sites: Sequence[str], notes: list[str]
+) -> tuple[trials.RecordedTrial, ...]:
+    recorded = trials.read_list(tree)
+    if tree["release"] != subject.digest:
+        raise UsageError("trials of another release", got=str(tree["release"])[:12], where=subject.digest[:12])
+    counted = [t for t in recorded if t.trial.executor in policy.origins]
+    for origin in sorted({t.trial.executor for t in recorded} - policy.origins):
+        count = sum(t.trial.executor is origin for t in recorded)
+        notes.append(f"{count} {origin} trials do not count: the population is {policy.population}")
+    here = [t for t in counted if t.trial.slot.split("/")[0] in sites]
+    if len(here) < len(counted):
+        notes.append(f"{len(counted) - len(here)} trials at other sites do not count")
+    return tuple(here)
+
+
+def decide(
+    ws: Workspace,
+    policy_ref: Ref,
+    subject: Ref,
+    evidence: Sequence[Ref] = (),
+    *,
+    scope: Scope,
+    now_ns: int,
+    valid_for_ns: int = 90 * DAY_NS,
+    actor: str | None = None,
+) -> Decision:
+    """Gather, evaluate, sign and record.
+
+    Args:
+        ws: the workspace.
+        policy_ref: a registered gate policy.
+        subject: a ``world_model`` (admission) or a ``release`` (promotion).
+        evidence: gap report and training record in the store; trials, incidents and admissions come from the ledger.
+        scope: sites for an admission, slots for a promotion.
+        now_ns: when the decision is made; the caller's clock.
+        valid_for_ns: how long it is meant to hold; the policy may cut it short.
+        actor: name of the key that signs; None: the program's own.
+
+    Raises:
+        UsageError: evidence about another subject, or a scope the policy does not decide for.
+        NotFound: evidence that is not in the store.
+    """
+    policy = policies.read(ws.get_json(policy_ref.digest), where=policy_ref.digest[:12])
+    wanted = "world_model" if policy.kind == "admission" else "release"
+    if subject.kind != wanted:
+        raise UsageError(f"a gate of kind {policy.kind} judges a {wanted}", got=subject.kind)
+    head = ws.ledger.head()
+    inputs = gather(
+        ws,
+        policy,
+        subject,
+        [ref.digest for ref in evidence],
+        scope=scope,
+        decided_at_ns=now_ns,
+        expires_ns=now_ns + valid_for_ns,
+        head=(head.seq, head.hash),
+    )
+    payload = evaluate(policy, inputs)
+    data = canonical(payload)
+    ref = Ref("decision", ws.store.put_bytes(data), policy.name)
+    assert ref.digest == sha256(data)
+    envelope = ws.put_json(sign_statement(data, statement_type("decision"), ws.signer(actor)))
+    body = {
+        "decision": ref.digest,
+        "envelope": envelope,
+        "gate": policy.kind,
+        "subject": subject.digest,
+        "verdict": payload["verdict"],
+        "population": policy.population,
+        "slots": payload["scope"]["slots"],
+        "sites": payload["scope"]["sites"],
+    }
+    sources = [policy_ref, subject, *(Ref("evidence", d["digest"]) for d in payload["evidence"])]
+    sources += [Ref("decision", d) for d in payload["admissions"]]
+    event = ws.record(
+        DECIDED,
+        body=body,
+        inputs=sources,
+        outputs=(ref,),
+        valid_from_ns=payload["not_before_ns"],
+        valid_to_ns=payload["expires_ns"],
+        actor=actor,
+    )
+    return Decision(ref=ref, event=event.digest, envelope=envelope, payload=payload)
+
+
+def gather(
+    ws: Workspace,
+    policy: GatePolicy,
+    subject: Ref,
+    evidence: Sequence[str],
+    *,
+    scope: Scope,
+    decided_at_ns: int,
+    expires_ns: int,
+    head: tuple[int, str],
+) -> Inputs:
+    """Everything a decision rests on, as the ledger stood at ``head``; what the ledger knows is never left to choice."""
+    documents: list[tuple[str, Mapping[str, Any]]] = [(digest, ws.get_json(digest)) for digest in evidence]
+    admissions: list[tuple[str, Mapping[str, Any]]] = []
+    incidents: list[dict[str, str]] = []
+    if policy.kind == "promotion":
+        told = {d for d, doc in documents if doc.get("schema") in {trials.LIST_SCHEMA, "worldgate/release/1"}}
+        documents = [(d, doc) for d, doc in documents if d not in told]  # these come from the ledger
+        listed = trials.collect(ws, subject.digest, upto_seq=head[0])
+        documents += [(subject.digest, ws.get_json(subject.digest)), (ws.put_json(listed), listed)]
+        models = {str(t["chosen_by"]) for t in listed["trials"] if t["chosen_by"]}
+        admissions = _newest_admissions(ws, models, upto_seq=head[0])
+        incidents = scenarios.incident_scenarios(ws, upto_seq=head[0])
+    return Inputs(
+        subject=subject,
+        scope=scope,
+        decided_at_ns=decided_at_ns,
+        expires_ns=expires_ns,
+        ledger_head=head,
+        documents=documents,
+        admissions=admissions,
+        incidents=incidents,
+    )
+
+
+def _newest_admissions(ws: Workspace, models: set[str], *, upto_seq: int) -> list[tuple[str, Mapping[str, Any]]]:
+    newest: dict[str, str] = {}
+    for event in ws.ledger.events(DECIDED):
+        body = event.body
+        if event.seq <= upto_seq and body["gate"] == "admission" and body["subject"] in models:
+            newest[body["subject"]] = body["decision"]
+    return [(digest, ws.get_json(digest)) for _, digest in sorted(newest.items())]
+
+
+def put_evidence(ws: Workspace, document: GapReport | TrainingRecord, *, inputs: Sequence[Ref] = ()) -> Ref:
+    """Keep a gap report or training record and record ``evidence.made``."""
+    tree = document.to_json()
+    name = "gap" if isinstance(document, GapReport) else "training"
+    ref = Ref("evidence", ws.put_json(tree), name)
+    body: dict[str, Any] = {"evidence": ref.digest, "schema": tree["schema"], "subject": tree["subject"]}
+    if isinstance(document, GapReport):
+        body |= {"origin": document.origin, "episodes": len(document.episodes)}
+    ws.record("evidence.made", body=body, inputs=inputs, outputs=(ref,))
+    return ref

@@ -1,0 +1,63 @@
+"""Is the world model fed what it was trained on, and judged on what it was not?
+
+Compares the model's spec, as it was judged, with the record of its training run: normaliser digest, units, channel
+names and shapes of every stream, dataset. Wrong statistics do not crash a model, they silently make it another one
+(lerobot #4617). Also refuses held-out episodes that the model was trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from worldgate.core.digest import short
+from worldgate.core.evidence import CheckResult
+from worldgate.evidence.gap_report import GapReport
+from worldgate.evidence.gate_evidence import GateEvidence, TrainingRecord, inconclusive
+from worldgate.evidence.gates._identity import compare_signals, verdict
+
+CARD = {
+    "line": "normaliser, units, channel names and dataset of the judged model equal those it was trained with",
+    "inputs": "a gap report and the training record of the model",
+    "source": "lerobot issue 4617; arXiv:2606.03724",
+}
+GATE = "admission"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Nothing to set."""
+
+
+def check(config: Config, evidence: GateEvidence) -> tuple[CheckResult, ...]:
+    """Two results: the identity of the inputs, and that no judged episode was trained on."""
+    report, training = evidence.gap, evidence.training
+    statistic = "differences from the training run"
+    if report is None or not report.episodes:
+        return (inconclusive("schema", statistic, "needs a gap report of held-out episodes that count here"),)
+    if training is None:
+        return (inconclusive("schema", statistic, "needs the record of the model's training run"),)
+    return (verdict("schema", statistic, _differences(report, training)), _held_out(report, training))
+
+
+def _differences(report: GapReport, training: TrainingRecord) -> list[str]:
+    spec = report.spec
+    found: list[str] = []
+    if training.subject != spec.digest:
+        found.append(f"training record of {short(training.subject)}, judged {short(spec.digest)}")
+    if not spec.normaliser or training.normaliser != spec.normaliser:
+        found.append(f"normaliser {short(spec.normaliser) or 'missing'}, trained with {short(training.normaliser)}")
+    if training.dataset != spec.dataset:
+        found.append(f"dataset {short(spec.dataset) or 'missing'}, trained on {short(training.dataset)}")
+    signals = (*spec.states, *spec.cameras, *([spec.action] if spec.action else []))
+    return found + compare_signals(signals, training.signals)
+
+
+def _held_out(report: GapReport, training: TrainingRecord) -> CheckResult:
+    statistic = "judged episodes that the model was trained on"
+    if report.cross_validated:
+        own = [e.name for e in report.episodes if e.model == report.subject]
+        return verdict("schema", statistic, [f"{name} was predicted by the final model" for name in own])
+    if not training.episodes:
+        return inconclusive("schema", statistic, "needs the episodes of the training run")
+    seen = set(training.episodes)
+    return verdict("schema", statistic, [e.name for e in report.episodes if e.episode in seen])

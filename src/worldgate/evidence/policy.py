@@ -1,0 +1,142 @@
+"""Gate policies: a TOML file that says which checks must pass, on which population, for how long.
+
+Every parameter is filled in when the policy is read, so that a default changed later does not change an old decision.
+The population is ``real`` unless the file says ``simulated stands in for real``; imagined data never counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from worldgate.core import seams
+from worldgate.core.config import decode, read_toml
+from worldgate.core.digest import digest_json, to_json
+from worldgate.core.errors import ConfigError, NotFound
+from worldgate.core.names import Name
+from worldgate.core.streams import Origin
+from worldgate.record.events import Ref
+from worldgate.record.workspace import Workspace
+
+SCHEMA = "worldgate/gate-policy/1"
+Population = Literal["real", "simulated stands in for real"]
+Kind = Literal["admission", "promotion"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSpec:
+    """One check of a policy."""
+
+    check: str
+    """Entry of the seam ``gates``."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    waivable: bool = True
+    """Whether a signed waiver may stand in for a pass."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePolicy:
+    """Which checks decide, and on what."""
+
+    schema: str = SCHEMA
+    name: str
+    kind: Kind
+    population: Population = "real"
+    valid_for_days: int = 90
+    """How long a decision under this policy may hold."""
+    sites: tuple[str, ...] = ()
+    """Sites it may decide for; empty: any."""
+    signals: tuple[str, ...] = ("*",)
+    """Admission: patterns of the signals judged."""
+    cross_validation: bool = False
+    """Admission: whether leave-one-episode-out reports count; they judge the recipe, not the weights."""
+    approvals: int = 1
+    """Promotion: persons other than the releaser who must approve before it authorises anything."""
+    checks: tuple[CheckSpec, ...]
+
+    @property
+    def origins(self) -> frozenset[Origin]:
+        """Origins that count as evidence."""
+        return frozenset({Origin.REAL} if self.population == "real" else {Origin.REAL, Origin.SIMULATED})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, every parameter present."""
+        tree = to_json(self)
+        assert isinstance(tree, dict)
+        return tree
+
+    @property
+    def digest(self) -> str:
+        """Identity."""
+        return digest_json(self.to_json())
+
+
+def read(tree: Mapping[str, Any], *, where: str) -> GatePolicy:
+    """Decode and complete a policy.
+
+    Raises:
+        ConfigError: an unknown key, check or parameter, a check twice, no check, or a check of the other kind of gate.
+    """
+    policy = decode(GatePolicy, tree, where=where)
+    if policy.schema != SCHEMA:
+        raise ConfigError("not a gate policy this version reads", got=policy.schema, where=where)
+    Name(policy.name)
+    if not policy.checks:
+        raise ConfigError("a gate without checks would pass anything", where=f"{where}:checks")
+    if policy.valid_for_days < 1 or policy.approvals < 1:
+        raise ConfigError("valid_for_days and approvals are at least 1", got=policy.valid_for_days, where=where)
+    full = tuple(_complete(spec, policy.kind, where) for spec in policy.checks)
+    if len({s.check for s in full}) != len(full):
+        raise ConfigError("a check stands twice", where=f"{where}:checks")
+    return decode(GatePolicy, {**policy.to_json(), "checks": to_json(full)}, where=where)
+
+
+def _complete(spec: CheckSpec, kind: Kind, where: str) -> CheckSpec:
+    place = f"{where}:checks.{spec.check}"
+    try:
+        module = seams.load("gates", spec.check)
+    except NotFound as error:
+        raise ConfigError("no such check", got=spec.check, where=place, hint=error.hint) from error
+    if kind != module.GATE:
+        raise ConfigError(f"this check belongs to {module.GATE}", got=spec.check, where=place)
+    config = decode(module.Config, spec.params, where=place)
+    params = to_json(config)
+    assert isinstance(params, dict)
+    return CheckSpec(check=spec.check, params=params, waivable=spec.waivable)
+
+
+def load(source: str | Path) -> GatePolicy:
+    """Read a policy file, or one that ships with Worldgate by its name: ``admission``, ``promotion``.
+
+    Raises:
+        ConfigError: not a usable policy.
+        NotFound: neither a file nor a shipped name.
+    """
+    path = Path(source)
+    if path.suffix == ".toml" or path.is_file():
+        return read(read_toml(path), where=str(path))
+    if str(source) not in shipped():
+        raise NotFound("no such gate policy", got=source, hint=f"a .toml file, or one of {', '.join(shipped())}")
+    with resources.as_file(_folder() / f"{source}.toml") as file:
+        return read(read_toml(file), where=f"{source}.toml")
+
+
+def shipped() -> Sequence[str]:
+    """Names of the policies that come with Worldgate."""
+    return sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml"))
+
+
+def _folder() -> Any:
+    return resources.files("worldgate.evidence") / "policies"
+
+
+def register(ws: Workspace, policy: GatePolicy, *, actor: str | None = None) -> Ref:
+    """Keep a policy and record ``gate_policy.registered``, unless it already is."""
+    ref = Ref("gate_policy", ws.put_json(policy.to_json()), policy.name)
+    if all(known.digest != ref.digest for known in ws.artifacts("gate_policy")):
+        body = {"policy": ref.digest, "kind": policy.kind, "population": policy.population}
+        ws.record("gate_policy.registered", body=body, outputs=(ref,), actor=actor)
+    return ref
