@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import hashlib
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -100,6 +101,20 @@ def restore(value: Json, *, key: str = "") -> Any:
     if isinstance(value, str) and key.endswith("_ns") and _DECIMAL.fullmatch(value):
         return int(value)
     return value
+
+
+def read_json(data: bytes) -> Any:
+    """Read what :func:`canonical` wrote: ``_ns`` values are int64 again, a whole float beyond 2^53 is a float again.
+
+    Raises:
+        ValueError: not JSON.
+    """
+    return restore(json.loads(data, parse_int=_whole))
+
+
+def _whole(digits: str) -> int | float:
+    value = int(digits)
+    return value if abs(value) <= _SAFE else float(digits)
 
 
 def canonical(value: Any) -> bytes:

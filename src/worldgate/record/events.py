@@ -14,13 +14,12 @@ a verifier may ask to see. Valid time is when a fact held; ``recorded_at_ns`` is
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from worldgate.core.digest import canonical, restore, sha256
+from worldgate.core.digest import canonical, read_json, sha256
 from worldgate.core.errors import Tampered, UsageError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -145,10 +144,9 @@ def decode(payload: bytes, *, signature: bytes, seq: int, origin_seq: int, hash:
         Tampered: not the canonical JSON of an event.
     """
     try:
-        tree = json.loads(payload)
-        if not isinstance(tree, dict) or tree.keys() != _KEYS or canonical(tree) != payload:
+        fields = read_json(payload)
+        if not isinstance(fields, dict) or fields.keys() != _KEYS or canonical(fields) != payload:
             raise UsageError("not the canonical form of an event")
-        fields: dict[str, Any] = restore(tree)
         return Event(
             payload=payload,
             signature=signature,

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 
 from worldgate.core.atomic import write_atomic
 from worldgate.core.config import read_toml
-from worldgate.core.digest import canonical, restore
+from worldgate.core.digest import canonical, read_json
 from worldgate.core.errors import AlreadyExists, AmbiguousId, ConfigError, NotFound, Tampered
 from worldgate.core.names import Name
 from worldgate.record import keys, tables
@@ -251,7 +250,7 @@ class Workspace:
             Tampered: other bytes, or not JSON.
         """
         try:
-            return restore(json.loads(self.store.get(digest)))
+            return read_json(self.store.get(digest))
         except ValueError as error:
             raise Tampered("not JSON", got=error, where=self.store.path(digest)) from error
 

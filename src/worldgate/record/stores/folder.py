@@ -155,7 +155,8 @@ class FolderStore:
         with self.path(digest).open("rb") as file:
             if file.read(len(_TREE_HEAD)) != _TREE_HEAD:
                 return {}
-            file.seek(-len(_TREE_TAIL), os.SEEK_END)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - len(_TREE_TAIL)))
             return self.tree(digest) if file.read() == _TREE_TAIL else {}
 
     def checkout(self, digest: str, *, under: Path) -> Path:

@@ -1,0 +1,105 @@
+"""Keys: who may sign, since when, until when, and which person stands behind."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from worldgate.core.errors import AlreadyExists, NameRefused, NotAuthorised, NotFound, Tampered
+from worldgate.record import keys
+from worldgate.record.events import Draft
+from worldgate.record.keys import Role
+from worldgate.record.workspace import Workspace
+
+
+def test_one_person_with_two_keys_counts_once(workspace: Workspace) -> None:
+    first = workspace.signer("tester").public_key.keyid
+    second = workspace.add_key("tester-laptop", owner="tester")
+    other = workspace.add_key("bea", owner="bea")
+    robot = workspace.add_key("ur5-17", owner="bea", role=Role.ROBOT)
+    ring = workspace.ledger.keyring()
+    assert ring.persons([first, second]) == {"tester"}
+    assert ring.persons([first, second, other]) == {"tester", "bea"}
+    assert ring.persons([robot, workspace.signer().public_key.keyid, "0" * 64]) == frozenset()
+
+
+def test_a_key_is_never_made_twice(workspace: Workspace) -> None:
+    head = workspace.ledger.head()
+    with pytest.raises(AlreadyExists):
+        workspace.add_key("tester", owner="tester")
+    assert workspace.ledger.head() == head
+
+
+@pytest.mark.parametrize("name", ["../tester", "a/b", "a\0", ".hidden", ""])
+def test_a_key_name_cannot_leave_its_folder(workspace: Workspace, name: str) -> None:
+    with pytest.raises(NameRefused):
+        workspace.add_key(name, owner="tester")
+
+
+def test_a_service_may_not_add_keys(workspace: Workspace) -> None:
+    with pytest.raises(NotAuthorised):
+        workspace.add_key("intruder", owner="intruder", by="service")
+    assert workspace.ledger.keyring().keys()[-1][0].name == "service"
+    with pytest.raises(NotAuthorised):
+        workspace.record("a.b", body={}, actor="intruder")
+
+
+def test_a_revoked_key_signs_nothing_more_and_never_comes_back(workspace: Workspace) -> None:
+    keyid = workspace.add_key("bea", owner="bea")
+    before = workspace.record("a.b", body={"n": 1}, actor="bea")
+    workspace.revoke_key(keyid, reason="lost laptop")
+    with pytest.raises(NotAuthorised, match="revoked"):
+        workspace.record("a.b", body={"n": 2}, actor="bea")
+    found = workspace.ledger.keyring().find(keyid)
+    assert found is not None
+    workspace.ledger.append(Draft(kind=keys.ADDED, body=found.body()), workspace.signer("tester"))
+    with pytest.raises(NotAuthorised, match="revoked"):
+        workspace.record("a.b", body={"n": 3}, actor="bea")
+    assert workspace.ledger.get(before.digest).body == {"n": 1}
+
+
+def test_another_process_sees_a_revocation_at_once(workspace: Workspace) -> None:
+    keyid = workspace.add_key("bea", owner="bea")
+    other = Workspace.open(workspace.root)
+    other.record("a.b", body={}, actor="bea")
+    workspace.revoke_key(keyid, reason="left")
+    with pytest.raises(NotAuthorised, match="revoked"):
+        other.record("a.c", body={}, actor="bea")
+
+
+def test_a_key_that_the_ledger_does_not_know_signs_nothing(workspace: Workspace) -> None:
+    keys.generate(workspace.root / "keys", keys.Name("stranger"))
+    with pytest.raises(NotAuthorised, match="does not know"):
+        workspace.record("a.b", body={}, actor="stranger")
+
+
+def test_a_key_file_that_others_can_read_is_refused(workspace: Workspace) -> None:
+    (workspace.root / "keys" / "tester.pem").chmod(0o640)
+    with pytest.raises(NotAuthorised, match="chmod 600"):
+        workspace.record("a.b", body={}, actor="tester")
+
+
+def test_a_missing_key_lists_those_there_are(workspace: Workspace) -> None:
+    with pytest.raises(NotFound, match="service, tester"):
+        workspace.signer("nobody")
+
+
+@pytest.mark.parametrize("kind", ["text", "other-algorithm"])
+def test_a_file_that_is_no_ed25519_key_is_refused(workspace: Workspace, kind: str) -> None:
+    path = workspace.root / "keys" / "tester.pem"
+    other = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(b"hello" if kind == "text" else other)
+    with pytest.raises(Tampered):
+        workspace.signer("tester")
+
+
+def test_a_key_id_that_does_not_name_its_key_is_no_key(workspace: Workspace) -> None:
+    body = {**workspace.ledger.keyring().keys()[0][0].body(), "keyid": "0" * 64, "name": "fake"}
+    workspace.ledger.append(Draft(kind=keys.ADDED, body=body), workspace.signer("tester"))
+    assert workspace.ledger.keyring().find("0" * 64) is None
+
+
+def test_revoking_an_unknown_key_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(NotFound):
+        workspace.revoke_key("0" * 64, reason="mistake")
