@@ -1,0 +1,1 @@
+"""World models: tokenizers, model families, their training, checkpoints, and imagined rollouts. Torch lives here."""

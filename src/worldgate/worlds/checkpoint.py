@@ -1,0 +1,170 @@
+"""Checkpoints of world models: a folder of ``model.safetensors``, ``normaliser.json`` and ``config.json``.
+
+``config.json`` names the digests of the other two, and the digest of all three together is the model's identity
+(:attr:`ModelSpec.digest`). Only safetensors is read: a format that can hold nothing but tensors, so loading weights runs
+no code. A changed byte, a hostile header, a missing or extra tensor, another shape: all refuse.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from worldgate.core.atomic import atomic_dir
+from worldgate.core.config import decode
+from worldgate.core.digest import Json, canonical, sha256, to_json
+from worldgate.core.errors import ConfigError, NotFound, SchemaTooNew, WeightsRefused
+from worldgate.core.worlds import ModelSpec, WorldModel
+from worldgate.worlds.family import Config, Family, load_family
+from worldgate.worlds.normaliser import Normaliser
+from worldgate.worlds.tracks import Layout
+
+SCHEMA = 1
+WEIGHTS, NORMALISER, CONFIG = "model.safetensors", "normaliser.json", "config.json"
+
+
+def save(folder: Path, family: str, config: Config, model: Family, about: Mapping[str, Json]) -> Path:
+    """Write a checkpoint folder, whole or not at all.
+
+    Args:
+        folder: where; must not exist.
+        family: name in the ``models`` seam.
+        config: what shaped the weights.
+        model: the trained model.
+        about: where it came from: dataset, run, code and data digests.
+
+    Raises:
+        AlreadyExists: the folder exists.
+    """
+    tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    weights = save_tensors(tensors, metadata={"format": "pt"})
+    statistics = model.normaliser.to_bytes()
+    tree = {
+        "schema": SCHEMA,
+        "family": family,
+        "config": dataclasses.asdict(cast(Any, config)),
+        "layout": dataclasses.asdict(model.layout),
+        "weights": sha256(weights),
+        "normaliser": sha256(statistics),
+        "about": to_json(about),
+    }
+    with atomic_dir(folder) as partial:
+        (partial / WEIGHTS).write_bytes(weights)
+        (partial / NORMALISER).write_bytes(statistics)
+        (partial / CONFIG).write_bytes(canonical(tree))
+    return folder
+
+
+def load(folder: Path, *, expect: str | None = None) -> WorldModel:
+    """Load a checkpoint behind the protocol that every room sees.
+
+    Args:
+        folder: a checkpoint folder.
+        expect: the digest that was promised for it, in a release or a decision.
+
+    Raises:
+        NotFound: no checkpoint there.
+        WeightsRefused: not safetensors, damaged, or not the digest that was promised.
+        SchemaTooNew: written by a newer Worldgate.
+    """
+    tree, weights, statistics = _read(folder)
+    digest = identity(folder)
+    if expect is not None and digest != expect:
+        raise WeightsRefused("this is not the checkpoint that was promised", got=digest[:12], where=folder)
+    module = load_family(str(tree["family"]))
+    try:
+        config = decode(module.Config, tree["config"], where=str(folder / CONFIG))
+        layout = decode(Layout, tree["layout"], where=str(folder / CONFIG))
+    except ConfigError as error:
+        raise WeightsRefused("a checkpoint of another version", got=error.got, where=folder) from error
+    model = module.create(config, layout, Normaliser.from_bytes(statistics))
+    _fill(model, weights, folder)
+    return model.world(_spec(tree, layout, model, digest))
+
+
+def identity(folder: Path) -> str:
+    """The digest that names a checkpoint: of its configuration, which names weights and normaliser by theirs."""
+    return sha256(_bytes(folder, CONFIG))
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """The checkpoint's ``config.json``: family, configuration, layout, digests and where it came from."""
+    return _tree(_bytes(folder, CONFIG), folder)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], bytes, bytes]:
+    tree = about(folder)
+    weights, statistics = _bytes(folder, WEIGHTS), _bytes(folder, NORMALISER)
+    for name, data in (("weights", weights), ("normaliser", statistics)):
+        if sha256(data) != tree.get(name):
+            raise WeightsRefused(
+                f"the {name} are not those the checkpoint names",
+                got=sha256(data)[:12],
+                where=f"{folder}:{name}",
+                hint="fetch the checkpoint again; worldgate record verify checks the store",
+            )
+    return tree, weights, statistics
+
+
+def _bytes(folder: Path, name: str) -> bytes:
+    path = folder / name
+    if not path.is_file():
+        if folder.is_file() or list(folder.glob("*.pt*")) + list(folder.glob("*.bin")) + list(folder.glob("*.pkl")):
+            raise WeightsRefused("weights are read from safetensors alone", got=folder.name, where=folder)
+        raise NotFound("no checkpoint here", got=f"no {name}", where=folder)
+    return path.read_bytes()
+
+
+def _tree(data: bytes, folder: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(data)
+        schema = int(tree["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsRefused("not a checkpoint's configuration", got=str(error)[:80], where=folder / CONFIG) from error
+    if schema > SCHEMA:
+        raise SchemaTooNew("this checkpoint was written by a newer Worldgate", got=f"schema {schema}", where=folder)
+    return cast(dict[str, Any], tree)
+
+
+def _fill(model: Family, weights: bytes, folder: Path) -> None:
+    """Load tensors strictly: the same names, shapes and types as the configuration implies, all finite."""
+    try:
+        tensors: dict[str, Tensor] = load_tensors(weights)
+    except (SafetensorError, ValueError, KeyError, RuntimeError, TypeError, OverflowError) as error:
+        raise WeightsRefused("not a safetensors file", got=str(error)[:80], where=folder / WEIGHTS) from error
+    wanted = model.state_dict()
+    for name in sorted(set(wanted) ^ set(tensors)):
+        state = "missing" if name in wanted else "unknown"
+        raise WeightsRefused(f"a tensor is {state}", got=name, where=folder / WEIGHTS)
+    for name, tensor in tensors.items():
+        like = wanted[name]
+        if tensor.shape != like.shape or tensor.dtype != like.dtype:
+            got = f"{name} {tuple(tensor.shape)} {tensor.dtype}, not {tuple(like.shape)} {like.dtype}"
+            raise WeightsRefused("a tensor of another shape or type", got=got, where=folder / WEIGHTS)
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsRefused("weights that are not finite", got=name, where=folder / WEIGHTS)
+    model.load_state_dict(tensors)
+    model.eval()
+
+
+def _spec(tree: Mapping[str, Any], layout: Layout, model: Family, digest: str) -> ModelSpec:
+    return ModelSpec(
+        family=str(tree["family"]),
+        digest=digest,
+        normaliser=str(tree["normaliser"]),
+        rate_hz=layout.rate_hz,
+        context=model.context,
+        states=layout.states,
+        cameras=layout.cameras,
+        action=layout.action,
+        dataset=str(tree["about"].get("dataset", "")),
+    )

@@ -1,0 +1,101 @@
+"""What a model family offers to training, checkpoints and imagination; each file in ``models`` fulfils it.
+
+A family module holds ``CARD``, ``Config`` (a frozen dataclass with ``inputs`` and ``loop``), ``debug()`` (a config that
+trains in seconds), and ``create(config, layout, normaliser)``, which returns an untrained :class:`Family`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worldgate.core import seams
+from worldgate.core.worlds import ModelSpec, WorldModel
+from worldgate.worlds.normaliser import Normaliser
+from worldgate.worlds.tracks import Inputs, Layout, Track
+from worldgate.worlds.train.config import LoopConfig, PhaseConfig
+
+
+class Config(Protocol):
+    """A family's configuration: everything that shapes the weights."""
+
+    @property
+    def inputs(self) -> Inputs: ...
+    @property
+    def loop(self) -> LoopConfig: ...
+
+
+class Phase(Protocol):
+    """One optimisation on the way to a model, such as fitting a tokenizer."""
+
+    name: str
+    config: PhaseConfig
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What it optimises."""
+        ...
+
+    def prepare(self) -> None:
+        """Run before its first step and again on resume, so it must be deterministic."""
+        ...
+
+    def loss(self, rng: np.random.Generator) -> Tensor:
+        """Draw a batch and return its loss."""
+        ...
+
+    def evaluate(self) -> dict[str, float]:
+        """Figures on held-out episodes, baselines beside them; NaN where there is nothing to measure."""
+        ...
+
+    def finish(self) -> None:
+        """Run once after its last step, on the averaged weights."""
+        ...
+
+
+class Family(Protocol):
+    """An untrained or trained model as torch sees it; also an ``nn.Module`` whose ``state_dict`` is the weights."""
+
+    layout: Layout
+    normaliser: Normaliser
+    context: int
+    """Rows a prompt must hold."""
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+    def load_state_dict(self, state_dict: dict[str, Tensor], strict: bool = True) -> Any: ...
+    def eval(self) -> Any: ...
+
+    def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[Phase]:
+        """The optimisations, in order."""
+        ...
+
+    def world(self, spec: ModelSpec) -> WorldModel:
+        """The trained model behind the protocol that other rooms see."""
+        ...
+
+
+class FamilyModule(Protocol):
+    """What a file in ``models`` holds."""
+
+    Config: type[Config]
+
+    def debug(self) -> Config: ...
+    def create(self, config: Config, layout: Layout, normaliser: Normaliser) -> Family: ...
+
+
+def load_family(name: str) -> FamilyModule:
+    """Import a family by the name users type.
+
+    Raises:
+        NotFound: no such family.
+        MissingExtra: torch is not installed.
+    """
+    return cast(FamilyModule, seams.load("models", name))
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A torch generator of its own, so that nothing else changes its draws."""
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,1 @@
+"""Seam: world-model families; one file is one family."""

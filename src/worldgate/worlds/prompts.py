@@ -1,0 +1,82 @@
+"""Prompts as families check them: the streams a model knows, of the right width and length, and nothing it cannot take.
+
+Shape legend: B samples, K steps, T prompt rows, C context rows, D state channels, A action channels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from worldgate.core.errors import CapabilityMissing, UsageError
+from worldgate.core.streams import FloatArray
+from worldgate.core.worlds import Capability, ModelSpec, Prompt
+from worldgate.worlds.tracks import Layout
+
+
+def check_prompt(prompt: Prompt, spec: ModelSpec, capabilities: frozenset[Capability]) -> None:
+    """Refuse a prompt that asks for what a model lacks, or that does not fit its streams.
+
+    Raises:
+        CapabilityMissing: text or frames for a model that takes none.
+        UsageError: a missing or unknown stream, a wrong width, too few rows, no past actions.
+    """
+    if prompt.text and Capability.TEXT not in capabilities:
+        raise CapabilityMissing(f"a {spec.family} model takes no text", got=prompt.text[:40], hint="drop the text")
+    if prompt.frames and Capability.FRAMES not in capabilities:
+        got = ", ".join(sorted(prompt.frames))
+        raise CapabilityMissing(f"a {spec.family} model takes no frames", got=got, hint="the family conv takes them")
+    _names("state stream", set(prompt.states), {s.name for s in spec.states})
+    _names("camera", set(prompt.frames), {s.name for s in spec.cameras})
+    for signal in spec.states:
+        _rows(signal.name, prompt.states[signal.name].shape, signal.shape, spec.context)
+    for signal in spec.cameras:
+        _rows(signal.name, prompt.frames[signal.name].shape, signal.shape, spec.context)
+    assert spec.action is not None
+    if prompt.actions is None:
+        raise UsageError("this model needs the actions of its context", hint=f"{spec.context} rows of Prompt.actions")
+    _rows(spec.action.name, prompt.actions.shape, spec.action.shape, spec.context)
+
+
+def _names(what: str, got: set[str], wanted: set[str]) -> None:
+    if got != wanted:
+        odd = sorted(got ^ wanted)[0]
+        state = "unknown" if odd in got else "missing"
+        raise UsageError(f"a {what} of the prompt is {state}", got=odd, hint=f"the model knows {', '.join(sorted(wanted))}")
+
+
+def _rows(name: str, got: tuple[int, ...], row: tuple[int, ...], context: int) -> None:
+    if got[1:] != row or got[0] < context:
+        raise UsageError("a prompt stream of another shape", got=f"{got}", where=name, hint=f"({context}+, {row})")
+
+
+def joined_states(prompt: Prompt, layout: Layout, context: int) -> FloatArray:
+    """(C, D) float32 states of the last rows, all streams joined."""
+    parts = [np.asarray(prompt.states[s.name], np.float32)[-context:] for s in layout.states]
+    return _finite(np.concatenate(parts, axis=1), "states")
+
+
+def past_actions(prompt: Prompt, context: int) -> FloatArray:
+    """(C - 1, A) float32 actions of the context rows before now."""
+    assert prompt.actions is not None
+    return _finite(np.asarray(prompt.actions, np.float32)[-context:][: context - 1], "actions")
+
+
+def check_actions(actions_BKA: FloatArray | None, samples: int, width: int) -> FloatArray:
+    """(B, K, A) float32 actions of a step.
+
+    Raises:
+        CapabilityMissing: no actions for a model that needs them.
+        UsageError: another shape, or values that are not finite.
+    """
+    if actions_BKA is None:
+        raise CapabilityMissing("this model rolls forward under actions only", got="no action", hint="give (B, K, A)")
+    actions = np.asarray(actions_BKA, np.float32)
+    if actions.ndim != 3 or actions.shape[0] != samples or actions.shape[2] != width or actions.shape[1] < 1:
+        raise UsageError("actions of another shape", got=f"{actions.shape}", hint=f"({samples}, K, {width})")
+    return _finite(actions, "actions")
+
+
+def _finite(values: FloatArray, where: str) -> FloatArray:
+    if not np.isfinite(values).all():
+        raise UsageError("values that are not finite in a prompt", got="NaN or infinity", where=where)
+    return values

@@ -1,0 +1,197 @@
+"""Episodes as models see them: one float32 state vector, one action vector and small frames a row.
+
+A :class:`Layout` says which streams go in, in which order and unit; every episode must agree with it. Rows that
+alignment marked as gaps, or that hold NaN, are kept in place but never fall inside a training window.
+
+Shape legend: T rows, D state channels (all state streams joined), A action channels, S pixels a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from worldgate.core.episodes import Episode
+from worldgate.core.errors import DataRefused, NotFound
+from worldgate.core.streams import NUMERIC, BoolArray, ByteArray, FloatArray, IntArray, Kind
+from worldgate.core.worlds import Signal
+from worldgate.data.clips import frames as clip_frames
+from worldgate.worlds.normaliser import Channels, Normaliser, fit_channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """Which streams a model is fed; the same for every episode."""
+
+    states: tuple[str, ...] = ("observation.state",)
+    action: str = "action"
+    cameras: tuple[str, ...] = ()
+    size: int = 64
+    """Pixels a side that frames are resized to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The resolved inputs: names, widths and units as found in the training episodes."""
+
+    rate_hz: float
+    states: tuple[Signal, ...]
+    action: Signal
+    cameras: tuple[Signal, ...] = ()
+    groups: tuple[str, ...] = ()
+    """Sites whose cameras stand still, in the order of the stored backgrounds."""
+
+    @property
+    def state_width(self) -> int:
+        """D."""
+        return sum(signal.shape[0] for signal in self.states)
+
+    @property
+    def action_width(self) -> int:
+        """A."""
+        return self.action.shape[0]
+
+    def split(self, states: FloatArray) -> dict[str, FloatArray]:
+        """Cut a (..., D) array into one array a stream."""
+        out, start = {}, 0
+        for signal in self.states:
+            out[signal.name] = states[..., start : start + signal.shape[0]]
+            start += signal.shape[0]
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """One episode as a model sees it."""
+
+    id: str
+    group: str
+    states_TD: FloatArray
+    actions_TA: FloatArray
+    valid_T: BoolArray
+    frames: Mapping[str, ByteArray] = field(default_factory=dict)
+    """camera -> (T, S, S, 3) uint8."""
+
+    def __len__(self) -> int:
+        return len(self.valid_T)
+
+    def starts(self, context: int, horizon: int) -> IntArray:
+        """Rows ``now`` with ``context`` valid rows up to now and ``horizon`` valid rows after it."""
+        length = context + horizon
+        if len(self) < length:
+            return np.zeros(0, np.int64)
+        bad = np.concatenate([[0], np.cumsum(~self.valid_T)])
+        first = np.arange(len(self) - length + 1)
+        return first[bad[first + length] == bad[first]] + context - 1
+
+
+def resolve_layout(episodes: Sequence[Episode], inputs: Inputs) -> Layout:
+    """Find names, widths and units of the streams a model will be fed.
+
+    Raises:
+        NotFound: an episode lacks one of the streams.
+        DataRefused: episodes disagree on rate, width or unit.
+    """
+    if not episodes:
+        raise DataRefused("no episode to train on", hint="worldgate check shows why episodes were refused")
+    wanted = (*inputs.states, inputs.action)
+    signals: dict[str, Signal] = {}
+    for episode in episodes:
+        if not np.isclose(episode.rate_hz, episodes[0].rate_hz, rtol=1e-3):
+            raise DataRefused("episodes differ in rate", got=f"{episode.rate_hz} Hz", where=episode.name)
+        for name in wanted:
+            signal = _signal(episode, name)
+            first = signals.setdefault(name, signal)
+            if (signal.shape, signal.unit) != (first.shape, first.unit):
+                got = f"{name} {signal.shape} [{signal.unit}] beside {first.shape} [{first.unit}]"
+                raise DataRefused("episodes disagree on a stream", got=got, where=episode.name)
+        for camera in inputs.cameras:
+            _require(episode, camera)
+    size = (inputs.size, inputs.size, 3)
+    return Layout(
+        rate_hz=float(episodes[0].rate_hz),
+        states=tuple(signals[name] for name in inputs.states),
+        action=signals[inputs.action],
+        cameras=tuple(Signal(name=camera, unit="1", shape=size) for camera in inputs.cameras),
+        groups=tuple(sorted({_group(episode) for episode in episodes})),
+    )
+
+
+def _group(episode: Episode) -> str:
+    return str(episode.facts.get("site", ""))
+
+
+def _require(episode: Episode, name: str) -> None:
+    if name not in episode.streams:
+        hint = f"it has {', '.join(sorted(episode.streams))}"
+        raise NotFound("an episode lacks a stream that the model needs", got=name, where=episode.name, hint=hint)
+
+
+def _signal(episode: Episode, name: str) -> Signal:
+    _require(episode, name)
+    info = episode.streams[name].info
+    if info.kind not in NUMERIC or info.kind == Kind.POSE:
+        raise DataRefused("a model's state and action streams are vectors", got=info.kind.value, where=name)
+    width = episode.array(name)[0].size
+    return Signal(name=name, unit=info.unit, names=info.names, shape=(int(width),))
+
+
+def make_tracks(episodes: Sequence[Episode], layout: Layout) -> list[Track]:
+    """Gather each episode's streams into dense float32 arrays and small frames."""
+    return [_track(episode, layout) for episode in episodes]
+
+
+def _track(episode: Episode, layout: Layout) -> Track:
+    names = [signal.name for signal in layout.states]
+    states = np.concatenate([_matrix(episode, name) for name in names], axis=1)
+    actions = _matrix(episode, layout.action.name)
+    gaps = np.any([episode.streams[name].gap for name in (*names, layout.action.name)], axis=0)
+    valid = np.isfinite(states).all(axis=1) & np.isfinite(actions).all(axis=1) & ~gaps
+    frames = {}
+    for camera in layout.cameras:
+        frames[camera.name] = clip_frames(episode, camera.name, camera.shape[0])
+        valid &= ~episode.streams[camera.name].gap
+    return Track(
+        id=episode.id,
+        group=_group(episode),
+        states_TD=np.nan_to_num(states).astype(np.float32),
+        actions_TA=np.nan_to_num(actions).astype(np.float32),
+        valid_T=valid,
+        frames=frames,
+    )
+
+
+def _matrix(episode: Episode, name: str) -> FloatArray:
+    values = np.asarray(episode.array(name), np.float64)
+    return values.reshape(len(episode), -1)
+
+
+def fit_normaliser(tracks: Sequence[Track], layout: Layout) -> Normaliser:
+    """Statistics of every state stream and the action, over valid rows of these tracks."""
+    held = [np.where(t.valid_T[:, None], t.states_TD, np.nan) for t in tracks]
+    streams: dict[str, Channels] = {}
+    for signal in layout.states:
+        arrays = [layout.split(states)[signal.name] for states in held]
+        streams[signal.name] = fit_channels(arrays, unit=signal.unit)
+    actions = [np.where(t.valid_T[:, None], t.actions_TA, np.nan) for t in tracks]
+    streams[layout.action.name] = fit_channels(actions, unit=layout.action.unit)
+    return Normaliser(streams=streams)
+
+
+def shuffle_actions(tracks: Sequence[Track], seed: int) -> list[Track]:
+    """The deliberately broken control: actions drawn from random rows of all tracks, so that they carry nothing."""
+    rng = np.random.default_rng(seed)
+    pool = np.concatenate([t.actions_TA for t in tracks])
+    return [
+        Track(
+            id=t.id,
+            group=t.group,
+            states_TD=t.states_TD,
+            actions_TA=pool[rng.integers(len(pool), size=len(t))],
+            valid_T=t.valid_T,
+            frames=t.frames,
+        )
+        for t in tracks
+    ]

@@ -1,0 +1,73 @@
+"""What a run says while it trains: progress for a caller, metrics as JSON lines, a heartbeat for whoever waits."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from worldgate.core.atomic import write_atomic
+from worldgate.core.times import now_ns
+
+_HEARTBEAT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One line of progress."""
+
+    phase: str
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    """Steps a second, over the phase so far in this process."""
+    eta_s: float
+    """Seconds left in this phase at that rate."""
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """Held-out figures, at evaluation points only."""
+
+
+Report: TypeAlias = Callable[[Progress], None]
+
+
+class Monitor:
+    """Writes ``metrics.jsonl`` and ``heartbeat.json`` in a run's folder and calls the caller's report."""
+
+    def __init__(self, run_dir: Path, report: Report | None) -> None:
+        self.metrics = run_dir / "metrics.jsonl"
+        self.heartbeat = run_dir / "heartbeat.json"
+        self.report = report
+        self._beat = 0.0
+
+    def rewind(self, phase: int, step: int) -> None:
+        """Forget lines after a checkpoint, so that a resumed run reads as one that never stopped."""
+        if not self.metrics.exists():
+            return
+        lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and _place(line) <= (phase, step)]
+        write_atomic(self.metrics, "".join(kept).encode(), overwrite=True)
+
+    def step(self, index: int, progress: Progress, *, force: bool = False) -> None:
+        """Note one step; loss and facts always go to the file, the heartbeat every two seconds."""
+        line: dict[str, Any] = {"phase_index": index, "phase": progress.phase, "step": progress.step}
+        line |= {"loss": progress.loss, "rate": round(progress.rate, 3)}
+        line |= {k: v if math.isfinite(v) else None for k, v in progress.facts.items()}
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        now = time.monotonic()
+        if force or now - self._beat > _HEARTBEAT_S:
+            self._beat = now
+            beat = {"phase": progress.phase, "step": progress.step, "steps": progress.steps, "time_ns": str(now_ns())}
+            write_atomic(self.heartbeat, json.dumps(beat).encode(), overwrite=True)
+        if self.report is not None:
+            self.report(progress)
+
+
+def _place(line: str) -> tuple[int, int]:
+    entry = json.loads(line)
+    return int(entry["phase_index"]), int(entry["step"])
