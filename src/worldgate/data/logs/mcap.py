@@ -1,15 +1,15 @@
 """MCAP: the system of record for raw logs, read with native times kept to the nanosecond, and written.
 
 Source: https://mcap.dev/spec; the container, CDR and protobuf are decoded by the official ``mcap`` packages. Each
-file of a folder is one log; one that cannot be read is a finding of the folder, unless none can.
+file of a folder is one log; one that cannot be read refuses the folder, because data lost is an error.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from worldgate.core.errors import LogUnreadable, NotFound
-from worldgate.core.streams import Finding, LogFolder
+from worldgate.core.errors import NotFound
+from worldgate.core.streams import LogFolder
 from worldgate.data.logs._mcap_container import MAGIC
 from worldgate.data.logs._mcap_encode import ImageOptions
 from worldgate.data.logs._mcap_read import McapLog
@@ -39,25 +39,12 @@ def open_logs(path: Path) -> LogFolder:
 
     Raises:
         NotFound: no MCAP file there.
-        LogUnreadable: the file, or every file of the folder, cannot be read.
+        LogUnreadable: a file that cannot be read.
     """
     if path.is_file():
         return LogFolder(path=path, format="mcap", logs=(McapLog(path),))
     files = sorted(file for file in path.rglob("*.mcap") if file.is_file())
     if not files:
         raise NotFound("no .mcap file in this folder", where=path)
-    logs, findings, last = [], [], None
-    for file in files:
-        name = file.relative_to(path).as_posix()
-        try:
-            logs.append(McapLog(file, name=name))
-        except LogUnreadable as error:
-            last = error
-            findings.append(_unreadable(name, error))
-    if last is not None and not logs:
-        raise last
-    return LogFolder(path=path, format="mcap", logs=tuple(logs), findings=tuple(findings))
-
-
-def _unreadable(name: str, error: LogUnreadable) -> Finding:
-    return Finding(check="unreadable", stream="", message=f"{name}: {error.what}", value=1.0, limit=0.0, unit="files")
+    logs = tuple(McapLog(file, name=file.relative_to(path).as_posix()) for file in files)
+    return LogFolder(path=path, format="mcap", logs=logs)
