@@ -22,6 +22,8 @@ from worldgate.core.errors import ConfigError
 
 T = TypeVar("T")
 
+_UNKNOWN = frozenset({"unexpected_keyword_argument", "extra_forbidden"})
+
 PREFIX = "WORLDGATE_"
 RESERVED = frozenset({"WORLDGATE_REQUIRE", "WORLDGATE_WORKSPACE", "WORLDGATE_DATA"})
 """Variables of the program and its tests, which are no configuration keys."""
@@ -45,10 +47,11 @@ def decode(cls: type[T], tree: Mapping[str, Any], *, where: str) -> T:
     try:
         return TypeAdapter(cls).validate_python(dict(tree), extra="forbid")
     except ValidationError as error:
-        first = error.errors()[0]
+        # An unknown key first: it often explains the one that is missing.
+        first = min(error.errors(), key=lambda found: found["type"] not in _UNKNOWN)
         key = ".".join(str(part) for part in first["loc"])
         hint = None
-        if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        if first["type"] in _UNKNOWN:
             near = difflib.get_close_matches(str(first["loc"][-1]), _keys(cls, first["loc"][:-1]), n=1)
             hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(_keys(cls, first['loc'][:-1]))}"
             raise ConfigError("unknown key", got=key, where=f"{where}:{key}", hint=hint) from error

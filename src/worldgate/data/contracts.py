@@ -141,8 +141,7 @@ def from_tree(tree: Mapping[str, Any], *, where: str) -> Contract:
     """Decode a contract and the parameters of its checks.
 
     Raises:
-        ConfigError: unknown or missing key, wrong value; names file and key, and the nearest key there is.
-        NotFound: a check that does not exist.
+        ConfigError: unknown or missing key, unknown check, wrong value; names file, key and the nearest there is.
     """
     try:
         contract = decode(Contract, tree, where=where)
@@ -151,7 +150,10 @@ def from_tree(tree: Mapping[str, Any], *, where: str) -> Contract:
             raise
         raise ConfigError(error.what, got=error.got, where=f"{where}:{error.where}", hint=error.hint) from error
     for name, rule in contract.checks.items():
-        prepare(name, rule.params, where=f"{where}:checks.{name}.params")
+        try:
+            prepare(name, rule.params, where=f"{where}:checks.{name}.params")
+        except NotFound as error:
+            raise ConfigError(error.what, got=error.got, where=f"{where}:checks.{name}", hint=error.hint) from error
     return contract
 
 
