@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -182,6 +183,8 @@ class _Decoder:
         self.path = path
         self.index = index
         self._container: InputContainer | None = None
+        self._decoded: Iterator[VideoFrame] = iter(())
+        # One iterator until the next seek: a decoder hands out its last frames together, once.
         self._next = 0
 
     def frame(self, number: int) -> Array:
@@ -210,17 +213,15 @@ class _Decoder:
     def _seek(self, number: int) -> None:
         if self._container is None:
             self._container = av.open(str(self.path))
-            self._next = 0
-            if number == 0:
-                return
         stream = self._container.streams.video[0]
-        self._container.seek(int(self.index.pts[number]), stream=stream, backward=True)
+        if number > 0 or self._next > 0:
+            self._container.seek(int(self.index.pts[number]), stream=stream, backward=True)
+        self._decoded = self._container.decode(video=0)
         self._next = number
 
     def _forward(self, number: int) -> VideoFrame | None:
-        assert self._container is not None
         target = int(self.index.pts[number])
-        for frame in self._container.decode(video=0):
+        for frame in self._decoded:
             if frame.pts is None or frame.pts < target:
                 continue
             self._next = number + 1
@@ -235,6 +236,7 @@ class _Decoder:
         if self._container is not None:
             self._container.close()
             self._container = None
+            self._next = 0
 
 
 _LOCK = threading.RLock()
