@@ -56,6 +56,16 @@ class Picture:
     """(H, W, 3) float32 unit normals in the table frame; 0 where nothing was hit."""
 
 
+    def black(self) -> Picture:
+        """What a dead sensor of the same size delivers."""
+        return Picture(
+            colour=np.zeros_like(self.colour),
+            depth=None if self.depth is None else np.zeros_like(self.depth),
+            segmentation=None if self.segmentation is None else np.zeros_like(self.segmentation),
+            normals=None if self.normals is None else np.zeros_like(self.normals),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lighting:
     """The light in the room during a run."""
@@ -92,19 +102,19 @@ class RayCamera:
 
     Args:
         config: size and noise.
-        pose: where it stands.
+        pinhole: where it stands and looks.
         model: ``mujoco.MjModel``; geoms in group 0 stand still, in group 1 they move.
         data: ``mujoco.MjData`` with current geom poses, to light what stands still.
         look: the surfaces.
         lighting: the light.
     """
 
-    def __init__(self, config: CameraConfig, pose: CameraPose, model: Any, data: Any, look: Look, lighting: Lighting) -> None:
+    def __init__(self, config: CameraConfig, pinhole: Pinhole, model: Any, data: Any, look: Look, lighting: Lighting) -> None:
         self.config = config
         self._model, self._data = model, data
         self._look, self._lighting = look, lighting
         self._lamp = np.array(lighting.lamp.position, np.float64)
-        self._pinhole = Pinhole(pose, config.height, config.width)
+        self._pinhole = pinhole
         self._rays = self._pinhole.directions()
         self._cosines = self._pinhole.cosines()
         self._sub_rays = np.stack([self._pinhole.directions(shift) for shift in _SUB], 1)

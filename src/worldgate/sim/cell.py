@@ -89,7 +89,6 @@ class Cell:
     def _start(self) -> None:
         x, y = self.scenario.tool
         self._reference = (x, y)
-        self._goal_reference = (x, y)
         self._per_tick = (0.0, 0.0)
         self._ticks_left = 0
         joints = np.array(kinematics.inverse(x, y)) - self._bias
@@ -105,7 +104,12 @@ class Cell:
     @property
     def time_s(self) -> float:
         """Time since the start of the run."""
-        return self.step_index * self.config.scene.timestep_s
+        return self.step_index * self.timestep_s
+
+    @property
+    def timestep_s(self) -> float:
+        """Of the physics."""
+        return self.config.scene.timestep_s
 
     def command(self, target: FloatArray) -> None:
         """Take the policy's action: (2,) where the tip should be in 100 ms, m. Beyond the workspace it is held to it."""
@@ -174,9 +178,13 @@ class Cell:
         """(8,) encoder angles (rad) and velocities (rad/s), with the arm's calibration error."""
         return np.concatenate([self.data.qpos[:4] + self._bias, self.data.qvel[:4]])
 
-    def state(self) -> FloatArray:
-        """(11,) :data:`STATE_NAMES`; the tool's place is computed from the encoders, as a robot does it."""
-        joints = self.joints()
+    def state(self, noise: FloatArray | None = None) -> FloatArray:
+        """(11,) :data:`STATE_NAMES`; the tool's place is computed from the encoders, as a robot does it.
+
+        Args:
+            noise: (8,) error of the encoders' angles (rad) and velocities (rad/s).
+        """
+        joints = self.joints() if noise is None else self.joints() + noise
         tip = kinematics.forward((float(joints[0]), float(joints[1]), float(joints[2]), float(joints[3])))
         return np.concatenate([joints, tip])
 

@@ -76,24 +76,31 @@ class Pinhole:
     """The rays of a pinhole camera.
 
     Args:
-        pose: where it stands and looks.
+        origin: (3,) optical centre, m.
+        axes: (3, 3) rows: the camera's x (right), y (down) and z (forward) in the world frame.
+        fov_deg: full vertical field of view.
         height: H.
         width: W.
     """
 
-    def __init__(self, pose: CameraPose, height: int, width: int) -> None:
-        self.origin = np.array(pose.position, np.float64)
-        forward = np.array(pose.target, np.float64) - self.origin
+    def __init__(self, origin: FloatArray, axes: FloatArray, fov_deg: float, height: int, width: int) -> None:
+        self.origin = np.array(origin, np.float64)
+        self.axes = np.array(axes, np.float64)
+        self.height, self.width = height, width
+        self.focal = height / 2 / math.tan(math.radians(fov_deg) / 2)
+        """In pixels."""
+
+    @classmethod
+    def at(cls, pose: CameraPose, height: int, width: int) -> Pinhole:
+        """A camera that looks at a point, upright."""
+        forward = np.array(pose.target, np.float64) - np.array(pose.position, np.float64)
         forward /= np.linalg.norm(forward)
         right = np.cross(forward, (0.0, 0.0, 1.0))
         if np.linalg.norm(right) < 0.1:  # nearly straight down: keep the robot at the upper edge of the picture
             right = np.array([0.0, 1.0, 0.0]) - forward[1] * forward
         right /= np.linalg.norm(right)
-        self.axes = np.stack([right, np.cross(forward, right), forward])
-        """(3, 3) rows: the camera's x (right), y (down) and z (forward) in the table frame."""
-        self.height, self.width = height, width
-        self.focal = height / 2 / math.tan(math.radians(pose.fov_deg) / 2)
-        """In pixels."""
+        axes = np.stack([right, np.cross(forward, right), forward])
+        return cls(np.array(pose.position), axes, pose.fov_deg, height, width)
 
     def directions(self, shift: tuple[float, float] = (0.0, 0.0)) -> FloatArray:
         """(N, 3) unit rays through the pixels' middles, or through points shifted by a part of a pixel."""
