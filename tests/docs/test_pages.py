@@ -1,0 +1,86 @@
+"""The pages that people read: their commands run, and nothing that can be named lacks a page.
+
+A fenced block of bash or Python in README.md and docs/ is tagged by a comment on the line before it::
+
+    <!-- test: run -->             each line of bash, or the whole Python block, in the page's own folder, exits 0
+    <!-- test: demo -->            the output of `make demo`, compared in shape; slow
+    <!-- test: skip (reason) -->   not run, and why
+
+A block without a tag fails, so no example escapes by accident. Blocks of one page run in order in one folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "generated" not in p.parts)]
+FENCE = re.compile(
+    r"(?:<!-- test: (?P<tag>[^\n]*?) -->\n)?^(?P<indent> *)```(?P<kind>bash|sh|python|console)\n(?P<body>.*?)^ *```$",
+    re.M | re.S,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block and what its tag asks for."""
+
+    page: Path
+    line: int
+    kind: str
+    tag: str
+    body: str
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for match in FENCE.finditer(text):
+        line = text.count("\n", 0, match.start("kind")) + 1
+        yield Block(page, line, match["kind"], match["tag"] or "", match["body"])
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def test_the_pages_hold_examples() -> None:
+    assert sum(block.tag == "run" for block in ALL) >= 5
+
+
+@pytest.mark.parametrize("block", ALL, ids=lambda b: f"{name_of(b.page)}:{b.line}")
+def test_every_example_says_whether_it_is_run(block: Block) -> None:
+    if block.kind == "python" and block.body.lstrip().startswith("CARD = "):
+        return  # a card is data, shown not run
+    assert re.fullmatch(r"run|demo|skip \(.{8,}\)", block.tag), f"tag {block.tag!r}"
+
+
+@pytest.mark.parametrize("page", sorted({b.page for b in ALL if b.tag == "run"}), ids=name_of)
+def test_the_examples_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WORLDGATE_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    for block in (b for b in blocks(page) if b.tag == "run"):
+        command = [sys.executable, "-c", block.body] if block.kind == "python" else ["bash", "-euc", block.body]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.returncode == 0, f"{name_of(page)}:{block.line}\n{block.body}\n{done.stdout}{done.stderr}"
+
+
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.parent == ROOT], ids=name_of)
+def test_every_link_of_the_front_page_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
