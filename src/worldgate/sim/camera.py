@@ -1,10 +1,10 @@
 """Cameras made of rays: colour, depth, segmentation and normals of a picture come from the same rays.
 
-What never moves is cast and lit once, with four rays a pixel. A picture then casts against what moves only, lays it over
-the still part by distance, casts from the lamp for shadows, and smooths the outlines of moving things with four more rays
-on the pixels that need them. Shading is Lambert with a hemisphere of ambient light and a Blinn-Phong highlight
-(Blinn 1977), in linear light; sensor noise is drawn from the camera's own stream, so no two pictures are the same to the
-byte, as with a real camera, while a run repeats to the byte.
+What never moves is cast and lit once, with four rays a pixel. A picture then casts against what moves only, lays it
+over the still part by distance, casts from the lamp for shadows, and smooths the outlines of moving things with four
+more rays on the pixels that need them. Shading is Lambert with a hemisphere of ambient light and a Blinn-Phong
+highlight (Blinn 1977), in linear light. Sensor noise is drawn from the camera's own stream: no two pictures are the
+same to the byte, as with a real camera, while a run repeats to the byte.
 
 Shape legend: N = H x W pixels, n hits, S = 4 rays of a pixel.
 """
@@ -54,7 +54,6 @@ class Picture:
     """(H, W) class ids; 0 is background."""
     normals: FloatArray | None = None
     """(H, W, 3) float32 unit normals in the table frame; 0 where nothing was hit."""
-
 
     def black(self) -> Picture:
         """What a dead sensor of the same size delivers."""
@@ -109,7 +108,9 @@ class RayCamera:
         lighting: the light.
     """
 
-    def __init__(self, config: CameraConfig, pinhole: Pinhole, model: Any, data: Any, look: Look, lighting: Lighting) -> None:
+    def __init__(
+        self, config: CameraConfig, pinhole: Pinhole, model: Any, data: Any, look: Look, lighting: Lighting
+    ) -> None:
         self.config = config
         self._model, self._data = model, data
         self._look, self._lighting = look, lighting
@@ -167,13 +168,17 @@ class RayCamera:
         shine = self._highlight(normal, to_lamp, rays, gloss, 40.0)
         direct = (albedo * facing[:, None] + shine[:, None]) * np.array(lamp.colour)
         wet = gloss > 0.9
-        if wet.any():  # a wet surface mirrors the bright upper part of the room, more so at a grazing view (Schlick 1994)
+        if (
+            wet.any()
+        ):  # a wet surface mirrors the bright upper part of the room, more so at a grazing view (Schlick 1994)
             grazing = 0.04 + 0.96 * (1.0 - np.clip(-np.einsum("nc,nc->n", normal[wet], rays[wet]), 0, 1)) ** 4
             ambient[wet] += 1.6 * sky * grazing[:, None]
         if self._lighting.glare is not None:
             to_glare = _unit(np.array(self._lighting.glare) - points)
             sheen = np.maximum(gloss, 0.35) * (normal[:, 2] > 0.5)
-            ambient += 6.0 * self._lighting.glare_strength * self._highlight(normal, to_glare, rays, sheen, 28.0)[:, None]
+            ambient += (
+                6.0 * self._lighting.glare_strength * self._highlight(normal, to_glare, rays, sheen, 28.0)[:, None]
+            )
         return ambient * self._lighting.exposure, direct * self._lighting.exposure
 
     def _surface(self, points: FloatArray, hits: Hits) -> tuple[FloatArray, FloatArray]:
@@ -188,7 +193,9 @@ class RayCamera:
         return albedo, gloss
 
     @staticmethod
-    def _highlight(normal: FloatArray, to_lamp: FloatArray, rays: FloatArray, gloss: FloatArray, power: float) -> FloatArray:
+    def _highlight(
+        normal: FloatArray, to_lamp: FloatArray, rays: FloatArray, gloss: FloatArray, power: float
+    ) -> FloatArray:
         half = _unit(to_lamp - rays)
         return np.asarray(gloss * np.maximum(np.einsum("nc,nc->n", normal, half), 0.0) ** power)
 
@@ -205,7 +212,9 @@ class RayCamera:
         shape = (self.config.height, self.config.width)
         tones = _TONES[np.minimum(linear * (4095 / 2.0), 4095.0).astype(np.int32)]
         if self.config.noise:
-            tones += draw.standard_normal(linear.shape, np.float32) * np.float32(self.config.noise * self._lighting.noise_gain)
+            tones += draw.standard_normal(linear.shape, np.float32) * np.float32(
+                self.config.noise * self._lighting.noise_gain
+            )
         colour = np.clip(np.rint(tones), 0, 255).astype(np.uint8).reshape(*shape, 3)
         return Picture(colour=colour, **(self._geometry(moving, front, shape) if geometry else {}))
 
@@ -219,7 +228,9 @@ class RayCamera:
         linear[picked] = self._moving_light(self._rays[picked], _take(moving, picked))
         outline = self._outline(moving.geom, front)
         if len(outline):
-            linear[outline] = self._smooth(outline, self._still_ambient[outline] + self._still_direct[outline] * soft[outline, None])
+            linear[outline] = self._smooth(
+                outline, self._still_ambient[outline] + self._still_direct[outline] * soft[outline, None]
+            )
         return np.asarray(linear)
 
     def _moving_light(self, rays: FloatArray, hits: Hits) -> FloatArray:

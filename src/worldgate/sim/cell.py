@@ -84,6 +84,9 @@ class Cell:
         self._parts = [self.model.geom(name).id for name in scene.PERSON_PARTS]
         self._object = self.model.joint("object").qposadr[0]
         self._bias = np.array(self.arm.joint_bias_rad)
+        self._names = [self.model.geom(i).name for i in range(self.model.ngeom)]
+        self._pairs: set[tuple[int, int]] = set()
+        self._contacts: frozenset[tuple[str, str]] = frozenset()
         self._start()
 
     def _start(self) -> None:
@@ -112,7 +115,7 @@ class Cell:
         return self.config.scene.timestep_s
 
     def command(self, target: FloatArray) -> None:
-        """Take the policy's action: (2,) where the tip should be in 100 ms, m. Beyond the workspace it is held to it."""
+        """Take the policy's action: (2,) where the tip should be in 100 ms, m; it is held to the workspace."""
         x = min(max(float(target[0]), WORKSPACE[0]), WORKSPACE[1])
         y = min(max(float(target[1]), WORKSPACE[2]), WORKSPACE[3])
         dx, dy = x - self._reference[0], y - self._reference[1]
@@ -207,7 +210,7 @@ class Cell:
         return bool(abs(along) < SUCCESS_M and abs(across) < SUCCESS_M)
 
     def take_facts(self) -> Mapping[str, float]:
-        """What the site measured since the last call: ``success`` 0/1 now, smallest ``clearance_m``, peak ``force_n``."""
+        """What was measured since the last call: ``success`` 0/1 now, smallest ``clearance_m``, peak ``force_n``."""
         facts = {"success": float(self.succeeded()), "clearance_m": self._clearance, "force_n": self._force}
         self._clearance = self._measure_clearance() if self.scenario.person else CLEARANCE_CAP_M
         self._force = 0.0
@@ -215,9 +218,12 @@ class Cell:
 
     def contacts(self) -> frozenset[tuple[str, str]]:
         """Pairs of geoms that touch now, names sorted; things that merely stand on the table are left out."""
-        pairs = np.sort(self.data.contact.geom[: self.data.ncon], axis=1) if self.data.ncon else np.empty((0, 2), int)
-        names = {tuple(sorted((self.model.geom(int(a)).name, self.model.geom(int(b)).name))) for a, b in np.unique(pairs, axis=0)}
-        return frozenset((a, b) for a, b in names if "ground" not in (a, b))
+        pairs = {(a, b) for a, b in self.data.contact.geom.tolist()} if self.data.ncon else set()
+        if pairs != self._pairs:
+            self._pairs = pairs
+            names = (tuple(sorted((self._names[a], self._names[b]))) for a, b in pairs)
+            self._contacts = frozenset((a, b) for a, b in names if "ground" not in (a, b))
+        return self._contacts
 
     def settle(self) -> None:
         """Bring the places of all geoms up to the last physics step, before sensors look at them."""

@@ -1,7 +1,7 @@
 """The cell as an environment at 10 Hz: what a policy acts in, and what trials of a release run on.
 
-Each observation is as old as the site's delay says: it shows the cell ``latency_s`` before the policy gets it. The facts
-of a step (success, smallest clearance, peak force) are measured by the site over the whole step.
+Each observation is as old as the site's delay says: it shows the cell ``latency_s`` before the policy gets it. The
+facts of a step (success, smallest clearance, peak force) are measured by the site over the whole step.
 """
 
 from __future__ import annotations
@@ -24,8 +24,15 @@ from worldgate.sim.scenario import Scenario, random_stream
 from worldgate.sim.scenario import sample as sample_scenario
 from worldgate.sim.scene import SceneConfig
 from worldgate.sim.sensing import (
-    ACTION, CONTACT, READERS, CameraFeed, ContactWatch, SensorConfig, cell_camera, cell_sensors,
-)  # fmt: skip
+    ACTION,
+    CONTACT,
+    READERS,
+    CameraFeed,
+    ContactWatch,
+    SensorConfig,
+    cell_camera,
+    cell_sensors,
+)
 from worldgate.sim.sites import find_site
 
 
@@ -149,7 +156,7 @@ class CellEnvironment(Environment):
         return observation
 
     def outcome(self) -> Mapping[str, float]:
-        """Of the run so far: ``success`` 0/1 (the object lies in the bay now), smallest ``clearance_m``, peak ``force_n``."""
+        """Of the run so far: ``success`` 0/1 (the object lies in the bay), least ``clearance_m``, peak ``force_n``."""
         success = float(self._running().succeeded())
         return {"success": success, "clearance_m": self._clearance, "force_n": self._force}
 

@@ -1,8 +1,8 @@
 """Policies that need no learning: a competent one, a noisy one and a random one.
 
 The competent one goes round the object and pushes it along a path into the bay: far from the object's back it circles,
-behind it it follows a dipole field, which steers a pushed object back to its line (Igarashi et al. 2010, *A dipole field
-for object delivery by pushing on a flat surface*). A keep-out distance makes it give way to the person's forearm.
+behind it it follows a field like a dipole's, which steers a pushed object back to its line (Igarashi et al. 2010, *A
+dipole field for object delivery by pushing on a flat surface*). A keep-out distance makes it give way to the person.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Expert(Policy):
 
 
 def give_way(velocity: Vec, tool: Vec, hand: Vec, keep_out_m: float, speed_m_s: float) -> Vec:
-    """Change a velocity so that the tool keeps away from the forearm: slow down near it, stop at it, back off inside."""
+    """Keep a velocity away from the forearm: slower near it, none at the keep-out distance, backwards inside."""
     shoulder = np.array(SHOULDER)
     arm = shoulder - hand
     length = float(np.linalg.norm(arm))

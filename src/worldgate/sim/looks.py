@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import mujoco
 import numpy as np
 
 from worldgate.core.streams import FloatArray, IntArray
@@ -41,8 +42,8 @@ class Look:
 
 
 _ALBEDO = {
-    "floor": (0.16, 0.17, 0.18), "floor_backdrop": (0.34, 0.38, 0.42), "table": (0.5, 0.4, 0.3), "wall": (0.30, 0.31, 0.33),
-    "arm": (0.72, 0.73, 0.75), "arm_shoulder": (0.06, 0.07, 0.09), "arm_elbow": (0.06, 0.07, 0.09),
+    "floor": (0.16, 0.17, 0.18), "floor_backdrop": (0.34, 0.38, 0.42), "table": (0.5, 0.4, 0.3),
+    "wall": (0.30, 0.31, 0.33), "arm": (0.72, 0.73, 0.75), "arm_shoulder": (0.06, 0.07, 0.09), "arm_elbow": (0.06, 0.07, 0.09),
     "arm_foot": (0.05, 0.06, 0.07), "arm_column": (0.20, 0.21, 0.23), "arm_wrist": (0.06, 0.07, 0.09),
     "tool": (0.02, 0.16, 0.62), "person_hand": (0.72, 0.40, 0.27), "person_forearm": (0.72, 0.40, 0.27),
     "person_sleeve": (0.03, 0.26, 0.27), "occluder": (0.06, 0.05, 0.05),
@@ -79,9 +80,7 @@ def cell_look(model: Any, site: Site, scenario: Scenario) -> Look:
 
 
 def plain_look(model: Any) -> Look:
-    """The look of a user's own model: its geoms' colours, a checker on its planes; the label is the geom's id plus one."""
-    import mujoco
-
+    """The look of a user's own model: its colours, a checker on its planes; a geom's label is its id plus one."""
     rgba = np.array(model.geom_rgba[:, :3], np.float64)
     has = model.geom_matid >= 0
     if has.any():

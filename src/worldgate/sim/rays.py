@@ -36,7 +36,9 @@ class Hits:
     """(N, 3) outward unit normal; zero where nothing was hit."""
 
 
-def cast(model: Any, data: Any, origin: FloatArray, directions: FloatArray, groups: Array, reach: float = FAR_M) -> Hits:
+def cast(
+    model: Any, data: Any, origin: FloatArray, directions: FloatArray, groups: Array, reach: float = FAR_M
+) -> Hits:
     """Cast N unit rays from one point against the visible geoms of some groups.
 
     Args:
@@ -53,14 +55,18 @@ def cast(model: Any, data: Any, origin: FloatArray, directions: FloatArray, grou
     normal = np.empty((count, 3))
     if count:
         flat = np.ascontiguousarray(directions).reshape(-1)
-        mujoco.mj_multiRay(model, data, origin, flat, groups, True, -1, geom, distance, normal.reshape(-1), count, reach)
+        mujoco.mj_multiRay(
+            model, data, origin, flat, groups, True, -1, geom, distance, normal.reshape(-1), count, reach
+        )
     missed = geom < 0
     distance[missed] = np.inf
     normal[missed] = 0.0
     return Hits(distance=distance, geom=geom, normal=normal)
 
 
-def distances(model: Any, data: Any, origin: FloatArray, directions: FloatArray, groups: Array, reach: float = FAR_M) -> FloatArray:
+def distances(
+    model: Any, data: Any, origin: FloatArray, directions: FloatArray, groups: Array, reach: float = FAR_M
+) -> FloatArray:
     """(N,) like :func:`cast`, the distances alone: what shadows and lidar need."""
     count = len(directions)
     geom = np.empty(count, np.int32)
@@ -126,7 +132,9 @@ class Lidar:
         reach_m: largest distance; a beam without a return reads this.
     """
 
-    def __init__(self, position: Vec3, *, beams: int = 90, span_rad: float = math.radians(150), reach_m: float = 1.5) -> None:
+    def __init__(
+        self, position: Vec3, *, beams: int = 90, span_rad: float = math.radians(150), reach_m: float = 1.5
+    ) -> None:
         self.origin = np.array(position, np.float64)
         self.reach_m = reach_m
         middle = math.atan2(-position[1], -position[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -90,15 +90,12 @@ def record(
         AlreadyExists: ``path`` exists.
     """
     config = config or RecordConfig()
-    run = config.environment
     environment = CellEnvironment(
         site,
         arm=arm,
         scenario=scenario,
         attributes=attributes,
-        config=EnvironmentConfig(
-            cameras=run.cameras, camera=run.camera, horizon_s=duration_s, hold_s=run.hold_s, scene=run.scene
-        ),
+        config=replace(config.environment, horizon_s=duration_s),
         sensors=config.sensors,
     )
     facts: dict[str, str | float | bool] = {"release": release} if release else {}

@@ -66,7 +66,7 @@ class Recorder:
         sensors: what is read.
         seed: of the clocks.
         duration_s: longest run.
-        watch: called at every ``watch_s``: gives events (stream, JSON-able mapping) that happened since the last call.
+        watch: called at every ``watch_s``: gives events (stream, JSON) that happened since the last call.
         watch_s: how often.
     """
 
@@ -77,7 +77,7 @@ class Recorder:
         *,
         seed: int,
         duration_s: float,
-        watch: Callable[[], list[tuple[str, Mapping[str, Any]]]] | None = None,
+        watch: Callable[[], list[tuple[str, str]]] | None = None,
         watch_s: float = 0.01,
     ) -> None:
         self._plant, self._sensors = plant, tuple(sensors)

@@ -1,7 +1,7 @@
 """Scenarios: the initial situation of a run, as data that can be stored, replayed and varied.
 
 A scenario holds where the object and the tool start, the person's path, where the puddle and the clutter lie, and the
-attributes. :func:`sample` draws one; :func:`from_json` reads one back; :func:`from_rows` rebuilds one from recorded rows.
+attributes. :func:`sample` draws one; :func:`from_json` reads one back; :func:`from_rows` rebuilds one from rows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -105,12 +106,12 @@ def _scatter(
 
 
 def hand_at(path: Sequence[tuple[float, float, float]], time_s: float) -> tuple[float, float]:
-    """Where the hand is: minimum jerk between waypoints (Flash and Hogan 1985), held before the first and after the last."""
+    """Where the hand is: minimum jerk between waypoints (Flash and Hogan 1985), held before and after them."""
     if not path:
         return PARKED
     if time_s <= path[0][0]:
         return path[0][1], path[0][2]
-    for (t0, x0, y0), (t1, x1, y1) in zip(path, path[1:], strict=False):
+    for (t0, x0, y0), (t1, x1, y1) in pairwise(path):
         if time_s < t1:
             u = (time_s - t0) / (t1 - t0)
             s = u * u * u * (10.0 - 15.0 * u + 6.0 * u * u)
@@ -128,7 +129,12 @@ def from_json(tree: Mapping[str, Any], *, where: str = "scenario") -> Scenario:
 
 
 def from_rows(
-    site: str, times_s: FloatArray, state: FloatArray, environment_state: FloatArray, *, attributes: Attributes | None = None
+    site: str,
+    times_s: FloatArray,
+    state: FloatArray,
+    environment_state: FloatArray,
+    *,
+    attributes: Attributes | None = None,
 ) -> Scenario:
     """Rebuild the situation at the first of some recorded rows: the object, the tool, and the person's path as it was.
 

@@ -98,8 +98,9 @@ def _walls(goal: tuple[float, float], mouth: tuple[float, float]) -> str:
     ]
     angle = math.degrees(math.atan2(mouth[1], mouth[0]))
     half, high, wall = BAY_HALF_M, 0.03, 0.006
+    wide = half + 2 * wall
     bay = [
-        f'<geom name="wall_bay0" type="box" pos="{-half - wall} 0 {high / 2}" size="{wall} {half + 2 * wall} {high / 2}"',
+        f'<geom name="wall_bay0" type="box" pos="{-half - wall} 0 {high / 2}" size="{wall} {wide} {high / 2}"',
         f'<geom name="wall_bay1" type="box" pos="0 {half + wall} {high / 2}" size="{half} {wall} {high / 2}"',
         f'<geom name="wall_bay2" type="box" pos="0 {-half - wall} {high / 2}" size="{half} {wall} {high / 2}"',
     ]
@@ -193,7 +194,8 @@ def build(site: Site, scenario: Scenario, config: SceneConfig) -> str:
     joints = ("yaw", "pitch", "elbow", "wrist")
     limit = config.joint_torque_nm
     actuators = "\n".join(
-        f'<position name="{joint}" joint="{joint}" kp="{config.joint_stiffness}" dampratio="1" forcerange="{-limit} {limit}"/>'
+        f'<position name="{joint}" joint="{joint}" kp="{config.joint_stiffness}" dampratio="1" '
+        f'forcerange="{-limit} {limit}"/>'
         for joint in joints
     )
     return f"""<mujoco model="cell">

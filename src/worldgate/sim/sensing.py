@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -54,19 +53,47 @@ class SensorConfig:
 
 
 STATE = StreamInfo(
-    name="observation.state", kind=Kind.VECTOR, count=-1, shape=(11,), names=STATE_NAMES, unit=STATE_UNIT, frame="table"
+    name="observation.state",
+    kind=Kind.VECTOR,
+    count=-1,
+    clock="header",
+    shape=(11,),
+    names=STATE_NAMES,
+    unit=STATE_UNIT,
+    frame="table",
 )
 AROUND = StreamInfo(
-    name="observation.environment_state", kind=Kind.VECTOR, count=-1, shape=(7,), names=ENVIRONMENT_NAMES,
-    unit=ENVIRONMENT_UNIT, frame="table",
-)  # fmt: skip
+    name="observation.environment_state",
+    kind=Kind.VECTOR,
+    count=-1,
+    clock="header",
+    shape=(7,),
+    names=ENVIRONMENT_NAMES,
+    unit=ENVIRONMENT_UNIT,
+    frame="table",
+)
 FORCE = StreamInfo(
-    name="observation.force", kind=Kind.VECTOR, count=-1, shape=(3,), names=("x", "y", "z"), unit="N", frame="table"
+    name="observation.force",
+    kind=Kind.VECTOR,
+    count=-1,
+    clock="header",
+    shape=(3,),
+    names=("x", "y", "z"),
+    unit="N",
+    frame="table",
 )
 ACTION = StreamInfo(
-    name="action", kind=Kind.ACTION, count=-1, shape=(2,), names=ACTION_NAMES, unit="m", frame="table", rate_hz=10.0
+    name="action",
+    kind=Kind.ACTION,
+    count=-1,
+    clock="header",
+    shape=(2,),
+    names=ACTION_NAMES,
+    unit="m",
+    frame="table",
+    rate_hz=10.0,
 )
-CONTACT = StreamInfo(name="events.contact", kind=Kind.EVENT, count=-1)
+CONTACT = StreamInfo(name="events.contact", kind=Kind.EVENT, count=-1, clock="header")
 
 
 def read_state(cell: Cell, draw: np.random.Generator) -> FloatArray:
@@ -93,8 +120,10 @@ def read_force(cell: Cell, draw: np.random.Generator) -> FloatArray:
 _JOINT_NOISE = np.repeat([_ENCODER_RAD, _SPEED_RAD_S], 4)
 
 READERS: Mapping[str, Callable[[Cell, np.random.Generator], FloatArray]] = {
-    STATE.name: read_state, AROUND.name: read_around, FORCE.name: read_force,
-}  # fmt: skip
+    STATE.name: read_state,
+    AROUND.name: read_around,
+    FORCE.name: read_force,
+}
 """Stream of numbers -> how it is read."""
 
 
@@ -154,21 +183,16 @@ def cell_camera(cell: Cell, name: str, config: CameraConfig) -> RayCamera:
     pose = CameraPose(position=(x, y, z), target=drawn.target, fov_deg=drawn.fov_deg)
     cell.settle()
     pinhole = Pinhole.at(pose, config.height, config.width)
-    return RayCamera(config, pinhole, cell.model, cell.data, cell_look(cell.model, cell.site, cell.scenario), lighting(cell))
+    return RayCamera(
+        config, pinhole, cell.model, cell.data, cell_look(cell.model, cell.site, cell.scenario), lighting(cell)
+    )
 
 
 def _with_clock(name: str, clock: ClockConfig, attributes: Attributes) -> ClockConfig:
     """The clock with the drift that the attributes give to this sensor."""
     if name != attributes.drifting_sensor:
         return clock
-    return ClockConfig(
-        rate_hz=clock.rate_hz,
-        jitter_s=clock.jitter_s,
-        transport_s=clock.transport_s,
-        dropped=clock.dropped,
-        drift_ppm=attributes.clock_drift_ppm,
-        offset_s=attributes.clock_offset_ms / 1e3,
-    )
+    return replace(clock, drift_ppm=attributes.clock_drift_ppm, offset_s=attributes.clock_offset_ms / 1e3)
 
 
 def cell_sensors(cell: Cell, config: SensorConfig, *, seed: int) -> list[Sensor]:
@@ -188,13 +212,15 @@ def cell_sensors(cell: Cell, config: SensorConfig, *, seed: int) -> list[Sensor]
     return sensors
 
 
-def _numbers(cell: Cell, info: StreamInfo, rate_hz: float, jitter_s: float, attributes: Attributes, seed: int) -> Sensor:
+def _numbers(
+    cell: Cell, info: StreamInfo, rate_hz: float, jitter_s: float, attributes: Attributes, seed: int
+) -> Sensor:
     draw, read = random_stream(seed, f"noise:{info.name}"), READERS[info.name]
     clock = ClockConfig(rate_hz=rate_hz, jitter_s=jitter_s, transport_s=0.0012)
     return Sensor(
         name=info.name,
         clock=_with_clock(info.name, clock, attributes),
-        infos=(_rated(info, rate_hz),),
+        infos=(replace(info, rate_hz=rate_hz),),
         read=lambda _: (read(cell, draw),),
     )
 
@@ -204,19 +230,42 @@ def _camera(cell: Cell, name: str, config: SensorConfig, attributes: Attributes,
     feed = CameraFeed(cell, name, cell_camera(cell, name, config.camera), seed=seed, geometry=bool(kept))
     stream = f"observation.images.{name}"
     clock = ClockConfig(
-        rate_hz=config.camera_hz, jitter_s=0.0015, transport_s=0.022 + cell.site.latency_s, dropped=attributes.dropped_frames
+        rate_hz=config.camera_hz,
+        jitter_s=0.0015,
+        transport_s=0.022 + cell.site.latency_s,
+        dropped=attributes.dropped_frames,
     )
     height, width = config.camera.height, config.camera.width
-    kinds = {"depth": (Kind.DEPTH, (), "m"), "segmentation": (Kind.SEGMENTATION, (), ""), "normals": (Kind.NORMALS, (3,), "1")}
-    infos = [StreamInfo(name=stream, kind=Kind.IMAGE, count=-1, shape=(height, width, 3), frame=name, rate_hz=config.camera_hz)]
+    kinds = {
+        "depth": (Kind.DEPTH, (), "m"),
+        "segmentation": (Kind.SEGMENTATION, (), ""),
+        "normals": (Kind.NORMALS, (3,), "1"),
+    }
+    infos = [
+        StreamInfo(
+            name=stream,
+            kind=Kind.IMAGE,
+            count=-1,
+            clock="header",
+            shape=(height, width, 3),
+            frame=name,
+            rate_hz=config.camera_hz,
+        )
+    ]
     for part in kept:
         kind, last, unit = kinds[part]
         infos.append(
             StreamInfo(
-                name=f"observation.{part}.{name}", kind=kind, count=-1, shape=(height, width, *last), unit=unit,
-                frame="table" if part == "normals" else name, rate_hz=config.camera_hz,
+                name=f"observation.{part}.{name}",
+                kind=kind,
+                count=-1,
+                clock="header",
+                shape=(height, width, *last),
+                unit=unit,
+                frame="table" if part == "normals" else name,
+                rate_hz=config.camera_hz,
             )
-        )  # fmt: skip
+        )
 
     def read(number: int) -> tuple[Array, ...]:
         picture = feed.take(number)
@@ -228,9 +277,15 @@ def _camera(cell: Cell, name: str, config: SensorConfig, attributes: Attributes,
 def _lidar(cell: Cell, config: SensorConfig, attributes: Attributes, seed: int) -> Sensor:
     lidar, draw = Lidar(cell.site.lidar), random_stream(seed, "noise:lidar")
     info = StreamInfo(
-        name="observation.lidar", kind=Kind.VECTOR, count=-1, shape=(len(lidar.angles),), unit="m", frame="lidar",
+        name="observation.lidar",
+        kind=Kind.VECTOR,
+        count=-1,
+        clock="header",
+        shape=(len(lidar.angles),),
+        unit="m",
+        frame="lidar",
         rate_hz=config.lidar_hz,
-    )  # fmt: skip
+    )
 
     def read(number: int) -> tuple[FloatArray]:
         del number
@@ -249,13 +304,6 @@ def _lidar(cell: Cell, config: SensorConfig, attributes: Attributes, seed: int) 
     )
 
 
-def _rated(info: StreamInfo, rate_hz: float) -> StreamInfo:
-    return StreamInfo(
-        name=info.name, kind=info.kind, count=-1, shape=info.shape, names=info.names, unit=info.unit, frame=info.frame,
-        rate_hz=rate_hz,
-    )  # fmt: skip
-
-
 class ContactWatch:
     """Turns the contacts of a cell into events: ``begin`` and ``end`` of each touching pair, with the tool's force."""
 
@@ -263,8 +311,8 @@ class ContactWatch:
         self._cell = cell
         self._touching: frozenset[tuple[str, str]] = frozenset()
 
-    def __call__(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """Events since the last call: (stream, {"event", "a", "b", "tool_force_n"}), in a fixed order."""
+    def __call__(self) -> list[tuple[str, str]]:
+        """Events since the last call: (stream, JSON of event, a, b, tool_force_n), in a fixed order."""
         now = self._cell.contacts()
         if now == self._touching:
             return []
@@ -273,5 +321,6 @@ class ContactWatch:
         changes += [("end", pair) for pair in sorted(self._touching - now)]
         self._touching = now
         return [
-            (CONTACT.name, json.dumps({"event": event, "a": a, "b": b, "tool_force_n": force})) for event, (a, b) in changes
+            (CONTACT.name, json.dumps({"event": event, "a": a, "b": b, "tool_force_n": force}))
+            for event, (a, b) in changes
         ]

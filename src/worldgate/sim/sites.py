@@ -96,7 +96,9 @@ class Site:
         for arm in self.arms:
             if arm.name == name:
                 return arm
-        raise NotFound(f"site {self.name} has no such arm", got=name, hint=f"one of {', '.join(a.name for a in self.arms)}")
+        raise NotFound(
+            f"site {self.name} has no such arm", got=name, hint=f"one of {', '.join(a.name for a in self.arms)}"
+        )
 
 
 NORTH = Site(
@@ -108,7 +110,9 @@ NORTH = Site(
         "front": CameraPose(position=(0.80, -0.36, 0.60), target=(0.055, 0.015, 0.015), fov_deg=47.0),
         "top": CameraPose(position=(0.10, 0.0, 1.10), target=(0.08, 0.0, 0.0), fov_deg=40.0),
     },
-    light=Light(position=(0.55, -1.1, 1.5), colour=(0.95, 0.97, 1.0), sky=(0.36, 0.40, 0.47), ground=(0.12, 0.11, 0.10)),
+    light=Light(
+        position=(0.55, -1.1, 1.5), colour=(0.95, 0.97, 1.0), sky=(0.36, 0.40, 0.47), ground=(0.12, 0.11, 0.10)
+    ),
     friction=0.45,
     latency_s=0.02,
     table="birch",
@@ -131,7 +135,9 @@ SOUTH = Site(
         "front": CameraPose(position=(0.82, 0.34, 0.58), target=(0.055, -0.015, 0.015), fov_deg=47.0),
         "top": CameraPose(position=(0.08, 0.02, 1.12), target=(0.08, 0.0, 0.0), fov_deg=40.0),
     },
-    light=Light(position=(0.35, 1.0, 1.4), colour=(1.05, 0.90, 0.70), sky=(0.34, 0.31, 0.28), ground=(0.13, 0.11, 0.09)),
+    light=Light(
+        position=(0.35, 1.0, 1.4), colour=(1.05, 0.90, 0.70), sky=(0.34, 0.31, 0.28), ground=(0.13, 0.11, 0.09)
+    ),
     friction=0.32,
     latency_s=0.04,
     table="mat",
@@ -140,7 +146,10 @@ SOUTH = Site(
     arms=(
         Arm(robot="sr1", name="left"),
         Arm(
-            robot="sr1", name="right", joint_bias_rad=(-0.001, 0.002, -0.001, 0.0), camera_shift_m=(-0.005, 0.005, -0.004)
+            robot="sr1",
+            name="right",
+            joint_bias_rad=(-0.001, 0.002, -0.001, 0.0),
+            camera_shift_m=(-0.005, 0.005, -0.004),
         ),
     ),
 )
