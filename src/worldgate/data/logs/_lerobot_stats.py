@@ -1,7 +1,7 @@
 """LeRobot's per-feature statistics: min, max, mean, std, count and five quantiles, of an episode and over episodes.
 
-Aggregation follows ``lerobot.datasets.compute_stats``: pooled mean and variance, quantiles as the count-weighted mean
-of the episodes' quantiles (an approximation, which lerobot makes too). Images are sampled, scaled to 0..1, channels first.
+Pooled as ``lerobot.datasets.compute_stats`` does: mean and variance exactly, quantiles as the count-weighted mean of
+the episodes' quantiles, an approximation that lerobot makes too. Images are sampled, scaled to 0..1, channels first.
 """
 
 from __future__ import annotations

@@ -3,12 +3,13 @@
 Source: https://github.com/Robert-gyj/Ctrl-World (MIT), DROID https://droid-dataset.github.io. Layout:
 ``annotation/<split>/<id>.json`` and ``videos/<split>/<id>/<camera>.mp4``.
 
-Times. Neither file holds a capture time. In ``droid_subset`` the arrays are at 15 Hz and the videos at 5 Hz: ``states``
-(one row a frame) equals every third row of the 15 Hz state to the bit in all 11 episodes, and ``video_length`` is
-``ceil(raw_length / 3)``, so frame ``k`` goes with row ``3 k``. In ``droid_new_setup`` there is one state a frame, and the
-only rate stated is the videos' own, 4 Hz. Motion agrees: the rank correlation of joint speed and image change, averaged
-over all cameras, is highest at lag 0 in both (0.47 and 0.53); at the 15 Hz of the rows it is flat within one row (67 ms),
-so a camera latency below that cannot be told. Frame times are the videos' own; rows are spread evenly between them.
+Times. Neither file holds a capture time. In ``droid_subset`` the arrays are at 15 Hz and the videos at 5 Hz:
+``states`` (one row a frame) equals every third row of the 15 Hz state to the bit in all 11 episodes, and
+``video_length`` is ``ceil(raw_length / 3)``, so frame ``k`` goes with row ``3 k``. In ``droid_new_setup`` there is one
+state a frame, and the only rate stated is the videos' own, 4 Hz. Motion agrees: the rank correlation of joint speed and
+image change, averaged over all cameras, is highest at lag 0 in both (0.47 and 0.53); at the 15 Hz of the rows it is flat
+within one row (67 ms), so a camera latency below that cannot be told. Frame times are the videos' own; rows are spread
+evenly between them.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from typing import Any, Final
 import numpy as np
 
 from worldgate.core.errors import LogUnreadable, NotFound
-from worldgate.core.streams import Array, Finding, IntArray, Kind, LogFolder, Origin, Stream, StreamInfo
+from worldgate.core.streams import Array, Finding, FloatArray, IntArray, Kind, LogFolder, Origin, Stream, StreamInfo
 from worldgate.core.times import SECOND
-from worldgate.data.logs._video import VideoFrames, video_index
+from worldgate.data.logs._video import VideoFrames, VideoIndex, video_index
 
 CARD = {
     "line": "DROID episodes as Ctrl-World packs them: JSON of states and actions, one mp4 a camera",
@@ -188,7 +189,7 @@ class DroidLog:
     # ---------------------------------------------------------------- times
 
     @cached_property
-    def _index(self) -> Any:
+    def _index(self) -> VideoIndex:
         return video_index(next(iter(self._videos.values())))
 
     @property
@@ -203,7 +204,7 @@ class DroidLog:
         step = SECOND / (self._index.rate_hz or 5.0)
         rows = np.arange(self._rows, dtype=np.float64) / self._ratio
         beyond = frames[-1] + (rows - (len(frames) - 1)) * step
-        times = np.where(rows <= len(frames) - 1, np.interp(rows, np.arange(len(frames)), frames), beyond)
+        times: FloatArray = np.where(rows <= len(frames) - 1, np.interp(rows, np.arange(len(frames)), frames), beyond)
         return np.rint(times).astype(np.int64)
 
     # ---------------------------------------------------------------- JSON
