@@ -183,21 +183,31 @@ def test_a_late_receipt_changes_todays_answer_and_leaves_the_earlier_one_reprodu
     assert as_of(workspace, SLOT, 650 * SECOND).release == R1
 
 
-def ingested(ws, release, start, end, *, site="north", robot="nr1", arm="left", err=0):
-    body = {"site": site, "robot": robot, "arm": arm, "facts": {"release": release}}
-    return ws.record("log.ingested", body=body, valid_from_ns=start, valid_to_ns=end, valid_err_ns=err)
+def ingested(ws, release, start, end, **facts):
+    body = {"site": "north", "robot": "nr1", "arm": "left", "facts": {"release": release, **facts}}
+    return ws.record("log.ingested", body=body, valid_from_ns=start, valid_to_ns=end)
 
 
 def test_a_recording_stamped_with_a_release_is_the_observed_plane(workspace):
-    ingested(workspace, R1, 10, 20)
-    assert as_of(workspace, SLOT, 15).planes[Plane.OBSERVED].release == R1
-    assert as_of(workspace, SLOT, 25).planes[Plane.OBSERVED].certainty is Certainty.UNKNOWN
+    ingested(workspace, R1, 10 * SECOND, 20 * SECOND, clock_error_s=0.5)
+    assert as_of(workspace, SLOT, 15 * SECOND).release == R1
+    assert as_of(workspace, SLOT, 15 * SECOND).headline.error_ns == SECOND // 2
+    assert as_of(workspace, SLOT, 10 * SECOND).certainty is Certainty.AMBIGUOUS
+    assert as_of(workspace, SLOT, 25 * SECOND).certainty is Certainty.UNKNOWN
+
+
+def test_a_recording_that_declares_no_clock_error_is_not_taken_for_perfect(workspace):
+    ingested(workspace, R1, 10 * SECOND, 20 * SECOND)
+    assert as_of(workspace, SLOT, 15 * SECOND).headline.error_ns == SECOND
+    assert as_of(workspace, SLOT, 20 * SECOND - 1).certainty is Certainty.AMBIGUOUS
+    ingested(workspace, R1, 40 * SECOND, 41 * SECOND)
+    assert as_of(workspace, SLOT, 40 * SECOND + SECOND // 2).certainty is Certainty.AMBIGUOUS
 
 
 @pytest.mark.parametrize("release", ["", "r1", "R" * 64])
 def test_a_recording_whose_stamp_is_no_digest_observes_nothing(workspace, release):
-    ingested(workspace, release, 10, 20)
-    assert as_of(workspace, SLOT, 15).certainty is Certainty.UNKNOWN
+    ingested(workspace, release, 0, 20 * SECOND)
+    assert as_of(workspace, SLOT, 10 * SECOND).certainty is Certainty.UNKNOWN
 
 
 def test_planes_that_disagree_are_a_finding_and_make_the_headline_ambiguous(workspace, robot):

@@ -170,7 +170,7 @@ def _disputed(segment: Segment) -> bool:
 
 
 def _inside(fact: Fact, segment: Segment) -> bool:
-    return fact.from_ns + fact.err_ns <= segment.from_ns and segment.to_ns <= fact.to_ns - fact.err_ns + 1
+    return fact.from_ns + fact.err_ns <= segment.from_ns and segment.to_ns <= fact.to_ns - fact.err_ns
 
 
 def _why(segments: Sequence[Segment]) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import bisect
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -33,6 +34,10 @@ DESIRED = "deployment.desired"
 REPORTED = "deployment.reported"
 REFUSED = "deployment.refused"
 INGESTED = "log.ingested"
+CLOCK_FACT = "clock_error_s"
+"""Fact by which a log declares the error of its clock against UTC, in seconds."""
+UNDECLARED_ERR_NS = 1_000_000_000
+"""Error assumed of a recording that declares none: no clock is perfect, and a claim of zero would be a guess."""
 RECEIPT_TYPE = statement_type("receipt")
 
 _EMPTY = compile_timeline(())
@@ -131,7 +136,7 @@ def receive(ws: Workspace, envelope: Mapping[str, Any], *, recorded_at_ns: int |
     slot = Slot.parse(receipt.slot)
     keys = [
         key.sslib()
-        for key, good in ws.ledger.keyring().keys()
+        for key, good in ws.ledger.keyring().keys()  # noqa: SIM118  # a keyring is no mapping
         if good and key.role is Role.ROBOT and key.name == str(slot.robot)
     ]
     if not keys:
@@ -285,9 +290,17 @@ def facts_of(event: Event) -> list[tuple[str, Plane, Fact]]:
         )
         return [(body["slot"], Plane(body.get("plane", Plane.REPORTED)), fact)]
     if event.kind == INGESTED and end is not None:
-        release = str(body.get("facts", {}).get("release", ""))
+        facts = body.get("facts", {})
+        release = str(facts.get("release", ""))
+        err = max(err, _declared_err_ns(facts.get(CLOCK_FACT)))
         if is_digest(release) and all(body.get(part) for part in ("site", "robot", "arm")):
             slot = f"{body['site']}/{body['robot']}/{body['arm']}"
             fact = Fact(form=Form.SPAN, release=release, from_ns=start, to_ns=end, err_ns=err, evidence=evidence)
             return [(slot, Plane.OBSERVED, fact)]
     return []
+
+
+def _declared_err_ns(value: object) -> int:
+    if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
+        return math.ceil(value * 1e9)
+    return UNDECLARED_ERR_NS

@@ -19,8 +19,8 @@ from worldgate.core.digest import digest_json
 from worldgate.core.errors import DataRefused, NotFound
 from worldgate.core.streams import FloatArray
 
-FLOOR = 1e-6
-"""Smallest standard deviation used: a channel that never moved would otherwise be divided by zero."""
+STILL = 1e-6
+"""A channel that deviates less than this never moved: it is centred but not scaled, so that noise is not blown up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,8 @@ class Statistics:
         """
         if values_TD.ndim != 2 or not len(values_TD) or not np.isfinite(values_TD).all():
             raise DataRefused("statistics need finite rows", got=f"shape {values_TD.shape}")
-        std = np.maximum(values_TD.std(axis=0, dtype=np.float64), FLOOR)
+        std = values_TD.std(axis=0, dtype=np.float64)
+        std = np.where(std < STILL, 1.0, std)
         return cls(
             mean=tuple(float(v) for v in values_TD.mean(axis=0, dtype=np.float64)), std=tuple(float(v) for v in std)
         )

@@ -53,7 +53,7 @@ class Fact:
     release: str
     from_ns: int
     to_ns: int = FOREVER_NS
-    """End of a span; last sign of life of a boot; unused by an open fact."""
+    """End of a span, exclusive; last sign of life of a boot; unused by an open fact."""
     err_ns: int = 0
     boot: int = 0
     evidence: str = ""
@@ -119,8 +119,8 @@ def _open(facts: Sequence[Fact]) -> Iterator[_Interval]:
 
 
 def _span(fact: Fact) -> Iterator[_Interval]:
-    yield _Interval(fact.from_ns - fact.err_ns, fact.to_ns + fact.err_ns + 1, fact)
-    yield _Interval(fact.from_ns + fact.err_ns, fact.to_ns - fact.err_ns + 1, None)
+    yield _Interval(fact.from_ns - fact.err_ns, fact.to_ns + fact.err_ns, fact)
+    yield _Interval(fact.from_ns + fact.err_ns, fact.to_ns - fact.err_ns, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def _chain(chain: Sequence[_Boot]) -> Iterator[_Interval]:
         end = hi[i + 1] if i + 1 < len(chain) else max(boot.alive_hi, hi[i])
         for fact in boot.facts:
             yield _Interval(boot.lo, end + 1, fact)
-    yield _Interval(hi[0], chain[-1].alive_lo + 1, None)
+    yield _Interval(hi[0], chain[-1].alive_lo, None)
 
 
 def _sweep(intervals: Iterable[_Interval]) -> Timeline:

@@ -1,0 +1,1 @@
+"""What acts: policies that a release executes."""

@@ -1,0 +1,51 @@
+"""Policies by the name that a release carries; each file builds one from the release and its verified weights.
+
+A policy acts on normalised observations through the release's own statistics, so what was measured at a gate is what
+runs. The seam: ``build(release, weights) -> Policy``; acting needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, cast
+
+from worldgate.core import seams
+from worldgate.core.errors import WeightsRefused
+from worldgate.core.worlds import Policy
+from worldgate.fleet.releases import Release
+
+
+class Store(Protocol):
+    """Where the weights lie; ``get`` verifies the digest."""
+
+    def get(self, digest: str) -> bytes: ...
+
+
+class PolicyModule(Protocol):
+    """One file of this seam."""
+
+    def build(self, release: Release, weights: Mapping[str, bytes]) -> Policy:
+        """Build the policy that a release describes.
+
+        Args:
+            release: the executable identity.
+            weights: file name -> bytes of a safetensors file, verified against the release.
+
+        Raises:
+            WeightsRefused: not safetensors, or tensors that do not fit the release.
+        """
+        ...
+
+
+def load(release: Release, store: Store) -> Policy:
+    """Build a release's policy from the store.
+
+    Raises:
+        NotFound: no policy of this name, or weights that are gone.
+        Tampered: weights that are not the digest they are named by.
+        WeightsRefused: weights that do not fit the release.
+    """
+    if not release.weights:
+        raise WeightsRefused("a release without weights", got=release.policy)
+    module = cast(PolicyModule, seams.load("policies", release.policy))
+    return module.build(release, {name: store.get(digest) for name, digest in release.weights.items()})

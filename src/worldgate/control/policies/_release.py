@@ -1,0 +1,143 @@
+"""What the policies of this seam share: reading observations, placing actions, and becoming a release.
+
+Shape legend: D channels of all observed streams, A action channels.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from worldgate.core.errors import DataRefused, WeightsRefused
+from worldgate.core.streams import Array, FloatArray, StreamInfo
+from worldgate.core.worlds import Observation, Signal
+from worldgate.fleet import releases
+from worldgate.fleet.normalisers import Normaliser
+from worldgate.fleet.releases import Controller, Release, Setting
+from worldgate.record.events import Ref
+from worldgate.record.workspace import Workspace
+
+WEIGHTS = "policy.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A policy that was fitted or configured, ready to become a release."""
+
+    policy: str
+    """Its entry in this seam."""
+    tensors: Mapping[str, Array]
+    normaliser: Normaliser
+    observation: tuple[Signal, ...]
+    action: Signal
+    controller: Controller
+    pre: Mapping[str, Setting] = field(default_factory=dict)
+    post: Mapping[str, Setting] = field(default_factory=dict)
+    runtime: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """Figures of the fit: rows, final loss."""
+
+    def publish(
+        self,
+        ws: Workspace,
+        *,
+        name: str,
+        dataset: str = "",
+        code: str = "",
+        parent: str = "",
+        inputs: Sequence[Ref] = (),
+    ) -> Ref:
+        """Put the weights into the store and register the release.
+
+        Args:
+            ws: the workspace.
+            name: what people call the release.
+            dataset: digest of the dataset it was fitted on.
+            code: revision of the code that fitted it.
+            parent: digest of the release it was made from.
+            inputs: what else it came from: the run.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / WEIGHTS
+            safetensors.save_file({k: np.ascontiguousarray(v) for k, v in self.tensors.items()}, path)
+            weights = releases.put_weights(ws, {WEIGHTS: path})
+        return releases.register(ws, self.release(weights, dataset, code, parent), name=name, inputs=inputs)
+
+    def release(self, weights: Mapping[str, str], dataset: str = "", code: str = "", parent: str = "") -> Release:
+        """The executable identity, given the digests of the weights."""
+        return Release(
+            policy=self.policy,
+            weights=weights,
+            normaliser=self.normaliser,
+            observation=self.observation,
+            action=self.action,
+            controller=self.controller,
+            pre=self.pre,
+            post=self.post,
+            runtime=self.runtime,
+            seed=self.seed,
+            dataset=dataset,
+            code=code,
+            parent=parent,
+        )
+
+
+def signal_of(info: StreamInfo, name: str = "") -> Signal:
+    """The schema of a stream, under its own or another name."""
+    return Signal(name=name or info.name, unit=info.unit, names=info.names, shape=info.shape, frame=info.frame)
+
+
+def read_tensors(weights: Mapping[str, bytes]) -> dict[str, Array]:
+    """The tensors of the one weights file.
+
+    Raises:
+        WeightsRefused: another set of files, or not safetensors.
+    """
+    if set(weights) != {WEIGHTS}:
+        raise WeightsRefused("this policy has one weights file", got=", ".join(weights), hint=WEIGHTS)
+    try:
+        return dict(safetensors.load(weights[WEIGHTS]))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsRefused("these weights are not safetensors", got=error, where=WEIGHTS) from error
+
+
+def read_observation(release: Release, observation: Observation) -> list[FloatArray]:
+    """The observed streams in the release's order, normalised by the release's statistics: a list of (D_i,).
+
+    Raises:
+        DataRefused: a stream is missing, of another width, or not finite. A policy that guesses here moves an arm.
+    """
+    rows = []
+    for signal in release.observation:
+        row = np.asarray(observation.get(signal.name, ()), dtype=np.float64)
+        if row.shape != signal.shape:
+            raise DataRefused("not the observation this release reads", got=row.shape, where=signal.name)
+        if not np.isfinite(row).all():
+            raise DataRefused("an observation that is not finite", got=row, where=signal.name)
+        rows.append(release.normaliser.apply(signal.name, row))
+    return rows
+
+
+def reference_index(signals: Sequence[Signal], post: Mapping[str, Setting], action: Signal) -> tuple[str, list[int]]:
+    """The stream and its channels that the output is relative to: those named as the action's.
+
+    Returns:
+        The stream's name and one index for each action channel; an empty name where the output is absolute.
+
+    Raises:
+        DataRefused: the stream is not observed, or lacks such channels.
+    """
+    name = str(post.get("relative_to", ""))
+    if not name:
+        return "", []
+    names = next((signal.names for signal in signals if signal.name == name), ())
+    if not action.names or not set(action.names) <= set(names):
+        raise DataRefused("the output is relative to channels that are not observed", got=action.names, where=name)
+    return name, [names.index(channel) for channel in action.names]

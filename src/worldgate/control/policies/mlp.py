@@ -1,0 +1,225 @@
+"""Behaviour cloning: a small network from normalised observations to the next tool target. Torch to fit, numpy to act.
+
+The target is learned relative to a measured reference (the tool's own place), which a policy then adds back: an error
+of the network is an error of the step, not of the place. Cloning drifts off the data; what helps most is data in which
+the executed action was disturbed while the label stayed the expert's (DART, Laskey et al. 2017, arXiv:1703.09327), see
+:mod:`worldgate.control.demonstrations`.
+
+Shape legend: N rows, D observed channels, A action channels, F hidden units.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from worldgate.control.policies._release import Fitted, read_observation, read_tensors, reference_index, signal_of
+from worldgate.core.episodes import Episode
+from worldgate.core.errors import DataRefused, MissingExtra, WeightsRefused
+from worldgate.core.streams import FloatArray
+from worldgate.core.worlds import Observation, Policy, Signal
+from worldgate.fleet.normalisers import Normaliser
+from worldgate.fleet.releases import Controller, Release
+from worldgate.worlds.train.monitor import Progress, Report
+
+CARD = {
+    "line": "behaviour cloning by a small network; fitted with torch, executed with numpy",
+    "inputs": "vector streams, for example observation.state and observation.environment_state",
+    "source": "Pomerleau 1989; DART, arXiv:1703.09327",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MlpConfig:
+    """What is fitted, on what, for how long."""
+
+    observation: tuple[str, ...] = ("observation.state", "observation.environment_state")
+    """Streams it reads."""
+    action: str = "action"
+    """Stream it is asked to give."""
+    label: str = "action"
+    """Stream it learns from: the expert's command, where that differs from what was executed."""
+    relative_to: str = "observation.state"
+    """Stream whose channels, named as the action's, the output is added to; empty: absolute."""
+    convention: str = "tool_position"
+    """Controller convention of the action."""
+    hidden: int = 192
+    """Units of each of the two hidden layers."""
+    steps: int = 4000
+    """Gradient steps."""
+    batch: int = 512
+    """Rows a step."""
+    learning_rate: float = 2e-3
+    """Peak of the cosine schedule."""
+    weight_decay: float = 1e-3
+    """Of AdamW."""
+    seed: int = 0
+    """Of the initial weights and the batches."""
+
+
+class MlpPolicy(Policy):
+    """Executes fitted weights.
+
+    Args:
+        release: the executable identity.
+        weights: its one safetensors file.
+
+    Raises:
+        WeightsRefused: tensors that do not fit the release's schema.
+    """
+
+    def __init__(self, release: Release, weights: Mapping[str, bytes]) -> None:
+        self._release = release
+        tensors = read_tensors(weights)
+        depth = len(tensors) // 2
+        if not depth or set(tensors) != {f"{i}.{part}" for i in range(depth) for part in ("weight", "bias")}:
+            raise WeightsRefused("not the tensors of this policy", got=", ".join(sorted(tensors))[:80])
+        self._layers = [
+            (np.asarray(tensors[f"{i}.weight"], dtype=np.float64), np.asarray(tensors[f"{i}.bias"], dtype=np.float64))
+            for i in range(depth)
+        ]
+        widths = (sum(math.prod(s.shape) for s in release.observation), *release.action.shape)
+        if (self._layers[0][0].shape[1], self._layers[-1][0].shape[0]) != widths:
+            raise WeightsRefused("weights of other widths than the schema", got=widths)
+        self._reference = reference_index(release.observation, release.post, release.action)
+
+    @property
+    def digest(self) -> str:
+        return self._release.digest
+
+    def reset(self, *, seed: int) -> None:
+        """Nothing to forget: the output depends on this row alone."""
+
+    def act(self, observation: Observation) -> FloatArray:
+        x_F = np.concatenate(read_observation(self._release, observation))
+        for weight, bias in self._layers[:-1]:
+            x_F = _silu(weight @ x_F + bias)
+        weight, bias = self._layers[-1]
+        action_A = self._release.normaliser.invert(self._release.action.name, weight @ x_F + bias)
+        stream, channels = self._reference
+        if stream:
+            action_A = action_A + np.asarray(observation[stream], dtype=np.float64)[channels]
+        return action_A
+
+
+def _silu(x: FloatArray) -> FloatArray:
+    with np.errstate(over="ignore"):  # exp of a large negative input overflows to the right limit, 0
+        return np.asarray(x / (1.0 + np.exp(-x)))
+
+
+def build(release: Release, weights: Mapping[str, bytes]) -> MlpPolicy:
+    """See :class:`worldgate.control.policies.PolicyModule`."""
+    return MlpPolicy(release, weights)
+
+
+def train(episodes: Sequence[Episode], config: MlpConfig, progress: Report | None = None) -> Fitted:
+    """Fit the network to episodes; the same episodes and configuration give the same weights on one machine.
+
+    Raises:
+        DataRefused: no episodes, episodes whose schemas differ, or values that are not finite.
+        MissingExtra: torch is not installed.
+    """
+    if not episodes:
+        raise DataRefused("no episodes to learn from")
+    observation = tuple(_signal(episodes, name) for name in config.observation)
+    action = _signal(episodes, config.label, config.action)
+    post = {"relative_to": config.relative_to} if config.relative_to else {}
+    stream, channels = reference_index(observation, post, action)
+    used = (*config.observation, config.label)
+    inputs = {s.name: _rows(episodes, s.name, used) for s in observation}
+    target_NA = _rows(episodes, config.label, used)
+    if stream:
+        target_NA = target_NA - inputs[stream][:, channels]
+    normaliser = Normaliser.fit({**inputs, action.name: target_NA})
+    x_ND = np.concatenate([normaliser.apply(name, rows) for name, rows in inputs.items()], axis=1)
+    tensors, loss = _fit(x_ND, normaliser.apply(action.name, target_NA), config, progress)
+    return Fitted(
+        policy="mlp",
+        tensors=tensors,
+        normaliser=normaliser,
+        observation=observation,
+        action=action,
+        controller=Controller(convention=config.convention, rate_hz=episodes[0].rate_hz),
+        post=post,
+        runtime={"numpy": np.__version__.rsplit(".", 1)[0]},
+        seed=config.seed,
+        facts={"rows": float(len(x_ND)), "loss": loss},
+    )
+
+
+def _signal(episodes: Sequence[Episode], stream: str, name: str = "") -> Signal:
+    """The schema of a stream, the same in every episode."""
+    found = set()
+    for episode in episodes:
+        if stream not in episode.streams:
+            raise DataRefused("an episode lacks a stream", got=stream, where=episode.name)
+        found.add(signal_of(episode.streams[stream].info, name))
+    if len(found) != 1:
+        raise DataRefused("episodes disagree about a stream's schema", got=f"{len(found)} schemas", where=stream)
+    return found.pop()
+
+
+def _rows(episodes: Sequence[Episode], stream: str, used: Sequence[str]) -> FloatArray:
+    """(N, D) rows of all episodes, those with a gap in any used stream left out."""
+    kept = []
+    for episode in episodes:
+        gap = np.logical_or.reduce([episode.streams[name].gap for name in used])
+        kept.append(np.asarray(episode.array(stream), dtype=np.float64)[~gap])
+    rows_ND = np.concatenate(kept)
+    if not len(rows_ND) or not np.isfinite(rows_ND).all():
+        raise DataRefused("rows that are missing or not finite", got=rows_ND.shape, where=stream)
+    return rows_ND
+
+
+def _fit(
+    x_ND: FloatArray, y_NA: FloatArray, config: MlpConfig, progress: Report | None
+) -> tuple[dict[str, FloatArray], float]:
+    """AdamW on a Huber loss with a cosine schedule; returns the tensors and the mean loss of the last hundred steps."""
+    try:
+        import torch
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            "fitting a policy needs torch", got="torch", hint='pip install "worldgate[models]"'
+        ) from error
+    random = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(config.seed)
+        net = torch.nn.Sequential(
+            torch.nn.Linear(x_ND.shape[1], config.hidden),
+            torch.nn.SiLU(),
+            torch.nn.Linear(config.hidden, config.hidden),
+            torch.nn.SiLU(),
+            torch.nn.Linear(config.hidden, y_NA.shape[1]),
+        )
+    x, y = torch.from_numpy(x_ND.astype(np.float32)), torch.from_numpy(y_NA.astype(np.float32))
+    optimiser = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    losses: list[float] = []
+    begun = time.monotonic()
+    for step in range(config.steps):
+        warm = min(1.0, (step + 1) / 100)
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / config.steps))
+        rows = torch.randint(len(x), (config.batch,), generator=random)
+        loss = torch.nn.functional.smooth_l1_loss(net(x[rows]), y[rows])
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+        if progress is not None and (step + 1) % 50 == 0:
+            rate = (step + 1) / (time.monotonic() - begun)
+            left = (config.steps - step - 1) / rate
+            progress(
+                Progress(phase="policy", step=step + 1, steps=config.steps, loss=losses[-1], rate=rate, eta_s=left)
+            )
+    layers = [module for module in net if isinstance(module, torch.nn.Linear)]
+    tensors = {f"{i}.{n}": p.detach().numpy() for i, layer in enumerate(layers) for n, p in layer.named_parameters()}
+    return tensors, float(np.mean(losses[-100:]))
+
+
+def _line(step: int, steps: int, loss: float, elapsed_s: float) -> Progress:
+    rate = step / elapsed_s
+    return Progress(phase="policy", step=step, steps=steps, loss=loss, rate=rate, eta_s=(steps - step) / rate)

@@ -1,0 +1,166 @@
+"""Every file of the policies seam keeps the same contract."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+
+import numpy as np
+import pytest
+
+from worldgate.control import policies
+from worldgate.control.policies import mlp, scripted
+from worldgate.control.policies._release import WEIGHTS
+from worldgate.core import seams
+from worldgate.core.episodes import Episode, Rows
+from worldgate.core.errors import DataRefused, NotFound, Tampered, WeightsRefused
+from worldgate.core.streams import Kind, Origin, StreamInfo
+from worldgate.fleet import releases
+from worldgate.fleet.normalisers import Normaliser, Statistics
+from worldgate.sim.experts import ExpertConfig
+
+RNG = np.random.default_rng(3)
+STATE, AROUND = scripted.OBSERVATION
+
+
+def observation():
+    state = np.concatenate([RNG.normal(0, 1, 8), [0.05, -0.02, 0.02]])
+    return {STATE.name: state, AROUND.name: np.array([0.1, 0.0, 0.2, 0.11, 0.235, 0.95, 0.0])}
+
+
+def episode(length=40):
+    observations = [observation() for _ in range(length)]
+    arrays = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
+    arrays["action"] = arrays[STATE.name][:, 8:10] + RNG.normal(0, 0.01, (length, 2))
+    streams = {}
+    for name, values in arrays.items():
+        signal = {s.name: s for s in (*scripted.OBSERVATION, scripted.ACTION)}[name]
+        info = StreamInfo(
+            name=name, kind=Kind.VECTOR, count=length, shape=signal.shape, names=signal.names, unit=signal.unit
+        )
+        zero = np.zeros(length, dtype=np.int64)
+        streams[name] = Rows(
+            info=info, values=values, index=zero, source_ns=zero, skew_ns=zero, staleness_ns=zero, gap=zero.astype(bool)
+        )
+    return Episode(
+        id="e", log="l", name="e", alignment="", origin=Origin.SIMULATED, rate_hz=10.0, times_ns=zero, streams=streams
+    )
+
+
+def fitted_mlp():
+    return mlp.train([episode()], mlp.MlpConfig(hidden=8, steps=5, batch=16))
+
+
+def fitted_scripted():
+    rows = [observation() for _ in range(20)]
+    normaliser = Normaliser.fit({name: np.stack([r[name] for r in rows]) for name in rows[0]})
+    return scripted.configure(ExpertConfig(), "north", normaliser)
+
+
+MAKERS = {"mlp": fitted_mlp, "scripted": fitted_scripted}
+
+
+def test_every_policy_of_the_seam_is_under_this_contract():
+    assert set(seams.cards("policies")) == set(MAKERS)
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def made(request, workspace):
+    ref = MAKERS[request.param]().publish(workspace, name=request.param)
+    return releases.load(workspace, ref.digest), workspace.store
+
+
+def act(release, store, seen, seed=0):
+    policy = policies.load(release, store)
+    policy.reset(seed=seed)
+    return policy.act(seen)
+
+
+def test_a_policy_carries_the_digest_of_its_release(made):
+    release, store = made
+    assert policies.load(release, store).digest == release.digest
+
+
+def test_an_action_has_the_announced_shape_and_repeats_to_the_bit(made):
+    release, store = made
+    seen = observation()
+    action = act(release, store, seen)
+    assert action.shape == release.action.shape
+    assert np.isfinite(action).all()
+    np.testing.assert_array_equal(action, act(release, store, seen))
+
+
+def test_the_observation_is_not_changed(made):
+    seen = observation()
+    before = {name: row.copy() for name, row in seen.items()}
+    act(*made, seen)
+    for name, row in before.items():
+        np.testing.assert_array_equal(seen[name], row)
+
+
+@pytest.mark.parametrize("damage", ["missing", "width", "nan", "infinite"])
+def test_an_observation_that_does_not_fit_is_refused(made, damage):
+    seen = observation()
+    if damage == "missing":
+        del seen[AROUND.name]
+    elif damage == "width":
+        seen[AROUND.name] = seen[AROUND.name][:-1]
+    else:
+        seen[AROUND.name][3] = np.nan if damage == "nan" else np.inf
+    with pytest.raises(DataRefused):
+        act(*made, seen)
+
+
+def test_other_statistics_make_another_machine_of_the_same_weights(made):
+    release, store = made
+    statistics = release.normaliser.streams[AROUND.name]
+    mean = (*statistics.mean[:3], statistics.mean[3] + 40.0, *statistics.mean[4:])
+    streams = {**release.normaliser.streams, AROUND.name: Statistics(mean=mean, std=statistics.std)}
+    other = dataclasses.replace(release, normaliser=Normaliser(streams=streams))
+    assert other.digest != release.digest
+    seen = [observation() for _ in range(20)]
+    for i, row in enumerate(seen):  # somewhere behind, beside and before the object the goal must matter
+        row[AROUND.name][:2] = 0.12 * np.cos(i), 0.12 * np.sin(i)
+    apart = [np.abs(act(other, store, s) - act(release, store, s)).max() for s in seen]
+    assert max(apart) > 1e-3
+
+
+def test_weights_with_other_bytes_are_refused(made):
+    release, store = made
+    path = store.path(release.weights[WEIGHTS])
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(Tampered):
+        policies.load(release, store)
+
+
+@pytest.mark.parametrize("weights", [{WEIGHTS: b"\x80\x04pickle"}, {}, {"other.safetensors": b""}])
+def test_weights_that_are_not_its_own_are_refused(made, weights):
+    release, _ = made
+    with pytest.raises(WeightsRefused):
+        seams.load("policies", release.policy).build(release, weights)
+
+
+def test_weights_of_another_policy_are_refused(workspace):
+    one, other = (
+        releases.load(workspace, MAKERS[name]().publish(workspace, name=name).digest) for name in ("mlp", "scripted")
+    )
+    for release, weights in ((one, other.weights), (other, one.weights)):
+        with pytest.raises(WeightsRefused):
+            policies.load(dataclasses.replace(release, weights=weights), workspace.store)
+
+
+def test_a_release_without_weights_or_of_no_known_policy_is_refused(made):
+    release, store = made
+    with pytest.raises(WeightsRefused):
+        policies.load(dataclasses.replace(release, weights={}), store)
+    with pytest.raises(NotFound):
+        policies.load(dataclasses.replace(release, policy="mpl"), store)
+
+
+def test_the_store_is_only_asked_for_digests(made):
+    release, store = made
+    asked = []
+    fake = types.SimpleNamespace(get=lambda digest: asked.append(digest) or store.get(digest))
+    policies.load(release, fake)
+    assert asked == list(release.weights.values())
