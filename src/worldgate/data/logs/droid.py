@@ -6,10 +6,10 @@ Source: https://github.com/Robert-gyj/Ctrl-World (MIT), DROID https://droid-data
 Times. Neither file holds a capture time. In ``droid_subset`` the arrays are at 15 Hz and the videos at 5 Hz:
 ``states`` (one row a frame) equals every third row of the 15 Hz state to the bit in all 11 episodes, and
 ``video_length`` is ``ceil(raw_length / 3)``, so frame ``k`` goes with row ``3 k``. In ``droid_new_setup`` there is one
-state a frame, and the only rate stated is the videos' own, 4 Hz. Motion agrees: the rank correlation of joint speed and
-image change, averaged over all cameras, is highest at lag 0 in both (0.47 and 0.53); at the 15 Hz of the rows it is flat
-within one row (67 ms), so a camera latency below that cannot be told. Frame times are the videos' own; rows are spread
-evenly between them.
+state a frame, and the only rate stated is the videos' own, 4 Hz. Motion agrees: the rank correlation of joint speed
+and image change, in the mean of all cameras, is highest at lag 0 in both (0.47 and 0.53); at the 15 Hz of the rows it
+is flat within one row (67 ms), so a camera latency below that cannot be told. Frame times are the videos' own; rows
+are spread evenly between them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """LeRobot datasets: v2.0, v2.1 and v3.0 read, v3.0 written; each episode is one log.
 
-Source: https://github.com/huggingface/lerobot. Read directly with pyarrow and PyAV: the ``lerobot`` package would bring
-a training stack, and refuses v2.1. A dataset with anything broken in it is refused whole, and every reason is named;
-counts that disagree while the data can be used (a subset of the episodes, a missing frame) become findings.
+Source: https://github.com/huggingface/lerobot. Read directly with pyarrow and PyAV: the ``lerobot`` package would
+bring a training stack, and refuses v2.1. A dataset with anything broken in it is refused whole, and every reason is
+named; counts that disagree while the data can be used (a subset of the episodes, a missing frame) become findings.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _cameras(root: Path) -> dict[str, list[Path]]:
 
 
 def _same_videos(root: Path) -> list[str]:
-    """Cameras whose videos are byte for byte the same in every episode: a dead camera, said beside the other reasons."""
+    """Cameras whose videos are byte for byte the same in every episode, said beside the other reasons."""
     return [
         f"all {len(files)} videos of {camera} are byte-identical (a dead camera)"
         for camera, files in _cameras(root).items()

@@ -1,10 +1,10 @@
 """RLDS episodes in TFDS folders (Open X-Embodiment, BridgeData V2): TFRecord files beside ``features.json``.
 
-Source: https://github.com/google-research/rlds, https://www.tensorflow.org/datasets. Nested features are flat keys such
-as ``steps/observation/state`` whose lists run over all steps. RLDS holds no capture times: times are the step index over
-the dataset's control rate where it is known (``_RATES``), else over 10 Hz; the fact ``rate_source`` says which. JPEG
-bytes stay encoded until read. Flags such as ``has_image_2`` become facts and drop nothing: in the bridge sample they are
-false for cameras that hold real pictures.
+Source: https://github.com/google-research/rlds, https://www.tensorflow.org/datasets. Nested features are flat keys
+such as ``steps/observation/state`` whose lists run over all steps. RLDS holds no capture times: times are the step
+index over the dataset's control rate where it is known (``_RATES``), else over 10 Hz; the fact ``rate_source`` says
+which. JPEG bytes stay encoded until read. Flags such as ``has_image_2`` become facts and drop nothing: in the bridge
+sample they are false for cameras that hold real pictures.
 """
 
 from __future__ import annotations
