@@ -31,4 +31,5 @@ COMMANDS = (
     Command("doctor", LOOK, "worldgate.cli.doctor:doctor", "Say what this machine has and lacks."),
     Command("list", NOUNS, "worldgate.cli.list:list_", "List what can be named at a seam."),
     Command("record", NOUNS, "worldgate.cli.record:app", "Verify the record and see its keys."),
+    Command("sim", NOUNS, "worldgate.cli.sim:app", "Record simulated runs of the embedded cell."),
 )

@@ -29,11 +29,12 @@ def verify(*, head: str | None = None, workspace: WorkspaceOption = None, json: 
     Args:
         head: SEQUENCE:HASH that somebody else kept; without one a cut tail cannot show.
     """
+    from worldgate.evidence.recompute import RECOMPUTE
     from worldgate.record.verify import verify as check_record
 
     witness = _head(head)
     with open_workspace(workspace) as ws:
-        report = check_record(ws, witness=witness)
+        report = check_record(ws, recompute=RECOMPUTE, witness=witness)
     rows = [(problem.seq or "ledger", problem.digest[:12], problem.what) for problem in report.problems]
     said = (
         f"{report.records} records and {report.objects} objects checked, {report.recomputed} claims recomputed, "

@@ -1,0 +1,61 @@
+"""``worldgate sim``: simulated runs of the embedded cell, recorded as logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cyclopts import App
+
+from worldgate.cli._output import JsonFlag, Table, answer, progress
+
+app = App(name="sim", help="Record simulated runs of the embedded cell.")
+
+
+@app.command
+def record(
+    path: Path,
+    /,
+    *,
+    site: str = "north",
+    arm: str | None = None,
+    expert: str = "scripted",
+    attribute: str | None = None,
+    seed: int = 0,
+    runs: int = 1,
+    duration: float = 10.0,
+    json: JsonFlag = False,
+) -> None:
+    """Record runs of the embedded cell as MCAP, marked simulated.
+
+    For example:
+
+        worldgate sim record run.mcap
+        worldgate sim record recordings --runs 20 --site south --expert noisy
+
+    The same seed writes the same bytes.
+
+    Args:
+        path: The MCAP file to make; with more than one run, a folder for them.
+        site: Where: a site of the embedded cell.
+        arm: On which arm; else the site's first.
+        expert: Who acts: scripted, noisy or random.
+        attribute: A ready set of scene attributes, for example a spill or a person entering.
+        seed: Of the first run; each further run takes the next.
+        runs: How many.
+        duration: Longest run, in seconds; it ends sooner when the task is done.
+    """
+    from worldgate.sim.record import find_attributes
+    from worldgate.sim.record import record as record_run
+
+    attributes = find_attributes(attribute) if attribute is not None else None
+    files = [path] if runs == 1 else [path / f"{site}-{expert}-{seed + i:04d}.mcap" for i in range(runs)]
+    with progress("record") as tell:
+        for done, file in enumerate(files):
+            record_run(
+                file, site=site, arm=arm, expert=expert, seed=seed + done, attributes=attributes, duration_s=duration
+            )
+            tell(done + 1, len(files), file.name)
+    rows = [(file, f"{file.stat().st_size / 1e6:.2f}") for file in files]
+    body = {"files": files, "site": site, "expert": expert, "seed": seed, "origin": "simulated"}
+    table = Table(columns=("log, marked simulated", "size [MB]"), rows=rows)
+    answer("sim.record", body, table, f"next: worldgate ingest {path}", as_json=json)
