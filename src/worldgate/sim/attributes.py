@@ -77,9 +77,9 @@ class Attributes:
 
 PRESETS: Mapping[str, Attributes] = {
     "none": Attributes(),
-    "spill": Attributes(spill=0.09),
+    "spill": Attributes(spill=0.11),
     "glare": Attributes(glare=0.8),
-    "dim": Attributes(dim=0.7),
+    "dim": Attributes(dim=0.85),
     "clutter": Attributes(clutter=4),
     "person": Attributes(person=True),
     "occluded-camera": Attributes(occluded_camera="front"),

@@ -172,13 +172,12 @@ class RayCamera:
             wet.any()
         ):  # a wet surface mirrors the bright upper part of the room, more so at a grazing view (Schlick 1994)
             grazing = 0.04 + 0.96 * (1.0 - np.clip(-np.einsum("nc,nc->n", normal[wet], rays[wet]), 0, 1)) ** 4
-            ambient[wet] += 1.6 * sky * grazing[:, None]
+            ambient[wet] += 2.4 * sky * grazing[:, None]
         if self._lighting.glare is not None:
             to_glare = _unit(np.array(self._lighting.glare) - points)
-            sheen = np.maximum(gloss, 0.35) * (normal[:, 2] > 0.5)
-            ambient += (
-                6.0 * self._lighting.glare_strength * self._highlight(normal, to_glare, rays, sheen, 28.0)[:, None]
-            )
+            sheen = np.where((hits.geom == self._look.table) & (normal[:, 2] > 0.5), np.maximum(gloss, 0.35), gloss)
+            dazzle = self._highlight(normal, to_glare, rays, sheen, 150.0)
+            ambient += 5.0 * self._lighting.glare_strength * dazzle[:, None]
         return ambient * self._lighting.exposure, direct * self._lighting.exposure
 
     def _surface(self, points: FloatArray, hits: Hits) -> tuple[FloatArray, FloatArray]:
