@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import RowMapping, create_engine, select
 
 from worldgate.core.digest import sha256, short
-from worldgate.core.errors import NotFound, RecordError, UsageError, WorldgateError
+from worldgate.core.errors import NotFound, RecordError, WorldgateError
 from worldgate.record import projections, tables
-from worldgate.record.events import Event, decode, is_digest
+from worldgate.record.events import Event, decode
 from worldgate.record.keys import KEY_KINDS, Keyring
 from worldgate.record.ledger import GENESIS, Head, chain_hash, check_signature
 from worldgate.record.workspace import Workspace
@@ -214,14 +214,3 @@ class _Run:
                 if expected[name] != found[name]:
                     self.problems.append(Problem(0, "", f"table {name} does not follow from the events; rebuild it"))
 
-
-def parse_head(text: str) -> Head:
-    """Read a head as printed and as a witness keeps it: ``seq:hash``.
-
-    Raises:
-        UsageError: not of that form.
-    """
-    seq, _, hash = text.strip().partition(":")
-    if not seq.isdecimal() or not is_digest(hash):
-        raise UsageError("not the head of a ledger", got=ascii(text)[:80], hint="seq:hash, as verify prints it")
-    return Head(int(seq), hash)

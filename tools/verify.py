@@ -1,0 +1,921 @@
+#!/usr/bin/env python3
+"""The outsider's verifier: checks a Worldgate workspace without Worldgate.
+
+One file, the standard library and ``cryptography``. It shares no line with the library on purpose: two programs written
+apart that agree are evidence. It checks
+
+- the chain: every sequence, link and payload digest, and that each payload is the canonical JSON (RFC 8785) it claims;
+- every DSSE signature (Ed25519), by a key that was good at that place of its ledger;
+- every object that an event promised, the files of trees included;
+- every gate decision: trials, incidents and admissions gathered again from the ledger, each bound computed again
+  (binomial and sequential ones in rational arithmetic, bootstrap ones within 1e-9), and the verdict.
+
+Usage: ``python verify.py FOLDER [--root KEYID] [--head SEQ:HASH]``. Prints one line for each thing that does not hold,
+naming the record; exits 0 if all holds, 1 if not, 2 if it cannot be read. Without ``--head``, a head that somebody else
+kept, neither a cut tail nor a ledger re-issued with its owner's keys can show; the last line says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import fnmatch
+import functools
+import hashlib
+import json
+import math
+import re
+import sqlite3
+import statistics
+import sys
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+EVENT = "application/vnd.worldgate.event.v1+json"
+DECISION = "application/vnd.worldgate.decision.v1+json"
+SCHEMA = 1
+FIELDS = {"actor", "body", "clock", "inputs", "kind", "ledger", "name", "objects", "outputs"} | {
+    "recorded_at_ns", "valid_err_ns", "valid_from_ns", "valid_to_ns"
+}  # fmt: skip
+SAFE = 2**53 - 1
+DAY_NS = 86_400_000_000_000
+
+
+class Unreadable(Exception):
+    """Something that does not even have the form it claims."""
+
+
+# ---- canonical JSON (RFC 8785) --------------------------------------------------------------------------------------
+
+
+def number(value: float) -> str:
+    """A float as ECMAScript writes it: shortest digits, exponent outside 1e-7 to 1e21."""
+    if not math.isfinite(value):
+        raise Unreadable("a number without a JSON form")
+    if value == 0:
+        return "0"
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text, point = "".join(map(str, digits)), len(digits) + int(exponent)
+    if 0 < point <= 21:
+        out = text.ljust(point, "0") if len(text) <= point else f"{text[:point]}.{text[point:]}"
+    elif -6 < point <= 0:
+        out = "0." + "0" * -point + text
+    else:
+        rest = f".{text[1:]}" if len(text) > 1 else ""
+        out = f"{text[0]}{rest}e{'+' if point > 0 else '-'}{abs(point - 1)}"
+    return "-" * sign + out
+
+
+ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def quoted(text: str) -> str:
+    """Text as a JSON string; only what must be escaped is."""
+    return '"' + re.sub(r'[\x00-\x1f"\\]', lambda m: ESCAPES.get(m[0], f"\\u{ord(m[0]):04x}"), text) + '"'
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON text of plain JSON."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, int):
+        if abs(value) > SAFE:
+            raise Unreadable("an integer beyond 2^53")
+        return str(value)
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    keys = sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+    return "{" + ",".join(f"{quoted(key)}:{canonical(value[key])}" for key in keys) + "}"
+
+
+def parse(data: bytes) -> Any:
+    """Read JSON, refusing what is not canonical."""
+    try:
+        tree = json.loads(data, parse_int=lambda t: int(t) if abs(int(t)) <= SAFE else float(t))
+        same = canonical(tree).encode() == data
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"not JSON: {error}") from error
+    if not same:
+        raise Unreadable("not canonical JSON")
+    return tree
+
+
+def sha256(data: bytes) -> str:
+    """Hex digest."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def good_signature(public: bytes, kind: str, payload: bytes, signature: bytes) -> bool:
+    """Whether a DSSE v1 signature holds."""
+    head = f"DSSEv1 {len(kind.encode())} {kind} {len(payload)} ".encode()
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, head + payload)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+# ---- the record -----------------------------------------------------------------------------------------------------
+
+
+class Record:
+    """One row of the ledger."""
+
+    def __init__(self, row: Any) -> None:
+        self.seq, self.digest, self.hash, self.ledger, self.origin_seq, self.kind, self.payload, self.signature = row
+        self.tree: dict[str, Any] = {}
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the event says."""
+        return self.tree["body"]
+
+
+class Key:
+    """A key's time on its own ledger."""
+
+    def __init__(self, body: dict[str, Any], added: int) -> None:
+        self.public, self.owner, self.role = bytes.fromhex(body["public"]), body["owner"], body["role"]
+        self.added, self.revoked = added, math.inf
+        if body["scheme"] != "ed25519" or sha256(self.public) != body["keyid"]:
+            raise KeyError("a key id that does not name its key")
+
+
+class Workspace:
+    """A workspace being verified."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.problems: list[tuple[int, str]] = []
+        self.records: list[Record] = []
+        self.keys: dict[tuple[str, str], Key] = {}
+        self.seen: set[str] = set()
+        self.hashes: dict[int, str] = {}
+        self.decided = 0
+        meta, rows = read_ledger(root / "ledger.db")
+        self.id = meta["ledger"]
+        if int(meta["schema"]) > SCHEMA:
+            raise Unreadable(f"schema {meta['schema']} is newer than this verifier, which knows {SCHEMA}")
+        self.rows = [Record(row) for row in rows]
+
+    def wrong(self, record: Record | None, what: str) -> None:
+        """Note something that does not hold."""
+        where = f"record {record.seq} {record.digest[:12]}" if record else "ledger"
+        self.problems.append((record.seq if record else 0, f"{where}: {what}"))
+
+    def chain(self, head: str | None) -> None:
+        """Sequences, links and the head that somebody kept."""
+        seq, prev, places = 0, "0" * 64, set()
+        for r in self.rows:
+            if r.seq != seq + 1:
+                self.wrong(r, f"records {seq + 1} to {r.seq - 1} are missing")
+            link = {"event": r.digest, "origin_seq": r.origin_seq, "prev": prev, "seq": r.seq}
+            if sha256(canonical(link).encode()) != r.hash:
+                self.wrong(r, "does not follow from the record before it")
+            if (r.ledger, r.origin_seq) in places:
+                self.wrong(r, "claims a place that another record has")
+            places.add((r.ledger, r.origin_seq))
+            seq, prev = r.seq, r.hash
+            self.hashes[seq] = prev
+            self.read(r)
+        if head is not None and head not in {f"{s}:{h}" for s, h in self.hashes.items()}:
+            self.wrong(None, f"the head that was kept, {head[:24]}, is not in the chain")
+
+    def read(self, r: Record) -> None:
+        """A record's payload: its digest, its canonical form, its fields."""
+        if sha256(r.payload) != r.digest:
+            self.wrong(r, "payload does not match its digest")
+            return
+        try:
+            r.tree = parse(r.payload)
+            if not isinstance(r.tree, dict) or set(r.tree) != FIELDS:
+                raise Unreadable("not the fields of an event")
+        except Unreadable as error:
+            self.wrong(r, str(error))
+            return
+        if (r.tree["kind"], r.tree["ledger"]) != (r.kind, r.ledger):
+            self.wrong(r, "is filed under another kind or ledger")
+        elif r.ledger == self.id and r.origin_seq != r.seq:
+            self.wrong(r, "is this ledger's own but claims another place")
+        self.records.append(r)
+
+    def learn_keys(self, root: str | None) -> None:
+        """Replay key events: home first, because it says which other ledgers are trusted."""
+        events = [r for r in self.records if r.kind in ("key.added", "key.revoked", "ledger.trusted")]
+        trusted: dict[str, str] = {}
+        for r in sorted(events, key=lambda r: (r.ledger != self.id, r.ledger, r.origin_seq)):
+            body, actor = r.body, r.tree["actor"]
+            try:
+                first = r.kind == "key.added" and r.origin_seq == 1 and actor == body["keyid"]
+                if first and r.ledger != self.id and trusted.get(r.ledger) != actor:
+                    continue
+                if not (first and body["role"] == "person") and self.refusal(r):
+                    continue
+                if r.kind == "key.added":
+                    self.keys.setdefault((r.ledger, body["keyid"]), Key(body, r.origin_seq))
+                elif r.kind == "key.revoked":
+                    key = self.keys[r.ledger, body["keyid"]]
+                    key.revoked = min(key.revoked, r.origin_seq)
+                elif r.ledger == self.id:
+                    trusted.setdefault(body["ledger"], body["root"])
+            except (KeyError, ValueError, TypeError):
+                continue
+        roots = [keyid for (ledger, keyid), key in self.keys.items() if ledger == self.id and key.added == 1]
+        if not roots or (root is not None and roots != [root]):
+            self.wrong(None, "has no root of trust, or another than --root")
+
+    def refusal(self, r: Record) -> str:
+        """Why a record's key may not have signed it, or nothing."""
+        key = self.keys.get((r.ledger, r.tree["actor"]))
+        if key is None or r.origin_seq < key.added:
+            return "signed by a key that the ledger does not know"
+        if r.origin_seq > key.revoked:
+            return "signed by a key that was revoked before"
+        if r.kind in ("key.added", "key.revoked", "ledger.trusted") and key.role != "person":
+            return "only a person may do this"
+        return ""
+
+    def signatures(self) -> None:
+        """Every signature, by a key that was good there."""
+        for r in self.records:
+            refused = self.refusal(r)
+            if not refused:
+                public = self.keys[r.ledger, r.tree["actor"]].public
+                refused = "" if good_signature(public, EVENT, r.payload, r.signature) else "a signature does not hold"
+            if refused:
+                self.wrong(r, refused)
+
+    def object(self, digest: str) -> bytes:
+        """The bytes of a digest, checked."""
+        if not re.fullmatch("[0-9a-f]{64}", str(digest)):
+            raise Unreadable(f"not a digest: {digest!r:.40}")
+        path = self.root / "objects" / digest[:2] / digest[2:]
+        if not path.is_file():
+            raise Unreadable(f"object {digest[:12]} is missing")
+        data = path.read_bytes()
+        if sha256(data) != digest:
+            raise Unreadable(f"object {digest[:12]} holds other bytes")
+        return data
+
+    def json(self, digest: str) -> Any:
+        """The JSON of a digest, checked."""
+        return parse(self.object(digest))
+
+    def objects(self) -> None:
+        """Every object that an event promised, and the files of trees."""
+        for r in self.records:
+            waiting = list(r.tree["objects"])
+            while waiting:
+                digest = waiting.pop()
+                if digest in self.seen:
+                    continue
+                self.seen.add(digest)
+                try:
+                    data = self.object(digest)
+                    if data.startswith(b'{"files":{') and data.endswith(b'"type":"worldgate.tree.v1"}'):
+                        waiting += parse(data)["files"].values()
+                except Unreadable as error:
+                    self.wrong(r, str(error))
+
+    def decisions(self) -> None:
+        """Every decision and approval of this ledger."""
+        for r in self.records:
+            if r.kind not in ("gate.decided", "gate.approved") or r.ledger != self.id:
+                continue
+            self.decided += 1
+            try:
+                for what in Gate(self, r).problems() if r.kind == "gate.decided" else approval(self, r):
+                    self.wrong(r, what)
+            except Unreadable as error:
+                self.wrong(r, f"cannot be recomputed: {error}")
+            except (KeyError, ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
+                self.wrong(r, f"cannot be recomputed: {type(error).__name__} {error}")
+
+
+def read_ledger(path: Path) -> tuple[dict[str, str], list[Any]]:
+    """Settings and rows of a ledger, read only."""
+    if not path.is_file():
+        raise Unreadable(f"no ledger at {path}")
+    columns = "seq, digest, hash, ledger, origin_seq, kind, payload, signature"
+    for mode in ("mode=ro", "immutable=1"):  # the second where the folder itself may not be written
+        try:
+            db = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+            try:
+                meta = dict(db.execute("SELECT key, value FROM meta"))
+                return meta, list(db.execute(f"SELECT {columns} FROM events ORDER BY seq"))
+            finally:
+                db.close()
+        except sqlite3.DatabaseError as error:
+            problem = error
+    raise Unreadable(f"not a ledger: {problem}")
+
+
+# ---- exact arithmetic -----------------------------------------------------------------------------------------------
+
+PRECISE = Context(prec=60)
+
+
+def to_12(value: Fraction, up: bool) -> Decimal:
+    """Twelve significant digits, rounded outward."""
+    return Context(prec=12, rounding=ROUND_CEILING if up else ROUND_FLOOR).divide(
+        Decimal(value.numerator), Decimal(value.denominator)
+    )
+
+
+def unit(value: Decimal) -> Decimal:
+    """One in the last of twelve digits."""
+    return Decimal((0, (1,), (value.adjusted() if value else 0) - 11))
+
+
+def plain(value: Decimal) -> str:
+    """Positional notation without trailing zeros."""
+    text = format(value, "f")
+    return (text.rstrip("0").rstrip(".") if "." in text else text) or "0"
+
+
+def largest(holds: Any) -> str:
+    """The largest twelve-digit decimal in [0, 1] with a property that is lost as p grows."""
+    low, high = Fraction(0), Fraction(1)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    at = to_12(low, up=False)
+    while at < 1 and holds(Fraction(at + unit(at))):
+        at += unit(at)
+    while at > 0 and not holds(Fraction(at)):
+        at -= unit(at)
+    return plain(at)
+
+
+def binomial(n: int, p: Fraction, counts: range) -> Fraction:
+    """P(X in counts) for X ~ Binomial(n, p), exactly."""
+    a, d = p.numerator, p.denominator
+    return Fraction(sum(math.comb(n, j) * a**j * (d - a) ** (n - j) for j in counts), d**n)
+
+
+def binomial_lower(k: int, n: int, alpha: Fraction) -> str:
+    """Clopper and Pearson's lower bound of k of n."""
+    return "0" if k == 0 else largest(lambda p: binomial(n, p, range(k, n + 1)) <= alpha)
+
+
+def shown_below(k: int, n: int, limit: Fraction, alpha: Fraction) -> bool:
+    """Whether the exact upper bound of k of n lies below a limit: already at the next decimal under it."""
+    at = to_12(limit, up=False)
+    return k < n and binomial(n, Fraction(at - unit(at)) if at == limit else Fraction(at), range(k + 1)) <= alpha
+
+
+def crossings(looks: list[int], boundaries: list[int | None], p: Fraction) -> list[Fraction]:
+    """Probability of first reaching each boundary, exactly."""
+    a, d = p.numerator, p.denominator
+    weights: list[int] = [1]
+    out: list[Fraction] = []
+    for look, boundary in zip(looks, boundaries, strict=True):
+        while len(weights) <= look:
+            weights = [x * (d - a) + y * a for x, y in zip([*weights, 0], [0, *weights], strict=True)]
+        start = len(weights) if boundary is None else boundary
+        out.append(Fraction(sum(weights[start:]), d**look))
+        weights[start:] = [0] * (len(weights) - start)
+    return out
+
+
+@functools.lru_cache
+def spending(p0: Fraction, alpha: Fraction, looks: tuple[int, ...]) -> list[int | None]:
+    """Boundaries of the alpha-spending test: at each look the fewest successes whose crossing stays in budget."""
+    found: list[int | None] = []
+    for index, look in enumerate(looks):
+        budget, kept = alpha * look / looks[-1], None
+        for boundary in range(look, -1, -1):
+            if sum(crossings(list(looks[: index + 1]), [*found, boundary], p0)) > budget:
+                break
+            kept = boundary
+        found.append(kept)
+    return found
+
+
+def follow(p0: Fraction, alpha: Fraction, looks: tuple[int, ...], outcomes: list[bool]) -> tuple[str, int, int, int]:
+    """(step, trials, successes, index of the deciding look)."""
+    boundaries, done = spending(p0, alpha, looks), len(outcomes)
+    for index, (look, boundary) in enumerate(zip(looks, boundaries, strict=True)):
+        if look <= done and boundary is not None and sum(outcomes[:look]) >= boundary:
+            return "crossed", look, sum(outcomes[:look]), index
+    if done >= looks[-1]:
+        return "exhausted", looks[-1], sum(outcomes[: looks[-1]]), -1
+    wins, pairs = sum(outcomes), zip(looks, boundaries, strict=True)
+    reachable = any(b is not None and n > done and wins + n - done >= b for n, b in pairs)
+    if not reachable or (done and shown_below(wins, done, p0, Fraction(1, 20))):
+        return "futile", done, wins, -1
+    return "continue", done, wins, -1
+
+
+def stagewise(p0: Fraction, alpha: Fraction, looks: tuple[int, ...], index: int, successes: int) -> str:
+    """Lower bound of p after a crossing, by stage-wise ordering."""
+    here = [*spending(p0, alpha, looks)[:index], successes]
+    return largest(lambda p: sum(crossings(list(looks[: index + 1]), here, p)) <= alpha)
+
+
+def divergence(n: int, mean: Fraction, p: Fraction) -> Decimal:
+    """Scaled by n, the Kullback-Leibler divergence of Bernoulli(mean) from Bernoulli(p)."""
+
+    def part(a: Fraction, b: Fraction) -> Decimal:
+        q = a / b
+        log = PRECISE.ln(PRECISE.divide(Decimal(q.numerator), Decimal(q.denominator)))
+        return PRECISE.multiply(PRECISE.divide(Decimal(a.numerator), Decimal(a.denominator)), log)
+
+    return PRECISE.multiply(Decimal(n), PRECISE.add(part(mean, p), part(1 - mean, 1 - p)))
+
+
+def mean_lower(values: list[Fraction], alpha: Fraction) -> str:
+    """Chernoff-Hoeffding lower bound of a mean in [0, 1]."""
+    total, n = sum(values, Fraction(0)), len(values)
+    if not n or total == 0:
+        return "0"
+    if total == n:
+        return binomial_lower(n, n, alpha)
+    needed = PRECISE.ln(PRECISE.divide(Decimal(alpha.denominator), Decimal(alpha.numerator)))
+    return largest(lambda p: p == 0 or (p < total / n and divergence(n, total / n, p) >= needed))
+
+
+# ---- the episode bootstrap ------------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=8)
+def resamples_of(seed: int, count: int, n: int) -> list[list[int]]:
+    """Indices drawn by SplitMix64 as a counter: each resample's episodes."""
+    mask, drawn = (1 << 64) - 1, []
+    for i in range(1, count * n + 1):
+        z = (seed + i * 0x9E3779B97F4A7C15) & mask
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        drawn.append((((z ^ (z >> 31)) >> 32) * n) >> 32)
+    return [drawn[b * n : b * n + n] for b in range(count)]
+
+
+def student_cdf(t: float, dof: int) -> float:
+    """Student's t distribution, whole degrees of freedom."""
+    theta, odd = math.atan(t / math.sqrt(dof)), dof % 2
+    c = math.cos(theta)
+    term, total = (c, 0.0) if odd else (1.0, 0.0)
+    for k in range((dof - 1) // 2 if odd else dof // 2):
+        total += term
+        term *= c * c * ((2 * k + 2) / (2 * k + 3) if odd else (2 * k + 1) / (2 * k + 2))
+    s = math.sin(theta) * total
+    return 0.5 + ((2 / math.pi) * (theta + s) if odd else s) / 2
+
+
+@functools.lru_cache
+def level_for(n: int, alpha: float) -> float:
+    """Hesterberg's widened percentile for few episodes."""
+    low, high = 0.0, 1e6
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_cdf(middle, n - 1) < 1 - alpha else (low, middle)
+    return statistics.NormalDist().cdf(-math.sqrt(n / (n - 1)) * low)
+
+
+def ratio_interval(
+    above: list[float], below: list[float], alpha: Fraction, count: int, seed: int
+) -> tuple[Decimal, Decimal]:
+    """Bounds of sum(above) / sum(below) over resampled episodes, sums in fixed point."""
+    n, top = len(above), max([*above, *below])
+    shift = 40 - math.frexp(top)[1] if top > 0 else 0
+    a, b = ([round(math.ldexp(v, shift)) for v in values] for values in (above, below))
+    ratios = []
+    for index in resamples_of(seed, count, n):
+        divisor = sum(b[i] for i in index)
+        ratios.append(sum(a[i] for i in index) / divisor if divisor else math.inf)
+    ratios.sort()
+    rank = max(0, math.floor(level_for(n, float(alpha)) * count) - 1)
+    return to_12(Fraction(ratios[rank]), up=False), to_12(Fraction(ratios[count - 1 - rank]), up=True)
+
+
+# ---- gates ----------------------------------------------------------------------------------------------------------
+
+Result = tuple[str, str, str, int]
+"""(signal, status, bound, n) of one check."""
+
+
+class Unmeasured(Exception):
+    """The report lacks what a bound needs."""
+
+
+class Gate:
+    """One decision, rebuilt from its evidence and the ledger as it stood then."""
+
+    def __init__(self, ws: Workspace, record: Record) -> None:
+        self.ws, self.record = ws, record
+        self.digest = record.tree["outputs"][0]["digest"]
+        self.d = ws.json(self.digest)
+        self.policy = ws.json(self.d["policy"]["digest"])
+        self.head = self.d["ledger_head"]["seq"]
+        self.population = self.policy["population"]
+        self.origins = {"real"} if self.population == "real" else {"real", "simulated"}
+        self.sites, self.slots = self.d["scope"]["sites"], self.d["scope"]["slots"]
+        self.now = int(self.d["decided_at_ns"])
+        self.docs = {item["schema"]: ws.json(item["digest"]) for item in self.d["evidence"]}
+        self.training = self.docs.get("worldgate/training/1")
+        self.gap = self.read_gap(self.docs.get("worldgate/gap/1"))
+        self.listed: list[dict[str, Any]] = []
+        self.trials: list[dict[str, Any]] = []
+        self.horizons: dict[str, int] = {}
+
+    def past(self, *kinds: str) -> list[Record]:
+        """Records of these kinds that the decision could know."""
+        return [r for r in self.ws.records if r.kind in kinds and r.seq <= self.head]
+
+    def problems(self) -> list[str]:
+        """Everything about this decision that does not hold."""
+        d, body, out = self.d, self.record.body, []
+        if (body["verdict"], body["subject"]) != (d["verdict"], d["subject"]["digest"]):
+            out.append("its event says another verdict or subject than the decision")
+        out += self.signed(body["envelope"])
+        if self.ws.hashes.get(self.head) != d["ledger_head"]["hash"] or self.head >= self.record.seq:
+            out.append("names a ledger head that is not in the chain before it")
+        if d["gate"] != self.policy["kind"] or d["population"] != self.population:
+            out.append("is not of its policy's kind or population")
+        if sorted({slot.split("/")[0] for slot in self.slots}) != self.sites and d["gate"] == "promotion":
+            out.append("names other sites than those of its slots")
+        if (
+            int(d["expires_ns"]) > self.now + self.policy["valid_for_days"] * DAY_NS
+            or int(d["not_before_ns"]) < self.now
+        ):
+            out.append("holds longer than its policy allows")
+        if d["gate"] == "promotion":
+            out += self.gather()
+            if d["approvals_needed"] != self.policy["approvals"]:
+                out.append("asks for another number of approvals than its policy")
+        return out + self.checks()
+
+    def signed(self, digest: str) -> list[str]:
+        """The DSSE envelope must hold this very decision, signed by the event's key."""
+        envelope = self.ws.json(digest)
+        (signature,) = envelope["signatures"]
+        key = self.ws.keys.get((self.record.ledger, signature["keyid"]))
+        payload = base64.b64decode(envelope["payload"])
+        own = key is not None and signature["keyid"] == self.record.tree["actor"]
+        if not own or envelope["payloadType"] != DECISION or sha256(payload) != self.digest:
+            return ["its signed envelope holds another decision, type or key"]
+        held = good_signature(key.public, DECISION, payload, base64.b64decode(signature["sig"])) if key else False
+        return [] if held else ["the signature of its envelope does not hold"]
+
+    def gather(self) -> list[str]:
+        """Trials, incidents and admissions as the ledger knew them; the decision must have seen the same."""
+        d, release, rows, out = self.d, self.d["subject"]["digest"], {}, []
+        for r in self.past("trial.run"):
+            if r.body.get("release") == release:
+                digest = r.body["trial"]
+                rows.setdefault(digest, {"digest": digest, **self.ws.json(digest)})
+        self.listed = list(rows.values())
+        told = {"schema": "worldgate/trials/1", "release": release, "trials": self.listed}
+        if sha256(canonical(told).encode()) not in {item["digest"] for item in d["evidence"]}:
+            out.append("did not see the trials that the ledger holds")
+        self.trials = [
+            t for t in self.listed if t["executor"] in self.origins and t["slot"].split("/")[0] in self.sites
+        ]
+        found = {}
+        for r in self.past("scenario.made"):
+            if r.body.get("source") == "incident":
+                digest = r.tree["outputs"][0]["digest"]
+                found[digest] = {"name": r.body["name"], "scenario": digest, "site": r.body["site"]}
+        if [found[key] for key in sorted(found)] != d["incidents"]:
+            out.append("did not see the incidents that the ledger holds")
+        models, newest = {t["chosen_by"] for t in self.listed if t["chosen_by"]}, {}
+        for r in self.past("gate.decided"):
+            if r.body["gate"] == "admission" and r.body["subject"] in models:
+                newest[r.body["subject"]] = r.body["decision"]
+        if [digest for _, digest in sorted(newest.items())] != d["admissions"]:
+            out.append("did not see the admissions that the ledger holds")
+        self.admissions = {model: self.ws.json(digest) for model, digest in newest.items()}
+        return out
+
+    def read_gap(self, report: Any) -> Any:
+        """The report with what counts here, or None."""
+        if report is None:
+            return None
+        if report["subject"] != self.d["subject"]["digest"]:
+            raise Unreadable("a gap report of another world model")
+        if report["origin"] not in self.origins or (report["cross_validated"] and not self.policy["cross_validation"]):
+            return None
+        here = [e for e in report["episodes"] if e["site"] in self.sites]
+        return {**report, "episodes": here} if set(self.sites) <= {e["site"] for e in here} else None
+
+    def judged(self) -> list[dict[str, Any]]:
+        """Signals that the policy decides about."""
+        patterns = [p.replace("[", "[[]") for p in self.policy["signals"]]
+        return [
+            s
+            for s in self.gap["signals"]
+            if s["better"] == "lower" and any(fnmatch.fnmatchcase(s["name"], p) for p in patterns)
+        ]
+
+    def step_of(self, seconds: float) -> int:
+        """The step nearest to a horizon in seconds."""
+        return max(1, round(seconds * self.gap["rate_hz"]))
+
+    def column(self, signal: str, contender: str, step: int) -> list[float]:
+        """One error an episode."""
+        out = []
+        if not 1 <= step <= self.gap["steps"]:
+            raise Unmeasured
+        for row in self.gap["episodes"]:
+            errors = row["signals"].get(signal)
+            curve = errors[contender] if errors else []
+            if errors and errors["measured"][step - 1] == 0 and errors["nonfinite"] == 0 and curve:
+                continue
+            if not curve or curve[step - 1] is None:
+                raise Unmeasured
+            out.append(float(curve[step - 1]))
+        if not out:
+            raise Unmeasured
+        return out
+
+    def checks(self) -> list[str]:
+        """Each result, the verdict and what it admits, computed again."""
+        found: list[tuple[str, Result]] = []
+        for spec in self.policy["checks"]:
+            name = spec["check"]
+            if name not in CHECKS:
+                return [f"uses the check {name}, which this verifier does not know"]
+            found += [(name, result) for result in CHECKS[name](spec["params"], self)]
+        claimed, out = self.d["checks"], []
+        if [(n, r[0]) for n, r in found] != [(c["check"], c["signal"]) for c in claimed]:
+            return ["lists other checks than its policy asks for"]
+        for (name, (signal, status, bound, n)), claim in zip(found, claimed, strict=True):
+            about = f"{name} {signal}".rstrip()
+            if status != claim["status"] or n != claim["n"]:
+                out.append(f"{about}: says {claim['status']} from {claim['n']}, its evidence gives {status} from {n}")
+            elif not close(bound, claim["bound"]):
+                out.append(f"{about}: says bound {claim['bound'] or 'none'}, its evidence gives {bound or 'none'}")
+        statuses = [status for _, (_, status, _, _) in found]
+        passed = "ADMIT" if self.d["gate"] == "admission" else "PROMOTE"
+        held = not statuses or any(s != "PASS" for s in statuses)
+        verdict = "REJECT" if "FAIL" in statuses else "HOLD" if held else passed
+        if verdict != self.d["verdict"]:
+            out.append(f"says {self.d['verdict']}, its evidence gives {verdict}")
+        reach = {a["signal"]: a["steps"] for a in self.d["admitted"]}
+        signals = {s["name"]: self.horizons.get(s["name"], 0) for s in self.judged()} if verdict == "ADMIT" else {}
+        return out if reach == signals else [*out, "admits other signals or horizons than its evidence gives"]
+
+
+def close(a: str, b: str) -> bool:
+    """The same text, or the same number within 1e-9."""
+    if a == b or not a or not b:
+        return a == b
+    return abs(Fraction(a) - Fraction(b)) <= Fraction(1, 10**9) * max(1, abs(Fraction(a)))
+
+
+def intervals(gate: Gate, params: Any, measures: Any) -> list[Result]:
+    """PASS if the lower bound exceeds the minimum, FAIL if the upper one does not either."""
+    out: list[Result] = []
+    alpha, minimum = Fraction(params["alpha"]), Decimal(params["minimum"])
+    n, least = len(gate.gap["episodes"]), math.ceil(-math.log2(float(alpha)))
+    for signal, above, below, step, flip in measures:
+        rows = [row["signals"][signal] for row in gate.gap["episodes"] if signal in row["signals"]]
+        if any(row["nonfinite"] for row in rows):
+            out.append((signal, "FAIL", "", n))
+            continue
+        try:
+            if n < least:
+                raise Unmeasured
+            a, b = gate.column(signal, above, step), gate.column(signal, below, step)
+        except Unmeasured:
+            out.append((signal, "INCONCLUSIVE", "", n))
+            continue
+        low, high = ratio_interval(a, b, alpha, params["resamples"], params["seed"])
+        low, high = (1 - high, 1 - low) if flip else (low, high)
+        if len(a) < least:
+            out.append((signal, "INCONCLUSIVE", "", n))
+        else:
+            status = "PASS" if low > minimum else "FAIL" if high <= minimum else "INCONCLUSIVE"
+            out.append((signal, status, plain(low), len(a)))
+    return out
+
+
+def check_skill(params: Any, gate: Gate) -> list[Result]:
+    """Better than hold-last and constant velocity."""
+    if gate.gap is None or not gate.gap["episodes"]:
+        return [("", "INCONCLUSIVE", "", 0)]
+    measures = [
+        (s["name"], "model", baseline, gate.step_of(seconds), True)
+        for s in gate.judged()
+        for baseline in (("hold", "velocity") if s["channels"] else ("hold",))
+        for seconds in params["horizons_s"]
+    ]
+    return intervals(gate, params, measures) or [("", "INCONCLUSIVE", "", len(gate.gap["episodes"]))]
+
+
+def check_sensitivity(params: Any, gate: Gate) -> list[Result]:
+    """Worse under foreign actions."""
+    if gate.gap is None or not gate.gap["episodes"]:
+        return [("", "INCONCLUSIVE", "", 0)]
+    step = gate.step_of(params["horizon_s"])
+    measures = [(s["name"], "shuffled", "model", step, False) for s in gate.judged()]
+    return intervals(gate, params, measures) or [("", "INCONCLUSIVE", "", len(gate.gap["episodes"]))]
+
+
+def check_horizon(params: Any, gate: Gate) -> list[Result]:
+    """Within epsilon up to which step."""
+    if gate.gap is None or not gate.gap["episodes"]:
+        return [("", "INCONCLUSIVE", "", 0)]
+    episodes, out = gate.gap["episodes"], []
+    wanted, alpha, needed = (
+        Fraction(params["probability"]),
+        Fraction(params["alpha"]),
+        gate.step_of(params["required_s"]),
+    )
+    for signal in gate.judged():
+        rows = [e["signals"][signal["name"]] for e in episodes if signal["name"] in e["signals"]]
+        rows = [r for r in rows if max(r["measured"], default=0) > 0 or r["nonfinite"]]
+        if signal["epsilon"] is None or not rows:
+            out.append((signal["name"], "INCONCLUSIVE", "", len(episodes)))
+            continue
+
+        def shares(step: int, rows: Any = rows) -> list[Fraction]:
+            return [Fraction(r["within"][step - 1], r["measured"][step - 1]) for r in rows if r["measured"][step - 1]]
+
+        bounds, reached = [], 0
+        for step in range(1, gate.gap["steps"] + 1):
+            bounds.append(mean_lower(shares(step), alpha))
+            if Fraction(bounds[-1]) < wanted:
+                break
+            reached = step
+        status = "PASS" if reached >= needed else "INCONCLUSIVE"
+        if reached < needed <= gate.gap["steps"]:
+            upper = 1 - Fraction(mean_lower([1 - share for share in shares(needed)], alpha))
+            status = "FAIL" if upper < wanted else "INCONCLUSIVE"
+        gate.horizons[signal["name"]] = reached
+        out.append((signal["name"], status, bounds[min(needed, len(bounds)) - 1], len(rows)))
+    return out or [("", "INCONCLUSIVE", "", len(episodes))]
+
+
+def counted(differences: int) -> Result:
+    """A check that passes without differences."""
+    return "", "FAIL" if differences else "PASS", str(differences), 1
+
+
+def differences(used: list[Any], identity: dict[str, str], training: Any) -> int:
+    """How many things differ between what is used and what was trained."""
+    known, count = {s["name"]: s for s in training["signals"]}, 0
+    for signal in used:
+        other = known.pop(signal["name"], None)
+        fields = ("unit", "names", "shape")
+        default = {"unit": "", "names": [], "shape": []}
+        count += 1 if other is None else sum({**default, **signal}[f] != {**default, **other}[f] for f in fields)
+    count += not identity["normaliser"] or identity["normaliser"] != training["normaliser"]
+    return count + len(known) + (identity["dataset"] != training["dataset"])
+
+
+def check_schema(params: Any, gate: Gate) -> list[Result]:
+    """The judged model is the trained one, and judged on other episodes."""
+    gap, training = gate.gap, gate.training
+    if gap is None or not gap["episodes"] or training is None:
+        return [("", "INCONCLUSIVE", "", 0)]
+    spec = gap["spec"]
+    used = [*spec["states"], *spec["cameras"], *([spec["action"]] if spec["action"] else [])]
+    identity = counted(differences(used, spec, training) + (training["subject"] != spec["digest"]))
+    if gap["cross_validated"]:
+        return [identity, counted(sum(e["model"] == gap["subject"] for e in gap["episodes"]))]
+    if not training["episodes"]:
+        return [identity, ("", "INCONCLUSIVE", "", 0)]
+    return [identity, counted(sum(e["episode"] in training["episodes"] for e in gap["episodes"]))]
+
+
+def check_identity(params: Any, gate: Gate) -> list[Result]:
+    """The release is what was trained."""
+    release, training = gate.docs.get("worldgate/release/1"), gate.training
+    if release is None or training is None:
+        return [("", "INCONCLUSIVE", "", 0)]
+    used = [*(release.get("observation") or []), *([release["action"]] if release.get("action") else [])]
+    told = {"normaliser": release.get("normaliser") or "", "dataset": release.get("dataset") or ""}
+    other = training["subject"] not in (release.get("weights") or {}).values()
+    return [counted(differences(used, told, training) + other)]
+
+
+def check_success(params: Any, gate: Gate) -> list[Result]:
+    """The sequential test of success."""
+    p0, alpha, looks = Fraction(params["p0"]), Fraction(params["alpha"]), tuple(params["looks"])
+    outcomes = [t["success"] and not t["excluded"] for t in gate.trials]
+    if not outcomes:
+        return [("", "INCONCLUSIVE", "", 0)]
+    step, n, successes, index = follow(p0, alpha, looks, outcomes)
+    bound = stagewise(p0, alpha, looks, index, successes) if step == "crossed" else ""
+    late = step == "crossed" and shown_below(sum(outcomes), len(outcomes), p0, alpha)
+    status = "FAIL" if late else {"crossed": "PASS", "continue": "INCONCLUSIVE"}.get(step, "FAIL")
+    return [("", status, bound, n)]
+
+
+def check_violations(params: Any, gate: Gate) -> list[Result]:
+    """The bound on violations, read at the agreed looks."""
+    limit, alpha = Fraction(params["limit"]), Fraction(params["alpha"])
+    fewest = next(n for n in range(1, 10**7) if (1 - limit) ** n <= alpha)
+    looks = tuple(params["looks"]) or (fewest,)
+    clean = [t["violations"] == 0 and not t["excluded"] for t in gate.trials]
+    if not clean or all(b is None for b in spending(1 - limit, alpha, looks)):
+        return [("", "INCONCLUSIVE", "", len(clean))]
+    step, n, successes, index = follow(1 - limit, alpha, looks, clean)
+    if Fraction(binomial_lower(len(clean) - sum(clean), len(clean), alpha)) > limit:
+        return [("", "FAIL", "", len(clean))]
+    if step == "crossed":
+        bound = 1 - Decimal(stagewise(1 - limit, alpha, looks, index, successes))
+        return [("", "PASS", plain(bound), n)]
+    return [("", "INCONCLUSIVE" if step == "continue" else "FAIL", "", len(clean))]
+
+
+def check_admitted(params: Any, gate: Gate) -> list[Result]:
+    """World models that chose scenarios were admitted."""
+    if not gate.trials:
+        return [("", "INCONCLUSIVE", "", 0)]
+    wrong = 0
+    for model in {t["chosen_by"] for t in gate.trials if t["chosen_by"]}:
+        a = gate.admissions.get(model)
+        wrong += (
+            a is None
+            or a["verdict"] != "ADMIT"
+            or not int(a["not_before_ns"]) <= gate.now < int(a["expires_ns"])
+            or not set(gate.sites) <= set(a["scope"]["sites"])
+            or (gate.population == "real" and a["population"] != "real")
+        )
+    return [counted(wrong)]
+
+
+def check_incidents(params: Any, gate: Gate) -> list[Result]:
+    """Every incident scenario was passed."""
+    if not gate.trials:
+        return [("", "INCONCLUSIVE", "", 0)]
+    wanted = [i["scenario"] for i in gate.d["incidents"] if i["site"] in gate.sites]
+    runs = {s: [t for t in gate.trials if t["scenario"] == s] for s in wanted}
+    failed = sum(any(not t["success"] or t["violations"] or t["excluded"] for t in ts) for ts in runs.values())
+    missing = sum(not ts for ts in runs.values())
+    status = "FAIL" if failed else "INCONCLUSIVE" if missing else "PASS"
+    return [("", status, str(failed + missing), len(wanted))]
+
+
+CHECKS = {
+    "action_sensitivity": check_sensitivity,
+    "admitted": check_admitted,
+    "horizon": check_horizon,
+    "identity": check_identity,
+    "incidents": check_incidents,
+    "schema": check_schema,
+    "skill": check_skill,
+    "success": check_success,
+    "violations": check_violations,
+}
+"""Gate check, as policies name it, to what recomputes it: a list of results, in the order of the decision."""
+
+
+def approval(ws: Workspace, r: Record) -> list[str]:
+    """What is wrong with an approval."""
+    key, d = ws.keys.get((r.ledger, r.tree["actor"])), ws.json(r.body["decision"])
+    if key is None or key.role != "person" or key.owner != r.body["person"]:
+        return ["an approval that was not signed by the person it names"]
+    if d["verdict"] != "PROMOTE" or d["subject"]["digest"] != r.body["release"]:
+        return ["an approval of what was not promoted"]
+    if not set(r.body["slots"]) <= set(d["scope"]["slots"]) or int(r.body["expires_ns"]) > int(d["expires_ns"]):
+        return ["an approval beyond its decision"]
+    for other in ws.records:
+        made = {ref["digest"] for ref in other.tree["outputs"]}
+        if other.kind in ("release.registered", "gate.decided") and made & {r.body["decision"], r.body["release"]}:
+            maker = ws.keys.get((other.ledger, other.tree["actor"]))
+            if maker is not None and maker.owner == key.owner:
+                return [f"{key.owner} approved their own release"]
+    return []
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check a folder; returns the exit code."""
+    arguments = argparse.ArgumentParser(description="Check a Worldgate workspace without Worldgate.")
+    arguments.add_argument("folder", type=Path, help="the workspace")
+    arguments.add_argument("--root", help="key id of the root of trust, learned from its people")
+    arguments.add_argument("--head", help="SEQ:HASH that somebody else kept")
+    told = arguments.parse_args(argv)
+    try:
+        ws = Workspace(told.folder)
+    except (Unreadable, KeyError, ValueError) as error:
+        print(f"cannot be read: {error}", file=sys.stderr)
+        return 2
+    ws.chain(told.head)
+    ws.learn_keys(told.root)
+    ws.signatures()
+    ws.objects()
+    ws.decisions()
+    for _, line in sorted(ws.problems, key=lambda problem: problem[0]):
+        print(line)
+    seq = max(ws.hashes, default=0)
+    counts = f"{len(ws.rows)} records, {len(ws.seen)} objects, {ws.decided} decisions and approvals"
+    print(f"{counts}: {len(ws.problems)} problems; head {seq}:{ws.hashes.get(seq, '')}")
+    if told.head is None:
+        print("unwitnessed: no head kept elsewhere was given, so a cut tail or a re-issue would not show")
+    return 1 if ws.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
