@@ -65,11 +65,11 @@ def worlds_of_boots(facts, t):
         lives = [f.to_ns - f.err_ns for f in ordered]
         if any(b < max(a, life) for (a, b), life in zip(itertools.pairwise(starts), lives, strict=False)):
             continue
-        begun = [(s, f) for s, f in zip(starts, ordered, strict=True) if s <= t]
+        begun = [f for s, f in zip(starts, ordered, strict=True) if s <= t]
         if not begun:
             found.add(None)
             continue
-        start, latest = begun[-1]
+        latest = begun[-1]
         followed = any(f.boot == latest.boot + 1 for f in ordered)
         sure = followed or t < latest.to_ns - latest.err_ns
         maybe = followed or t <= latest.to_ns + latest.err_ns

@@ -55,7 +55,7 @@ class PlaneAnswer:
         return self.releases[0]
 
     def __str__(self) -> str:
-        names = ", ".join(short(r) for r in self.releases) + (" or nothing" if self.or_nothing else "")
+        names = ", ".join(_label(r) for r in self.releases) + (" or nothing" if self.or_nothing else "")
         if self.certainty is Certainty.CERTAIN:
             return f"CERTAIN {names} (± {self.error_ns / 1e9:g} s)"
         return f"AMBIGUOUS {{{names}}}: {self.why}" if self.releases else f"UNKNOWN: {self.why}"
@@ -94,8 +94,8 @@ def as_of(
     ws: Workspace | Deployments,
     slot: Slot | str,
     time_ns: int,
-    *,
     known_as_of_ns: int | None = None,
+    *,
     error_ns: int = 0,
 ) -> Answer:
     """Which release was on a slot at a time.
@@ -159,6 +159,12 @@ def _gap(span: tuple[int, int]) -> str:
     if before == FOREVER_NS:
         return f"after {format_ns(after)}"
     return f"between {format_ns(after)} and {format_ns(before)}"
+
+
+def _label(release: str) -> str:
+    """Short form of a release, or of the bare weights that an imported row may name."""
+    kind, colon, digest = release.rpartition(":")
+    return f"{kind}{colon}{short(digest)}"
 
 
 def _disputed(segment: Segment) -> bool:
@@ -226,6 +232,6 @@ def _findings(planes: Mapping[Plane, PlaneAnswer]) -> Iterator[str]:
         for b, right in known[i + 1 :]:
             if not set(left.releases) & set(right.releases):
                 yield (
-                    f"{a} and {b} disagree: {', '.join(map(short, left.releases))} "
-                    f"against {', '.join(map(short, right.releases))}"
+                    f"{a} and {b} disagree: {', '.join(map(_label, left.releases))} "
+                    f"against {', '.join(map(_label, right.releases))}"
                 )

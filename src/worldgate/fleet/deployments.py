@@ -24,6 +24,7 @@ from worldgate.core.config import decode
 from worldgate.core.digest import canonical, digest_json, restore, short
 from worldgate.core.errors import DataRefused, NotAuthorised, NotFound, UsageError, WorldgateError
 from worldgate.core.names import Slot
+from worldgate.evidence import approvals
 from worldgate.fleet.planes import Fact, Form, Plane, Timeline, compile_timeline
 from worldgate.record.events import Event, Ref, is_digest
 from worldgate.record.keys import Role
@@ -63,6 +64,17 @@ class Authorise(Protocol):
         ...
 
 
+def by_gate(ws: Workspace, release: Ref, slot: Slot, at_ns: int) -> Authorisation:
+    """The product's authorisation: the newest promotion decision in force for this slot, and its approvals.
+
+    Raises:
+        NotAuthorised: nothing allows it.
+    """
+    found = approvals.authorise(ws, release.digest, str(slot), at_ns)
+    given = tuple(Ref("approval", approval.event) for approval in found.approvals)
+    return Authorisation(decision=Ref("decision", found.decision), approvals=given)
+
+
 def assign(
     ws: Workspace,
     release: Ref,
@@ -80,7 +92,7 @@ def assign(
         release: a registered release.
         slot: where it shall run.
         from_ns: from when, UTC.
-        authorise: finds the decision and approvals that allow it; evidence's in the product.
+        authorise: finds the decision and approvals that allow it; :func:`by_gate` in the product.
         err_ns: bound on the error of ``from_ns``.
         recorded_at_ns: when this was decided; now, unless a past is replayed.
 
@@ -292,7 +304,7 @@ def facts_of(event: Event) -> list[tuple[str, Plane, Fact]]:
     if event.kind == INGESTED and end is not None:
         facts = body.get("facts", {})
         release = str(facts.get("release", ""))
-        err = max(err, _declared_err_ns(facts.get(CLOCK_FACT)))
+        err = max(err, declared_err_ns(facts.get(CLOCK_FACT)))
         if is_digest(release) and all(body.get(part) for part in ("site", "robot", "arm")):
             slot = f"{body['site']}/{body['robot']}/{body['arm']}"
             fact = Fact(form=Form.SPAN, release=release, from_ns=start, to_ns=end, err_ns=err, evidence=evidence)
@@ -300,7 +312,8 @@ def facts_of(event: Event) -> list[tuple[str, Plane, Fact]]:
     return []
 
 
-def _declared_err_ns(value: object) -> int:
+def declared_err_ns(value: object) -> int:
+    """Clock error of a log, from its fact :data:`CLOCK_FACT`; rounded up, and never taken for zero unasked."""
     if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
         return math.ceil(value * 1e9)
     return UNDECLARED_ERR_NS
