@@ -46,6 +46,15 @@ class Part:
     unit: str = ""
 
 
+JSON_TEXT = Part(suffix="", kind=Kind.EVENT, value=str)
+"""An event of ours: the payload is the text itself, kept to the byte."""
+
+
+def decode_text(data: bytes) -> Message:
+    """A payload that is UTF-8 text."""
+    return data.decode("utf-8")
+
+
 def decoder(channel: Channel, schema: Schema | None) -> Decode | None:
     """The function from payload to message; None for an encoding that is not read (ROS IDL, FlatBuffers, CBOR)."""
     if channel.message_encoding == "json":

@@ -19,7 +19,7 @@ from worldgate.core.errors import LogUnreadable, NotFound, WorldgateError
 from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Array, Finding, IntArray, Kind, Origin, Stream, StreamInfo
 from worldgate.data.logs._images import Encoded, EncodedFrames, decode
 from worldgate.data.logs._mcap_container import Container, Messages
-from worldgate.data.logs._mcap_decode import Decode, Part, decoder, frame_of, parts, stamp_ns
+from worldgate.data.logs._mcap_decode import JSON_TEXT, Decode, Part, decode_text, decoder, frame_of, parts, stamp_ns
 from worldgate.data.logs._mcap_write import LIBRARY, PREFIX, RECORD, info_from_metadata, stream_key
 
 
@@ -136,6 +136,8 @@ class McapLog:
         self, channel: Channel, schema: Schema | None, messages: Messages, ours: tuple[StreamInfo, str, Origin] | None
     ) -> list[_Source]:
         """Look at a channel's first message and say which streams it carries."""
+        if ours is not None and ours[0].kind is Kind.EVENT and channel.message_encoding == "json":
+            return [self._ours(ours, channel, decode_text, JSON_TEXT)]
         decode_message = _guarded(lambda _: decoder(channel, schema), channel.topic)(b"")
         if decode_message is None:
             raise LogUnreadable(f"messages of encoding {channel.message_encoding!r} are not read")

@@ -1,0 +1,193 @@
+"""Every file of the logs seam: detects its own alone, reads lazily, keeps ns times, has a stable identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.data.logs import samples
+
+from worldgate.core.errors import LogUnreadable, NotFound
+from worldgate.core.seams import cards, load
+from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Frames, Kind, Log, LogFolder, Origin, log_digest
+from worldgate.data.logs import open_folder
+
+MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
+    "mcap-foxglove": ("mcap", lambda path: samples.make_mcap(path.with_suffix(".mcap"))),
+    "mcap-ros2": ("mcap", lambda path: samples.make_mcap(path.with_suffix(".mcap"), "ros2")),
+    "mcap-jpeg": ("mcap", lambda path: samples.make_jpeg_mcap(path.with_suffix(".mcap"))),
+    "lerobot-v3": ("lerobot", samples.make_lerobot),
+    "lerobot-v21": ("lerobot", samples.make_lerobot_v21),
+    "rlds": ("rlds", samples.make_rlds),
+    "droid": ("droid", samples.make_droid),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("formats")
+    return {name: make(root / name) for name, (_, make) in MAKERS.items()}
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def sample(request: pytest.FixtureRequest, made: dict[str, Path]) -> tuple[str, Path]:
+    return request.param, made[request.param]
+
+
+def opened(sample: tuple[str, Path]) -> LogFolder:
+    return open_folder(sample[1])
+
+
+def test_every_format_of_the_seam_has_a_sample_here() -> None:
+    assert {name for name, _ in MAKERS.values()} == set(cards("logs"))
+
+
+def test_a_sample_is_detected_by_its_own_format_alone(sample: tuple[str, Path]) -> None:
+    found = [name for name in cards("logs") if load("logs", name).detect(sample[1])]
+    assert found == [MAKERS[sample[0]][0]]
+    assert opened(sample).format == found[0]
+
+
+def test_each_log_fulfils_the_protocol(sample: tuple[str, Path]) -> None:
+    folder = opened(sample)
+    assert folder.logs
+    assert len({log.name for log in folder.logs}) == len(folder.logs)
+    for log in folder.logs:
+        assert log.name
+        assert isinstance(log.origin, Origin)
+        assert all(isinstance(value, str | float | int | bool) for value in log.facts.values())
+        assert log.findings == ()
+        assert len({info.name for info in log.streams()}) == len(log.streams()) > 0
+
+
+def test_what_a_stream_says_of_itself_is_what_reading_gives(sample: tuple[str, Path]) -> None:
+    for log in opened(sample).logs:
+        for info in log.streams():
+            stream = log.read(info.name)
+            assert stream.info == info
+            assert len(stream) == info.count
+            assert stream.times_ns.dtype == np.int64
+            assert info.names == () or len(info.names) == info.shape[0]
+            if info.kind in NUMERIC:
+                assert stream.array.shape == (info.count, *info.shape)
+            elif info.kind in IMAGE_LIKE:
+                assert stream.frames.read(np.array([0], dtype=np.int64)).shape == (1, *info.shape)
+            else:
+                assert all(isinstance(value, str) for value in stream.array)
+
+
+def test_frames_are_lazy_and_come_in_the_order_asked_for(sample: tuple[str, Path]) -> None:
+    log = opened(sample).logs[0]
+    seen = 0
+    for info in log.streams():
+        if info.kind not in IMAGE_LIKE:
+            continue
+        seen += 1
+        frames = log.read(info.name).frames
+        assert isinstance(frames, Frames)
+        assert not isinstance(frames, np.ndarray)
+        whole = frames.read(np.arange(len(frames), dtype=np.int64))
+        some = np.array([3, 0, 3, len(frames) - 1, 1], dtype=np.int64)
+        np.testing.assert_array_equal(frames.read(some), whole[some])
+        assert len(frames.read(np.array([], dtype=np.int64))) == 0
+        if info.kind is Kind.IMAGE:
+            assert whole.dtype == np.uint8
+            assert whole.shape[3] == 3
+    assert seen
+
+
+def test_a_window_is_half_open_and_holds_the_same_rows(sample: tuple[str, Path]) -> None:
+    for log in opened(sample).logs[:2]:
+        for info in log.streams():
+            whole = log.read(info.name)
+            start, stop = int(whole.times_ns[1]), int(whole.times_ns[-1])
+            part = log.read(info.name, (start, stop))
+            keep = (whole.times_ns >= start) & (whole.times_ns < stop)
+            np.testing.assert_array_equal(part.times_ns, whole.times_ns[keep])
+            assert len(part) == len(whole) - 2
+            if isinstance(whole.values, np.ndarray):
+                np.testing.assert_array_equal(part.array, whole.array[keep])
+            elif len(part):
+                last = np.array([len(part) - 1], dtype=np.int64)
+                np.testing.assert_array_equal(part.frames.read(last), whole.frames.read(last + 1))
+            assert len(log.read(info.name, (stop + 1, stop + 1))) == 0
+
+
+def test_identity_is_stable_and_does_not_decode(sample: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = [log_digest(log) for log in opened(sample).logs]
+    assert len(set(first)) == len(first)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("decoded while taking the digest")
+
+    folder = opened(sample)
+    monkeypatch.setattr("worldgate.data.logs._video._decoder", refuse)
+    monkeypatch.setattr("worldgate.data.logs._images._decompress", refuse)
+    for log in folder.logs:
+        for info in log.streams():
+            assert log.read(info.name).content_digest() == log.read(info.name).content_digest()
+    assert [log_digest(log) for log in folder.logs] == first
+
+
+def test_identity_changes_with_one_value_time_or_packet(tmp_path: Path) -> None:
+    def digest(change: Callable[[Any, Any], None]) -> str:
+        times = samples.START_NS + np.arange(20, dtype=np.int64)
+        pictures, values = samples.pictures(), samples.numbers()
+        change(values, pictures)
+        if change is shift:
+            times[3] += 1
+        info = samples.stream("observation.state", Kind.VECTOR, values).info
+        state = samples.Stream(info=info, times_ns=times, values=values)
+        path = tmp_path / f"{change.__name__}.mcap"
+        samples.write_log(path, [state, samples.stream("c", Kind.IMAGE, pictures)], origin=Origin.REAL)
+        return log_digest(open_folder(path).logs[0])
+
+    def nothing(values: Any, pictures: Any) -> None: ...
+
+    def shift(values: Any, pictures: Any) -> None: ...
+
+    def value(values: Any, pictures: Any) -> None:
+        values[5, 1] = np.nextafter(values[5, 1], np.float32(9))
+
+    def pixel(values: Any, pictures: Any) -> None:
+        pictures[5, 1, 1, 0] ^= 1
+
+    assert len({digest(change) for change in (nothing, shift, value, pixel)}) == 4
+
+
+def test_an_unknown_stream_is_not_found_and_those_there_are_are_listed(sample: tuple[str, Path]) -> None:
+    log: Log = opened(sample).logs[0]
+    with pytest.raises(NotFound) as caught:
+        log.read("no.such")
+    assert log.streams()[0].name in (caught.value.hint or "")
+
+
+def test_a_missing_path_and_an_empty_folder_are_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no such file or folder"):
+        open_folder(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFound, match="empty folder"):
+        open_folder(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "run.bag", "noise"])
+def test_what_no_format_recognises_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\x89MCAP1\r\nthis is no log")
+    for given in (path, tmp_path):
+        with pytest.raises(LogUnreadable, match="no log format recognises this"):
+            open_folder(given)
+
+
+def test_the_same_jpeg_has_the_same_identity_in_every_container(tmp_path: Path) -> None:
+    """Encoded packets pass from RLDS to MCAP unchanged, in both profiles."""
+    source = open_folder(samples.make_rlds(tmp_path / "rlds")).logs[0].read("observation.images.front")
+    for profile in ("foxglove", "ros2"):
+        path = tmp_path / f"{profile}.mcap"
+        samples.write_log(path, [source], origin=Origin.REAL, profile=profile)  # type: ignore[arg-type]
+        copy = open_folder(path).logs[0].read("observation.images.front")
+        assert copy.content_digest() == source.content_digest()
+        np.testing.assert_array_equal(copy.times_ns, source.times_ns)
