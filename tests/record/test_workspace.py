@@ -31,10 +31,8 @@ def test_a_new_workspace_holds_its_two_keys_closed_to_others(workspace: Workspac
         "tester.pem": 0o600,
         "service.pem": 0o600,
     }
-    assert [(key.name, good) for key, good in workspace.ledger.keyring().keys()] == [
-        ("tester", True),
-        ("service", True),
-    ]
+    known = workspace.ledger.keyring().keys()
+    assert [(key.name, good) for key, good in known] == [("tester", True), ("service", True)]
 
 
 def test_init_overwrites_nothing(workspace: Workspace) -> None:

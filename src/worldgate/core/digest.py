@@ -109,7 +109,10 @@ def read_json(data: bytes) -> Any:
     Raises:
         ValueError: not JSON.
     """
-    return restore(json.loads(data, parse_int=_whole))
+    try:
+        return restore(json.loads(data, parse_int=_whole))
+    except RecursionError as error:
+        raise ValueError("too deep") from error
 
 
 def _whole(digits: str) -> int | float:
@@ -118,8 +121,15 @@ def _whole(digits: str) -> int | float:
 
 
 def canonical(value: Any) -> bytes:
-    """Canonical JSON bytes (RFC 8785) of anything :func:`to_json` takes."""
-    return rfc8785.dumps(to_json(value))
+    """Canonical JSON bytes (RFC 8785) of anything :func:`to_json` takes.
+
+    Raises:
+        UsageError: what :func:`to_json` refuses, half a surrogate pair, or too deep a tree.
+    """
+    try:
+        return rfc8785.dumps(to_json(value))
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
+        raise UsageError("text or nesting without a JSON form", got=str(error)[:80]) from error
 
 
 def digest_json(value: Any) -> str:
