@@ -53,7 +53,7 @@ def test_every_command_has_a_section_with_its_examples(pages: Path) -> None:
     app = build(root_help=False)
     for name in [n for c in app if not c.startswith("-") for n in names(app[c], f"worldgate {c}")]:
         assert name in found, name
-        assert len(found[name]) > 40, name
+        assert len(found[name].strip()) > 25, name
         if app.parse_commands(name.split()[1:])[1][-1].default_command is not None:
             assert found[name].count(f"    {name.removesuffix(' show')}") >= 1, name
 

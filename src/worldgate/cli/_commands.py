@@ -22,14 +22,20 @@ class Command:
     line: str
 
 
+GATE = "Decide by a policy whether a world model is admitted or a release promoted."
+DEMO = "See the whole loop turn once, from logs to a signed decision that can say no."
+
 COMMANDS = (
     Command("init", DATA, "worldgate.cli.init:init", "Make a workspace and its first keys."),
     Command("ingest", DATA, "worldgate.cli.ingest:ingest", "Read logs into the workspace."),
     Command("check", DATA, "worldgate.cli.check:check", "Check logs against a contract."),
     Command("snapshot", DATA, "worldgate.cli.snapshot:snapshot", "Freeze checked episodes as a dataset."),
+    Command("gate", GATES, "worldgate.cli.gate:app", GATE),
+    Command("fleet", GATES, "worldgate.cli.fleet:app", "Say which release runs, and ran, on which arm."),
     Command("show", LOOK, "worldgate.cli.show:app", "Show what anything is, what made it and what it touched."),
+    Command("demo", LOOK, "worldgate.cli.demo:demo", DEMO),
     Command("doctor", LOOK, "worldgate.cli.doctor:doctor", "Say what this machine has and lacks."),
     Command("list", NOUNS, "worldgate.cli.list:list_", "List what can be named at a seam."),
-    Command("record", NOUNS, "worldgate.cli.record:app", "Verify the record and see its keys."),
+    Command("record", NOUNS, "worldgate.cli.record:app", "Verify the record and keep its keys."),
     Command("sim", NOUNS, "worldgate.cli.sim:app", "Record simulated runs of the embedded cell."),
 )

@@ -1,8 +1,8 @@
-"""``worldgate record``: verify the record and see its keys."""
+"""``worldgate record``: verify the record and keep its keys."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
@@ -12,7 +12,9 @@ from worldgate.cli._workspace import WorkspaceOption, open_workspace
 if TYPE_CHECKING:
     from worldgate.record.ledger import Head
 
-app = App(name="record", help="Verify the record and see its keys.")
+app = App(name="record", help="Verify the record and keep its keys.")
+keys_app = App(name="keys")
+app.command(keys_app)
 
 
 @app.command
@@ -69,7 +71,7 @@ def _head(text: str | None) -> Head | None:
     return Head(int(seq), digest)
 
 
-@app.command
+@keys_app.default
 def keys(*, workspace: WorkspaceOption = None, json: JsonFlag = False) -> None:
     """List the keys that the record knows.
 
@@ -87,3 +89,58 @@ def keys(*, workspace: WorkspaceOption = None, json: JsonFlag = False) -> None:
     rows = [(key.name, key.role, key.owner, key.keyid[:12], "good" if good else "revoked") for key, good in known]
     columns = ("key", "role", "owner", "id", "state")
     answer("record.keys", {"keys": body}, Table(columns=columns, rows=rows), as_json=json)
+
+
+@keys_app.command
+def add(
+    name: str,
+    /,
+    *,
+    owner: str = "",
+    role: Literal["person", "robot", "service"] = "person",
+    by: str | None = None,
+    workspace: WorkspaceOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Make a key and add it to the record.
+
+    For example:
+
+        worldgate record keys add grace
+        worldgate record keys add ur5-17 --role robot --owner ada
+
+    Args:
+        name: Of the key, and of the file that holds its private half.
+        owner: The person it belongs to, or who answers for the robot or service; else the name itself.
+        role: Whose key it is.
+        by: Name of the person's key that adds it; else the workspace's own person.
+    """
+    from worldgate.record.keys import Role
+
+    with open_workspace(workspace) as ws:
+        keyid = ws.add_key(name, owner=owner or name, role=Role(role), by=by)
+        file = ws.root / "keys" / f"{name}.pem"
+    answer("record.keys.add", {"keyid": keyid, "file": file}, f"key {keyid[:12]} of {name} in {file}", as_json=json)
+
+
+@keys_app.command
+def revoke(
+    name: str, /, *, reason: str, by: str | None = None, workspace: WorkspaceOption = None, json: JsonFlag = False
+) -> None:
+    """Revoke a key: nothing that it signs from now on counts.
+
+    For example:
+
+        worldgate record keys revoke grace --reason "laptop lost"
+        worldgate record keys revoke ur5-17 --reason "decommissioned" --by ada
+
+    Args:
+        name: Name or id of the key.
+        reason: Why, for the record.
+        by: Name of the person's key that revokes it; else the workspace's own person.
+    """
+    with open_workspace(workspace) as ws:
+        known = ws.ledger.keyring().keys()
+        held = {key.name: key.keyid for key, _ in known}
+        event = ws.revoke_key(held.get(name, name), reason=reason, by=by)
+    answer("record.keys.revoke", {"event": event.digest}, f"{name} is revoked in record {event.seq}", as_json=json)
