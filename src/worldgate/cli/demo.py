@@ -38,7 +38,11 @@ def demo(*, quick: bool = False, out: Path | None = None, set_: SetOption = (), 
     config = resolve(base, sets=set_).value
     done = recipe.run(out or _free(Path("worldgate-demo")), config, Teller())
     body = {"report": done.report, "seconds": round(done.seconds, 1), "as_told": done.as_told, **done.facts}
-    lines = [f"report: {done.report}", f"time: {done.seconds:.0f} s", *(f"next: {command}" for command in done.commands)]
+    lines = [
+        f"report: {done.report}",
+        f"time: {done.seconds:.0f} s",
+        *(f"next: {command}" for command in done.commands),
+    ]
     answer("demo", body, *lines, as_json=json)
     return 0 if done.as_told else 1
 

@@ -15,7 +15,6 @@ from worldgate.data.ingest import ingest
 from worldgate.evidence.scenarios import Scenario
 from worldgate.fleet import deployments
 from worldgate.fleet.as_of import Answer, Certainty, as_of
-from worldgate.fleet.authority import by_gate
 from worldgate.fleet.backfill import backfill
 from worldgate.recipes._demo_gates import ENVELOPE, MAX_STEPS, cell_scenario, environment
 from worldgate.recipes._demo_record import recording
@@ -57,7 +56,7 @@ def deploy(stage: Stage, release: Ref, old: Ref, slots: Sequence[Slot]) -> None:
     backfill(ws, sheet, recorded_at_ns=SWITCHED + 60 * SECOND)
     for slot in slots:
         deployments.assign(
-            ws, release, slot, SWITCHED, authorise=by_gate, recorded_at_ns=SWITCHED - 1800 * SECOND
+            ws, release, slot, SWITCHED, authorise=deployments.by_gate, recorded_at_ns=SWITCHED - 1800 * SECOND
         )
         if slot != late_arm(slots):
             boot(stage, slot, release, number=7, learned_ns=SWITCHED + 60 * SECOND)

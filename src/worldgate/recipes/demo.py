@@ -71,6 +71,10 @@ class DemoConfig:
     models: ModelsConfig = dataclasses.field(default_factory=ModelsConfig)
 
 
+QUICK = DemoConfig(quick=True, per_arm=3)
+"""What ``worldgate demo --quick`` starts from."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
     """What came out."""
