@@ -41,7 +41,7 @@ class Layout:
     action: Signal
     cameras: tuple[Signal, ...] = ()
     groups: tuple[str, ...] = ()
-    """Sites whose cameras stand still, in the order of the stored backgrounds."""
+    """Places whose cameras stand still (site/robot/arm), in the order of the stored backgrounds."""
 
     @property
     def state_width(self) -> int:
@@ -120,7 +120,8 @@ def resolve_layout(episodes: Sequence[Episode], inputs: Inputs) -> Layout:
 
 
 def _group(episode: Episode) -> str:
-    return str(episode.facts.get("site", ""))
+    """Where its cameras stand: two arms of one site differ by millimetres, which is pixels."""
+    return "/".join(str(episode.facts[key]) for key in ("site", "robot", "arm") if episode.facts.get(key))
 
 
 def _require(episode: Episode, name: str) -> None:

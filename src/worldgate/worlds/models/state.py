@@ -20,6 +20,7 @@ from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
 from worldgate.worlds.family import seeded
 from worldgate.worlds.nn.ensemble import Ensemble, EnsembleConfig
+from worldgate.worlds.nn.rolling import Rolling
 from worldgate.worlds.normaliser import Normaliser
 from worldgate.worlds.prompts import check_actions, check_prompt, joined_states, past_actions
 from worldgate.worlds.telemetry import TelemetryPhase
@@ -96,21 +97,16 @@ class StateWorld:
 
 
 class StateUnrolling:
-    """One unrolling: windows of states and actions for each member and sample."""
+    """One unrolling: a mean path for one sample; for several, one member and its noise each."""
 
     def __init__(self, family: StateFamily, prompt: Prompt, samples: int, seed: int) -> None:
-        self.ensemble, self.layout, self.samples = family.ensemble, family.layout, samples
-        members, context = self.ensemble.members, family.context
-        self.rng = seeded(seed)
-        order = torch.randperm(members, generator=self.rng)
-        self.columns = -(-samples // members)
-        self.pick = torch.stack([order[torch.arange(samples) % members], torch.arange(samples) // members])
-        states = torch.as_tensor(joined_states(prompt, self.layout, context))
-        actions = torch.as_tensor(past_actions(prompt, context))
-        self.start_D = states[-1]
-        self.window_MNCD = states.expand(members, self.columns, -1, -1)
-        self.past_MNTA = actions.expand(members, self.columns, -1, -1)
-        self.variance_MND = torch.zeros(members, self.columns, self.layout.state_width)
+        self.layout, self.samples, self.rng = family.layout, samples, seeded(seed)
+        ensemble = family.ensemble
+        states = torch.as_tensor(joined_states(prompt, self.layout, family.context))
+        past = torch.as_tensor(past_actions(prompt, family.context))
+        self.rolling = Rolling(ensemble, states.expand(samples, -1, -1), past.expand(samples, -1, -1))
+        order = torch.randperm(ensemble.members, generator=self.rng)
+        self.member = order[torch.arange(samples) % ensemble.members]
 
     @torch.inference_mode()
     def step(self, actions_BKA: FloatArray | None) -> Frame:
@@ -120,45 +116,16 @@ class StateUnrolling:
             CapabilityMissing: no actions.
             UsageError: actions of another shape.
         """
-        actions = check_actions(actions_BKA, self.samples, self.layout.action_width)
-        drive_MNKA = self._spread(torch.as_tensor(actions))
-        states, sigmas = [], []
-        for k in range(drive_MNKA.shape[2]):
-            state_BD, sigma_BD = self._advance(drive_MNKA[:, :, k : k + 1])
-            states.append(state_BD)
-            sigmas.append(sigma_BD)
-        path = self.layout.split(torch.stack(states, dim=1).double().numpy())
-        sigma = self.layout.split(torch.stack(sigmas, dim=1).double().numpy())
-        return Frame(states=path, uncertainty=sigma)
+        actions = torch.as_tensor(check_actions(actions_BKA, self.samples, self.layout.action_width))
+        one = self._mean if self.samples == 1 else self._draw
+        steps = [one(actions[:, k]) for k in range(actions.shape[1])]
+        path, sigma = (torch.stack(part, dim=1).double().numpy() for part in zip(*steps, strict=True))
+        return Frame(states=self.layout.split(path), uncertainty=self.layout.split(sigma))
 
-    def _spread(self, actions_BKA: Tensor) -> Tensor:
-        """Give each member and column the actions of the sample it carries."""
-        members = self.ensemble.members
-        out = actions_BKA[:1].expand(members, self.columns, -1, -1).clone()
-        if self.samples > 1:
-            out[self.pick[0], self.pick[1]] = actions_BKA
-        return out
+    def _mean(self, action_BA: Tensor) -> tuple[Tensor, Tensor]:
+        return self.rolling.mean_step(action_BA)
 
-    def _advance(self, action_MN1A: Tensor) -> tuple[Tensor, Tensor]:
-        ensemble = self.ensemble
-        drive_MNCA = torch.cat([self.past_MNTA, action_MN1A], dim=2)
-        mean_MND, log_std_MND = ensemble.change(self.window_MNCD, drive_MNCA)
-        if self.samples > 1:
-            noise_MND = torch.randn(mean_MND.shape, generator=self.rng)
-            mean_MND = mean_MND + noise_MND * torch.exp(log_std_MND) * ensemble.spread_D
-        self.variance_MND = self.variance_MND + torch.exp(2 * log_std_MND)
-        next_MND = ensemble.advance(self.window_MNCD[:, :, -1], mean_MND)
-        self.window_MNCD = torch.cat([self.window_MNCD[:, :, 1:], next_MND.unsqueeze(2)], dim=2)
-        self.past_MNTA = drive_MNCA[:, :, 1:]
-        return self._collect(ensemble.anchored(self.start_D, next_MND))
-
-    def _collect(self, states_MND: Tensor) -> tuple[Tensor, Tensor]:
-        ensemble = self.ensemble
-        apart_MND = ensemble.difference(states_MND, states_MND[:1])
-        noise_MND = self.variance_MND * (ensemble.state_step_D * ensemble.spread_D) ** 2
-        if self.samples == 1:
-            mean_ND = ensemble.shift(states_MND[0], apart_MND.mean(dim=0))
-            total_ND = apart_MND.var(dim=0, unbiased=False) + noise_MND.mean(dim=0)
-            return mean_ND, total_ND.sqrt()
-        total_MND = apart_MND.var(dim=0, unbiased=False) + noise_MND
-        return states_MND[self.pick[0], self.pick[1]], total_MND[self.pick[0], self.pick[1]].sqrt()
+    def _draw(self, action_BA: Tensor) -> tuple[Tensor, Tensor]:
+        states_MBD, noise_MBD = self.rolling.step(action_BA, self.rng)
+        pick = (self.member, torch.arange(self.samples))
+        return states_MBD[pick], (self.rolling.spread(states_MBD) + noise_MBD[pick]).sqrt()

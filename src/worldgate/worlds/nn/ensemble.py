@@ -123,14 +123,22 @@ class Ensemble(nn.Module):
         turns = actions_NCA[..., 1:, :] - actions_NCA[..., :-1, :]
         turns = torch.where(self.action_circular_A > 0, _wrap(turns), turns) / self.action_step_A
         gap_ND = self.gap(now_ND, command_NA) / self.gap_scale_D * (self.command_D >= 0)
-        command_NA = (command_NA - self.action_center_A) / self.action_scale_A * (1 - self.action_constant_A)
-        circular_D = self.state_circular_D > 0
-        place_ND = (now_ND - self.state_center_D) / self.state_scale_D * (1 - self.state_constant_D)
-        place_ND = torch.where(circular_D, torch.sin(now_ND), place_ND)
-        cos_ND = torch.where(circular_D, torch.cos(now_ND), torch.zeros_like(now_ND))
         near = torch.cat([moves.flatten(-2), turns.flatten(-2)], dim=-1).clamp(-20, 20)
-        far = torch.cat([command_NA, place_ND, cos_ND], dim=-1).clamp(-3, 3)
+        far = torch.cat([self.command(command_NA), self.place(now_ND)], dim=-1)
         return torch.cat([near, gap_ND.clamp(-8, 8), far], dim=-1)
+
+    def command(self, actions_NA: Tensor) -> Tensor:
+        """(..., A) actions, centred and scaled, clamped to three spreads."""
+        scaled_NA = (actions_NA - self.action_center_A) / self.action_scale_A * (1 - self.action_constant_A)
+        return scaled_NA.clamp(-3, 3)
+
+    def place(self, states_ND: Tensor) -> Tensor:
+        """(..., 2 D) states, centred and scaled, clamped to three spreads; angles as sine and cosine."""
+        circular_D = self.state_circular_D > 0
+        place_ND = (states_ND - self.state_center_D) / self.state_scale_D * (1 - self.state_constant_D)
+        place_ND = torch.where(circular_D, torch.sin(states_ND), place_ND.clamp(-3, 3))
+        cos_ND = torch.where(circular_D, torch.cos(states_ND), torch.zeros_like(states_ND))
+        return torch.cat([place_ND, cos_ND], dim=-1)
 
     def gap(self, now_ND: Tensor, command_NA: Tensor) -> Tensor:
         """How far each channel's command, if it has one, is from its state: (..., D) in the stream's unit."""
@@ -311,9 +319,11 @@ class Ensemble(nn.Module):
     def forecast(self, states_NCD: Tensor, actions_NTA: Tensor) -> Tensor:
         """The anchored mean over members after all actions, (N, D)."""
         path, _ = self.unroll(self._every(states_NCD), self._every(actions_NTA))
-        last_MND = path[:, :, -1]
-        mean_ND = self.shift(last_MND[0], self.difference(last_MND, last_MND[:1]).mean(dim=0))
-        return self.anchored(states_NCD[:, -1], mean_ND)
+        return self.anchored(states_NCD[:, -1], self.mean(path[:, :, -1]))
+
+    def mean(self, states_MND: Tensor) -> Tensor:
+        """Mean over members, of angles too: (N, D)."""
+        return self.shift(states_MND[0], self.difference(states_MND, states_MND[:1]).mean(dim=0))
 
     def anchored(self, start_D: Tensor, path_D: Tensor) -> Tensor:
         """Pull a predicted state towards where it started, by the calibrated gain of each channel."""
