@@ -198,8 +198,8 @@ class Cell:
         return np.array([x, y, self._yaw, *self.site.goal, hand[0], hand[1]])
 
     def force(self) -> FloatArray:
-        """(3,) net contact force on the tool, N, table frame."""
-        return np.array(self.data.sensordata[:3])
+        """(3,) net contact force on the tool, N, table frame; MuJoCo's contact sensor gives the force by the tool."""
+        return -self.data.sensordata[:3]
 
     def succeeded(self) -> bool:
         """Whether the object lies in the goal bay now."""

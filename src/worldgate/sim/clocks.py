@@ -7,6 +7,7 @@ sensor draws from a stream of its own, so no setting of one shifts another.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,7 @@ def beats(name: str, config: ClockConfig, *, seed: int, duration_s: float) -> Be
     draw = random_stream(seed, f"clock:{name}")
     period = 1.0 / config.rate_hz
     phase, crystal_ppm, sync_s = draw.uniform(0.0, period), draw.normal(0.0, 15.0), draw.normal(0.0, 0.0002)
-    count = max(0, int((duration_s - phase) / period) + 1)
+    count = max(0, math.floor((duration_s - phase) / period) + 1)
     limit = 0.4 * period
     true = phase + period * np.arange(count) + np.clip(draw.normal(0.0, config.jitter_s, count), -limit, limit)
     delay = config.transport_s * (0.6 + draw.gamma(2.0, 0.2, count))
