@@ -24,6 +24,7 @@ class Command:
 
 GATE = "Decide by a policy whether a world model is admitted or a release promoted."
 DEMO = "See the whole loop turn once, from logs to a signed decision that can say no."
+INCIDENT = "Freeze what happened on an arm, and close it with a scenario."
 
 COMMANDS = (
     Command("init", DATA, "worldgate.cli.init:init", "Make a workspace and its first keys."),
@@ -32,6 +33,7 @@ COMMANDS = (
     Command("snapshot", DATA, "worldgate.cli.snapshot:snapshot", "Freeze checked episodes as a dataset."),
     Command("gate", GATES, "worldgate.cli.gate:app", GATE),
     Command("fleet", GATES, "worldgate.cli.fleet:app", "Say which release runs, and ran, on which arm."),
+    Command("incident", GATES, "worldgate.cli.incident:app", INCIDENT),
     Command("show", LOOK, "worldgate.cli.show:app", "Show what anything is, what made it and what it touched."),
     Command("demo", LOOK, "worldgate.cli.demo:demo", DEMO),
     Command("doctor", LOOK, "worldgate.cli.doctor:doctor", "Say what this machine has and lacks."),
