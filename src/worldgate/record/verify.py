@@ -213,4 +213,3 @@ class _Run:
             for name in expected:
                 if expected[name] != found[name]:
                     self.problems.append(Problem(0, "", f"table {name} does not follow from the events; rebuild it"))
-

@@ -80,7 +80,9 @@ class Workspace:
         title = Name(name or (root.name if root.name.isascii() else "workspace"))
         for part in (FILE, "ledger.db", "objects", "keys"):
             if (root / part).exists():
-                raise AlreadyExists("there is a workspace already", where=root / part, hint="choose another folder")
+                half = f"an init that broke off: remove {part} and its like" if not (root / FILE).exists() else None
+                hint = half or "choose another folder"
+                raise AlreadyExists("there is a workspace already", where=root / part, hint=hint)
         root.mkdir(parents=True, exist_ok=True)
         for folder in ("objects", "cache", "runs"):
             (root / folder).mkdir(exist_ok=True)
