@@ -254,15 +254,19 @@ def test_replaying_an_incident_is_recorded_with_what_it_was_made_from(workspace,
     assert [branch["origin"] for branch in event.body["branches"]] == ["simulated", "imagined", "imagined"]
 
 
-def test_columns_always_hold_the_last_step_within_the_horizon():
+def test_half_of_the_columns_lie_within_the_horizon_and_its_last_step_is_shown():
     for steps in range(1, 40):
         for valid in range(steps + 2):
             chosen = columns(steps, valid, 8)
             assert chosen == sorted(set(chosen))
-            assert len(chosen) <= max(8, 1)
+            assert 1 <= len(chosen) <= min(8, steps)
             assert set(chosen) <= set(range(steps))
+            within = min(valid, steps)
+            assert sum(step < valid for step in chosen) >= min(4, within)
             if 1 <= valid <= steps:
                 assert valid - 1 in chosen
+            if valid < steps:
+                assert steps - 1 in chosen
 
 
 def saturation(picture):

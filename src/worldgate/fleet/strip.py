@@ -40,7 +40,7 @@ class StripConfig:
     tile: int = 160
     """Height and width of a picture, pixels."""
     columns: int = 8
-    """Most columns; steps are spread evenly, and the last step within H is always one of them."""
+    """Most columns; at least half of them, where there are so many steps, lie within H."""
     gain: float = 3.0
     """By how much differences are multiplied before they are coloured."""
 
@@ -64,7 +64,7 @@ def strip(replay: Replay, camera: str, config: StripConfig | None = None) -> Byt
         text = f"+{(step + 1) / replay.rate_hz:.1f} s"
         cv2.putText(header, text, (column * (config.tile + _GAP) + 4, 18), _FONT, 0.5, _INK, 1, cv2.LINE_AA)
     picture = np.concatenate([header, grid], axis=0)
-    _bar(picture, chosen, replay.valid(camera), config.tile)
+    _bar(picture, chosen, replay.valid(camera), replay.rate_hz, config.tile)
     return picture
 
 
@@ -75,14 +75,13 @@ def film(replay: Replay, camera: str, step: int, config: StripConfig | None = No
 
 
 def columns(steps: int, valid: int, most: int) -> list[int]:
-    """Steps to show, from 0: evenly spread, the last one within the horizon among them."""
-    chosen = {round(i) for i in np.linspace(0, steps - 1, min(most, steps))}
-    last = valid - 1
-    if 0 <= last < steps and last not in chosen:
-        inner = sorted(chosen - {0, steps - 1}) or sorted(chosen)
-        chosen.remove(min(inner, key=lambda step: abs(step - last)))
-        chosen.add(last)
-    return sorted(chosen)
+    """Steps to show, from 0: at least half of them within the horizon, where there are so many, its last one included."""
+    within = min(valid, steps)
+    inside = min(within, max(most // 2, round(most * within / steps)), most - (within < steps))
+    beyond = min(most - inside, steps - within)
+    shown = {round(i) for i in np.linspace(0, within - 1, inside)} if inside > 1 else {within - 1} if inside else set()
+    shown |= {round(i) for i in np.linspace(steps - 1, within, beyond)} if beyond else set()
+    return sorted(shown)
 
 
 def save_png(path: Path, picture: ByteArray) -> None:
@@ -132,7 +131,7 @@ def _tile(replay: Replay, camera: str, row: Branch | None, step: int, config: St
         apart = replay.difference(first.name, last.name, camera)[step].astype(np.float32) * config.gain
         heat = cv2.applyColorMap(np.clip(apart, 0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
         picture = _scaled(cv2.cvtColor(heat, cv2.COLOR_BGR2RGB), config.tile)
-        return _burned(picture, f"difference {last.name} - {first.name}", _COLOURS[Origin.IMAGINED], beyond)
+        return _burned(picture, f"imagined difference {last.name} - {first.name}", _COLOURS[Origin.IMAGINED], beyond)
     if step >= len(row):
         blank = np.full((config.tile, config.tile, 3), 220, dtype=np.uint8)
         return _burned(blank, f"{row.origin}: not recorded", _COLOURS[row.origin], False)
@@ -173,12 +172,12 @@ def _across(tiles: Sequence[ByteArray]) -> ByteArray:
     return np.concatenate(padded, axis=1)
 
 
-def _bar(picture: ByteArray, chosen: Sequence[int], valid: int, tile: int) -> None:
+def _bar(picture: ByteArray, chosen: Sequence[int], valid: int, rate_hz: float, tile: int) -> None:
     """A vertical bar between the last column within H and the first beyond it, named in the header."""
     inside = sum(step < valid for step in chosen)
     x = max(0, inside * (tile + _GAP) - _GAP)
     picture[:, x : x + _GAP] = _BAR
-    text_x = max(0, min(x + 6, picture.shape[1] - 60))
-    if inside < len(chosen):
-        text_x = min(text_x + tile // 2, picture.shape[1] - 60)
-    cv2.putText(picture, f"H = {valid}", (text_x, 18), _FONT, 0.5, _BAR, 1, cv2.LINE_AA)
+    text = f"H = {valid / rate_hz:.1f} s"
+    width = cv2.getTextSize(text, _FONT, 0.5, 1)[0][0]
+    text_x = x - width - 6 if inside else x + tile - width  # left of the bar, beside the last valid time
+    cv2.putText(picture, text, (text_x, 18), _FONT, 0.5, _BAR, 1, cv2.LINE_AA)
