@@ -345,7 +345,7 @@ def plain(value: Decimal) -> str:
 def largest(holds: Any) -> str:
     """The largest twelve-digit decimal in [0, 1] with a property that is lost as p grows."""
     low, high = Fraction(0), Fraction(1)
-    for _ in range(60):
+    for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     at = to_12(low, up=False)
@@ -441,7 +441,10 @@ def mean_lower(values: list[Fraction], alpha: Fraction) -> str:
     if total == n:
         return binomial_lower(n, n, alpha)
     needed = PRECISE.ln(PRECISE.divide(Decimal(alpha.denominator), Decimal(alpha.numerator)))
-    return largest(lambda p: p == 0 or (p < total / n and divergence(n, total / n, p) >= needed))
+    least = Fraction(1, 10**12)
+    if least >= total / n or divergence(n, total / n, least) < needed:
+        return "0"  # a bound this small is given as 0
+    return largest(lambda p: p <= least or (p < total / n and divergence(n, total / n, p) >= needed))
 
 
 # ---- the episode bootstrap ------------------------------------------------------------------------------------------
@@ -490,8 +493,8 @@ def ratio_interval(
     a, b = ([round(math.ldexp(v, shift)) for v in values] for values in (above, below))
     ratios = []
     for index in resamples_of(seed, count, n):
-        divisor = sum(b[i] for i in index)
-        ratios.append(sum(a[i] for i in index) / divisor if divisor else math.inf)
+        summed, divisor = sum(a[i] for i in index), sum(b[i] for i in index)
+        ratios.append(summed / max(divisor, 1) if summed or divisor else 1.0)  # nothing over nothing: no difference
     ratios.sort()
     rank = max(0, math.floor(level_for(n, float(alpha)) * count) - 1)
     return to_12(Fraction(ratios[rank]), up=False), to_12(Fraction(ratios[count - 1 - rank]), up=True)
@@ -548,11 +551,21 @@ class Gate:
             or int(d["not_before_ns"]) < self.now
         ):
             out.append("holds longer than its policy allows")
+        out += self.trained()
         if d["gate"] == "promotion":
             out += self.gather()
             if d["approvals_needed"] != self.policy["approvals"]:
                 out.append("asks for another number of approvals than its policy")
         return out + self.checks()
+
+    def trained(self) -> list[str]:
+        """The first training record of the subject's weights must be the one that was seen."""
+        digest = self.d["subject"]["digest"]
+        of = set(self.ws.json(digest).get("weights", {}).values()) if self.d["gate"] == "promotion" else {digest}
+        told = (r.body for r in self.past("evidence.made") if r.body["schema"] == "worldgate/training/1")
+        first = next((body["evidence"] for body in told if body["subject"] in of), None)
+        seen = [i["digest"] for i in self.d["evidence"] if i["schema"] == "worldgate/training/1"]
+        return [] if seen == ([first] if first else []) else ["did not see the first training record on the ledger"]
 
     def signed(self, digest: str) -> list[str]:
         """The DSSE envelope must hold this very decision, signed by the event's key."""

@@ -9,7 +9,11 @@ Generator: draw i of resample b over n episodes uses z = seed + (b*n + i + 1) * 
 SplitMix64 does; the index is ((z >> 32) * n) >> 32.
 
 Sources: Steele, Lea and Flood, OOPSLA 2014 (SplitMix64); Hesterberg, The American Statistician 69 (2015), section 3.
-Guarantee: asymptotic in the number of episodes, not exact; tests print the coverage measured at small numbers.
+Guarantee: asymptotic in the number of episodes, not exact. Measured miss of the upper bound where 5 % is promised
+(3,000 runs, s.e. 0.4 points): errors of symmetric ratio 5-6 % at 6, 12 and 30 episodes; mildly skewed (lognormal
+0.25) 8.5, 7.0 and 6.6 %; heavily skewed (0.6) 13, 11 and 9.5 %. The plain percentile is worse (14 and 21 % at 6). A
+bootstrap-t on logs gains one to three points, still misses, and its logarithms would not repeat to the digit. So
+decisions on fewer than ``FEW`` episodes say this of themselves.
 """
 
 from __future__ import annotations
@@ -30,6 +34,8 @@ from worldgate.evidence.exact import Number, outward, probability
 
 UintArray: TypeAlias = NDArray[np.uint64]
 
+FEW = 30
+"""Episodes below which the bound's true level is told beside it."""
 RESAMPLES = 4000
 GOLDEN = 0x9E3779B97F4A7C15
 _BITS = 40
@@ -125,7 +131,7 @@ def ratio_interval(
         seed: of the counter generator; part of the gate policy.
 
     Raises:
-        UsageError: fewer than two episodes, non-finite errors, or a comparison error that is zero throughout.
+        UsageError: fewer than two episodes, or errors that are not finite.
     """
     n = len(above)
     assert len(below) == n
@@ -133,16 +139,15 @@ def ratio_interval(
         raise UsageError("an interval over episodes needs at least two", got=n)
     both = fixed_point(np.asarray([*above, *below], dtype=np.float64))
     top, bottom = both[:n], both[n:]
-    if bottom.sum() == 0:
-        raise UsageError("the error to compare with is zero in every episode", got=n)
     index = draws(seed, resamples * n, n).reshape(resamples, n)
     sums, divisors = top[index].sum(axis=1), bottom[index].sum(axis=1)
-    with np.errstate(divide="ignore"):
-        ratios = np.sort(np.where(divisors > 0, sums / np.maximum(divisors, 1), np.inf))
+    ratios = np.sort(_quotient(sums, divisors))
     rank = max(0, math.floor(expanded_level(n, float(probability(alpha, "alpha"))) * resamples) - 1)
+    estimate = float(_quotient(top.sum(keepdims=True), bottom.sum(keepdims=True))[0])
     low, high = float(ratios[rank]), float(ratios[resamples - 1 - rank])
-    if not math.isfinite(high):
-        raise UsageError("the error to compare with is zero in too many episodes", got=n)
-    return Interval(
-        estimate=float(top.sum() / bottom.sum()), lower=outward(low, "down"), upper=outward(high, "up"), n=n
-    )
+    return Interval(estimate=estimate, lower=outward(low, "down"), upper=outward(high, "up"), n=n)
+
+
+def _quotient(sums: IntArray, divisors: IntArray) -> FloatArray:
+    """Ratios of whole numbers; a divisor of zero counts as one unit, and nothing over nothing is 1: no difference."""
+    return np.where((sums == 0) & (divisors == 0), 1.0, sums / np.maximum(divisors, 1))

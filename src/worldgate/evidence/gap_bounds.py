@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from worldgate.core.errors import UsageError
 from worldgate.evidence.bootstrap import RESAMPLES, Interval, ratio_interval
-from worldgate.evidence.exact import Number, text
+from worldgate.evidence.exact import Direction, Number, outward
 from worldgate.evidence.gap_report import GapReport
 from worldgate.evidence.statistics import mean_lower
 
@@ -66,7 +66,7 @@ def skill(
     """
     model, other = column(report, signal, "model", step), column(report, signal, baseline, step)
     r = ratio_interval(model, other, alpha=alpha, resamples=resamples, seed=seed)
-    return Interval(estimate=1 - r.estimate, lower=_one_minus(r.upper), upper=_one_minus(r.lower), n=r.n)
+    return Interval(estimate=1 - r.estimate, lower=_one_minus(r.upper, "down"), upper=_one_minus(r.lower, "up"), n=r.n)
 
 
 def sensitivity(
@@ -122,5 +122,5 @@ def valid_horizon(report: GapReport, signal: str, *, probability: Number, alpha:
     return Horizon(steps=reached, seconds=reached / report.rate_hz, n=len(rows), bounds=tuple(bounds))
 
 
-def _one_minus(bound: str) -> str:
-    return text(Decimal(1) - Decimal(bound))
+def _one_minus(bound: str, direction: Direction) -> str:
+    return outward(1 - Fraction(bound), direction)

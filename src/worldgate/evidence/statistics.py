@@ -19,6 +19,8 @@ from scipy import stats
 from worldgate.core.errors import UsageError
 from worldgate.evidence.exact import DIGITS, Number, probability, ratio, rounded, step, text
 
+NEGLIGIBLE = Fraction(1, 10**12)
+"""A lower bound of a mean below this is given as 0."""
 _PRECISE = Context(prec=60)
 """Working precision of the bounds that need logarithms or exponentials: 48 digits beyond what is written."""
 
@@ -147,7 +149,8 @@ def mean_lower(values: Sequence[Fraction], alpha: Number) -> str:
     """One-sided lower bound of the mean of independent values in [0, 1]: one value an episode.
 
     The largest twelve-digit L below the sample mean m with n * kl(m, L) >= ln(1/alpha) (Chernoff-Hoeffding). Guarantee:
-    for any distribution on [0, 1] and fixed n, P(L > mean) <= alpha. Where every value is 1 it equals Clopper-Pearson.
+    for any distribution on [0, 1] and fixed n, P(L > mean) <= alpha. Where every value is 1 it equals Clopper-Pearson;
+    below 1e-12 it is 0.
 
     Raises:
         UsageError: a value outside [0, 1].
@@ -163,11 +166,24 @@ def mean_lower(values: Sequence[Fraction], alpha: Number) -> str:
         return binomial_lower(n, n, level)
     mean = total / n
     needed = _PRECISE.ln(_PRECISE.divide(Decimal(level.denominator), Decimal(level.numerator)))
-    low, high = Fraction(0), mean
-    for _ in range(3 * DIGITS + 10):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _divergence(n, mean, middle) >= needed else (low, middle)
-    return text(_largest(float(low), lambda p: p == 0 or (p < mean and _divergence(n, mean, p) >= needed)))
+
+    def holds(p: Fraction) -> bool:
+        return p < mean and _divergence(n, mean, p) >= needed
+
+    if not holds(NEGLIGIBLE):
+        return "0"
+    low, high = NEGLIGIBLE, mean
+    while high - low > low / 10 ** (DIGITS + 1):
+        middle = Fraction(rounded((low + high) / 2, "down")) if high < 2 * low else _between(low, high)
+        if not low < middle < high:
+            break
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return text(_largest(float(low), holds))
+
+
+def _between(low: Fraction, high: Fraction) -> Fraction:
+    """A twelve-digit number near the geometric mean, so that halving works over many decades."""
+    return Fraction(rounded(math.sqrt(float(low) * float(high)), "down"))
 
 
 def _divergence(n: int, mean: Fraction, p: Fraction) -> Decimal:

@@ -111,7 +111,7 @@ def _numbers(episode: Episode, signal: Signal) -> FloatArray:
 
 def circular(tracks: Sequence[FloatArray], unit: str) -> tuple[bool, ...]:
     """Which channels turn around: in rad or unit unknown, jumping by about 2 pi between rows within one turn."""
-    width = tracks[0].shape[1]
+    width: int = tracks[0].shape[1]
     if unit not in {"", "rad"}:
         return (False,) * width
     out = np.zeros(width, dtype=np.bool_)
@@ -121,4 +121,4 @@ def circular(tracks: Sequence[FloatArray], unit: str) -> tuple[bool, ...]:
                 jumps: FloatArray = np.nanmax(np.abs(np.diff(values, axis=0)), axis=0, initial=0.0)
                 span: FloatArray = np.nanmax(np.abs(values), axis=0, initial=0.0)
                 out |= (jumps > 1.6 * np.pi) & (span < np.pi + 0.01)
-    return tuple(out.tolist())
+    return tuple(bool(turns) for turns in out.tolist())

@@ -42,7 +42,8 @@ class Config:
 def check(config: Config, evidence: GateEvidence) -> tuple[CheckResult, ...]:
     """One result for each signal."""
     report = evidence.gap
-    statistic = f"lower {percent(1 - ratio(config.alpha))} bound of shuffled over true error at {config.horizon_s:g} s"
+    sure = percent(1 - ratio(config.alpha))
+    statistic = f"bootstrap lower {sure} bound of shuffled / true error at {config.horizon_s:g} s"
     if report is None or not report.episodes:
         return (inconclusive("action_sensitivity", statistic, "needs a gap report of episodes that count here"),)
     signals = evidence.judged()

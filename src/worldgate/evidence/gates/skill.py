@@ -65,7 +65,9 @@ def _baselines(signal: SignalInfo) -> Iterator[str]:
 
 def _one(config: Config, report: GapReport, signal: SignalInfo, baseline: str, horizon_s: float) -> CheckResult:
     against = {"hold": "copy-last" if not signal.channels else "hold-last", "velocity": "constant velocity"}[baseline]
-    statistic = f"lower {percent(1 - ratio(config.alpha))} bound of skill against {against} at {horizon_s:g} s"
+    statistic = (
+        f"bootstrap lower {percent(1 - ratio(config.alpha))} bound of skill against {against} at {horizon_s:g} s"
+    )
     return judge_interval(
         "skill",
         statistic,

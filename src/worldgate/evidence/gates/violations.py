@@ -8,11 +8,10 @@ trials count as violations. Fails as soon as the exact lower bound exceeds the l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 
 from worldgate.core.evidence import CheckResult, Status
-from worldgate.evidence.exact import percent, probability, ratio, shown, text
+from worldgate.evidence.exact import outward, percent, probability, ratio, shown
 from worldgate.evidence.gate_evidence import GateEvidence, inconclusive
 from worldgate.evidence.sequential import SequentialPlan, Step, follow, stagewise_lower
 from worldgate.evidence.statistics import binomial_lower, zero_failure_trials
@@ -63,7 +62,7 @@ def check(config: Config, evidence: GateEvidence) -> tuple[CheckResult, ...]:
     elif result.step is Step.CROSSED:
         status, n = Status.PASS, result.trials
         violations = n - result.successes
-        bound = text(1 - Decimal(stagewise_lower(plan, result)))
+        bound = outward(1 - Fraction(stagewise_lower(plan, result)), "up")
         detail = f"{violations} of {n} trials broke the envelope"
     elif result.step is Step.CONTINUE:
         more = (result.next_look or 0) - result.trials
