@@ -178,6 +178,7 @@ def test_a_declared_stream_without_messages_reads_as_empty(tmp_path: Path) -> No
     log = McapLog(path)
     assert log.read("a").array.shape == (0, 2)
     assert len(log.read("c").frames) == 0
+    assert len({log.read(name).content_digest() for name in ("a", "c")}) == 2
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,10 @@ from worldgate.core.streams import Array, IntArray, Kind
 
 COMPRESSED = frozenset({"png", "jpeg", "webp", "avif"})
 
+_END = {"png": b"IEND\xaeB`\x82", "jpeg": b"\xff\xd9"}
+_TRAILER = 64
+"""Cameras pad an image by a few bytes; its end mark stands within these last ones."""
+
 _RAW: dict[str, tuple[str, int]] = {
     "rgb8": ("u1", 3),
     "bgr8": ("u1", 3),
@@ -100,6 +104,10 @@ def decode(encoded: Encoded, kind: Kind, dtype: str = "") -> Array:
 
 
 def _decompress(encoded: Encoded, kind: Kind) -> Array:
+    end = _END.get(encoded.format)
+    if end is not None and end not in encoded.data[-_TRAILER:]:
+        # OpenCV would fill what is missing with grey and say nothing.
+        raise LogUnreadable("an image that is cut off", got=f"{len(encoded.data)} bytes of {encoded.format}")
     buffer = np.frombuffer(encoded.data, dtype=np.uint8)
     flag = cv2.IMREAD_COLOR_RGB if kind is Kind.IMAGE else cv2.IMREAD_UNCHANGED
     try:
@@ -198,7 +206,10 @@ class EncodedFrames:
         assert len(wanted) == 0 or (wanted.min() >= 0 and wanted.max() < self.count), self.where
         out: Array | None = None
         for row, image in enumerate(self.fetch(wanted)):
-            pixels = decode(image, self.kind, self.dtype)
+            try:
+                pixels = decode(image, self.kind, self.dtype)
+            except LogUnreadable as error:
+                raise LogUnreadable(error.what, got=error.got, where=f"{self.where}:frame {wanted[row]}") from error
             if out is None:
                 out = np.empty((len(wanted), *pixels.shape), dtype=pixels.dtype)
             if pixels.shape != out.shape[1:]:

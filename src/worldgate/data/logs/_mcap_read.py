@@ -7,7 +7,7 @@ publish time where any differs from the log time, else the log time. Files writt
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,10 @@ class McapLog:
         first = _guarded(decode_message, channel.topic)(next(iter(self._container.payloads(channel.id, [0]))))
         found = _guarded(lambda _: parts(schema, first), channel.topic)(b"")
         if ours is not None and len(found) == 1:
+            if _family(ours[0].kind) != _family(found[0].kind):
+                raise LogUnreadable(
+                    "metadata and message type disagree", got=f"{ours[0].kind} in {found[0].kind} messages"
+                )
             return [self._ours(ours, channel, decode_message, found[0])]
         return [self._foreign(channel, messages, decode_message, first, part) for part in found]
 
@@ -215,7 +219,10 @@ class McapLog:
         for payload in self._container.payloads(source.channel, rows):
             yield decode_message(payload)
 
-    def _extract(self, source: _Source, rows: Iterable[int]) -> Iterator[Any]:
+    def _extract(self, source: _Source, rows: Sequence[int]) -> Iterator[Any]:
+        if not rows:
+            # A stream that was declared and never written has nothing to decode with.
+            return
         assert source.part is not None
         value = _guarded(source.part.value, f"{self.name}:{source.info.name}")
         for message in self._messages(source, rows):
@@ -231,7 +238,7 @@ class McapLog:
                 dtype=source.dtype,
                 where=f"{self.name}:{info.name}",
             )
-        values = list(self._extract(source, rows.tolist())) if len(rows) else []
+        values = list(self._extract(source, rows.tolist()))
         if info.kind not in NUMERIC:
             out = np.empty(len(values), dtype=object)
             out[:] = values
@@ -248,7 +255,21 @@ class McapLog:
             return stacked
         if stacked[0].size != np.prod(info.shape, dtype=np.int64):
             raise LogUnreadable("values and declared shape disagree", got=info.shape, where=f"{self.name}:{info.name}")
-        return stacked.astype(source.dtype).reshape(len(values), *info.shape)
+        return _narrow(stacked, source.dtype, f"{self.name}:{info.name}").reshape(len(values), *info.shape)
+
+
+def _family(kind: Kind) -> str:
+    """Kinds whose values have the same form: arrays, images or text."""
+    return "array" if kind in NUMERIC else "image" if kind in IMAGE_LIKE else "text"
+
+
+def _narrow(values: Array, dtype: str, where: str) -> Array:
+    """Back to the element type that was written; doubles held it exactly, unless the file is damaged."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        out = values.astype(dtype)
+    if np.dtype(dtype).kind in "iub" and not np.array_equal(out.astype(values.dtype), values):
+        raise LogUnreadable("a value that its stream's type cannot hold", got=np.dtype(dtype).name, where=where)
+    return out
 
 
 def _decode_image(value: Encoded, kind: Kind, where: str) -> Array:
