@@ -1,8 +1,8 @@
 """Checkpoints of world models: a folder of ``model.safetensors``, ``normaliser.json`` and ``config.json``.
 
 ``config.json`` names the digests of the other two, and the digest of all three together is the model's identity
-(:attr:`ModelSpec.digest`). Only safetensors is read: a format that can hold nothing but tensors, so loading weights runs
-no code. A changed byte, a hostile header, a missing or extra tensor, another shape: all refuse.
+(:attr:`ModelSpec.digest`). Only safetensors is read: a format that can hold nothing but tensors, so loading runs no
+code. A changed byte, a hostile header, a missing or extra tensor, another shape: all refuse.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from worldgate.core.config import decode
 from worldgate.core.digest import Json, canonical, sha256, to_json
 from worldgate.core.errors import ConfigError, NotFound, SchemaTooNew, WeightsRefused
 from worldgate.core.worlds import ModelSpec, WorldModel
-from worldgate.worlds.family import Config, Family, load_family
+from worldgate.worlds.family import Family, FamilyConfig, load_family
 from worldgate.worlds.normaliser import Normaliser
 from worldgate.worlds.tracks import Layout
 
@@ -32,7 +32,7 @@ SCHEMA = 1
 WEIGHTS, NORMALISER, CONFIG = "model.safetensors", "normaliser.json", "config.json"
 
 
-def save(folder: Path, family: str, config: Config, model: Family, about: Mapping[str, Json]) -> Path:
+def save(folder: Path, family: str, config: FamilyConfig, model: Family, about: Mapping[str, Json]) -> Path:
     """Write a checkpoint folder, whole or not at all.
 
     Args:

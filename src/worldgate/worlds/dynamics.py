@@ -16,7 +16,7 @@ from worldgate.core.errors import DataRefused
 from worldgate.core.streams import IntArray
 from worldgate.worlds.nn.ensemble import Ensemble
 from worldgate.worlds.nn.rolling import Rolling
-from worldgate.worlds.tokenizers._training import MOVING, Pictures
+from worldgate.worlds.pictures import MOVING, Pictures
 from worldgate.worlds.tokenizers.background import BackgroundTokenizer, to_signed
 from worldgate.worlds.train.config import PhaseConfig
 from worldgate.worlds.windows import Bank
@@ -31,7 +31,10 @@ class VideoModel(Protocol):
 
     ensemble: Ensemble
     tokenizer: BackgroundTokenizer
-    stepper: nn.Module
+
+    @property
+    def stepper(self) -> nn.Module: ...
+
     context: int
     center_C11: Tensor
     scale_C11: Tensor
@@ -44,9 +47,7 @@ class VideoModel(Protocol):
         """The way back."""
         ...
 
-    def imagine(
-        self, now_NCLL: Tensor, before_NCLL: Tensor, states_NTD: Tensor, actions_NKA: Tensor
-    ) -> Tensor:
+    def imagine(self, now_NCLL: Tensor, before_NCLL: Tensor, states_NTD: Tensor, actions_NKA: Tensor) -> Tensor:
         """Latents (N, K, C, L, L) along states (N, K + 1, D) and actions."""
         ...
 
@@ -64,7 +65,9 @@ class DynamicsPhase:
         self.bank = Bank(train.tracks)
         self.rows = self.bank.rows(model.context, unroll)
         if not len(self.rows):
-            raise DataRefused("episodes are too short to train on", got=f"under {model.context + unroll} rows without gaps")
+            raise DataRefused(
+                "episodes are too short to train on", got=f"under {model.context + unroll} rows without gaps"
+            )
 
     def parameters(self) -> list[nn.Parameter]:
         """The convolution; tokens and telemetry stay as they are."""
@@ -108,7 +111,7 @@ class DynamicsPhase:
 
     def _batch(self, frames_NV3SS: Tensor, background_V3SS: Tensor) -> Tensor:
         against = to_signed(background_V3SS)
-        parts = [self.model.encode(f, against.expand_as(f)) for f in map(to_signed, frames_NV3SS.split(64))]
+        parts = [self.model.encode(f, against.expand_as(f)) for f in map(to_signed, torch.split(frames_NV3SS, 64))]
         return torch.cat(parts)
 
     def loss(self, rng: np.random.Generator) -> Tensor:
@@ -143,7 +146,7 @@ class DynamicsPhase:
 
 @torch.no_grad()
 def video_skill(model: VideoModel, pictures: Pictures, horizons: Sequence[int] = (5, 10)) -> dict[str, float]:
-    """One minus the squared error over that of copy-last, where pixels have changed, and the ratio with wrong actions."""
+    """One minus the squared error over that of copy-last, where pixels changed, and the ratio with wrong actions."""
     steps, context = max(horizons), model.context
     bank = Bank(pictures.tracks)
     rows = bank.rows(context, steps)
@@ -154,9 +157,7 @@ def video_skill(model: VideoModel, pictures: Pictures, horizons: Sequence[int] =
     frames = to_signed(pictures.frames_RV3SS[rows[:, None] + np.arange(-1, steps + 1)])
     known = [pictures.known[t] for t in pictures.track_of(rows)]
     places = [pictures.backgrounds[t] for t in pictures.track_of(rows)]
-    background = torch.stack(
-        [to_signed(p) if k else f for k, p, f in zip(known, places, frames[:, 1], strict=True)]
-    )
+    background = torch.stack([to_signed(p) if k else f for k, p, f in zip(known, places, frames[:, 1], strict=True)])
     moved = (frames[:, 2:] - frames[:, 1:2]).abs().amax(dim=3, keepdim=True) > 2 * MOVING
     region = moved.cummax(dim=1).values.float()
     still = _error(frames[:, 1:2], frames[:, 2:], region)

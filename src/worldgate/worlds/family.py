@@ -20,7 +20,7 @@ from worldgate.worlds.tracks import Inputs, Layout, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
 
 
-class Config(Protocol):
+class FamilyConfig(Protocol):
     """A family's configuration: everything that shapes the weights."""
 
     @property
@@ -80,10 +80,10 @@ class Family(Protocol):
 class FamilyModule(Protocol):
     """What a file in ``models`` holds."""
 
-    Config: type[Config]
+    Config: type[FamilyConfig]
 
-    def debug(self) -> Config: ...
-    def create(self, config: Config, layout: Layout, normaliser: Normaliser) -> Family: ...
+    def debug(self) -> FamilyConfig: ...
+    def create(self, config: FamilyConfig, layout: Layout, normaliser: Normaliser) -> Family: ...
 
 
 def load_family(name: str) -> FamilyModule:

@@ -42,11 +42,13 @@ class Channels:
 
     def encode(self, values_TD: FloatArray) -> FloatArray:
         """Centre and scale: (T, D) in the stream's unit to (T, D) without unit."""
-        return (np.asarray(values_TD, np.float64) - np.asarray(self.center)) / np.asarray(self.scale)
+        encoded: FloatArray = (np.asarray(values_TD, np.float64) - np.asarray(self.center)) / np.asarray(self.scale)
+        return encoded
 
     def decode(self, values_TD: FloatArray) -> FloatArray:
         """The inverse of :meth:`encode`."""
-        return np.asarray(values_TD, np.float64) * np.asarray(self.scale) + np.asarray(self.center)
+        decoded: FloatArray = np.asarray(values_TD, np.float64) * np.asarray(self.scale) + np.asarray(self.center)
+        return decoded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

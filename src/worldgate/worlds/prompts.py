@@ -41,7 +41,9 @@ def _names(what: str, got: set[str], wanted: set[str]) -> None:
     if got != wanted:
         odd = sorted(got ^ wanted)[0]
         state = "unknown" if odd in got else "missing"
-        raise UsageError(f"a {what} of the prompt is {state}", got=odd, hint=f"the model knows {', '.join(sorted(wanted))}")
+        raise UsageError(
+            f"a {what} of the prompt is {state}", got=odd, hint=f"the model knows {', '.join(sorted(wanted))}"
+        )
 
 
 def _rows(name: str, got: tuple[int, ...], row: tuple[int, ...], context: int) -> None:

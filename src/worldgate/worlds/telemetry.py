@@ -52,7 +52,7 @@ class TelemetryPhase:
         ensemble = self.ensemble
         rows = [pool[rng.integers(len(pool), size=self.config.batch)] for pool in self.rows]
         parts = self.bank.take(np.concatenate(rows), ensemble.context, self.unroll)
-        states_MNCD, actions_MNTA, future_MNKD = (p.unflatten(0, (ensemble.members, -1)) for p in parts)
+        states_MNCD, actions_MNTA, future_MNKD = (torch.unflatten(p, 0, (ensemble.members, -1)) for p in parts)
         path, variance = ensemble.unroll(states_MNCD, actions_MNTA)
         error = (ensemble.difference(path, future_MNKD) / ensemble.state_step_D).clamp(-100, 100)
         nll = 0.5 * (error.square() / variance + variance.log())

@@ -84,7 +84,8 @@ class Track:
             return np.zeros(0, np.int64)
         bad = np.concatenate([[0], np.cumsum(~self.valid_T)])
         first = np.arange(len(self) - length + 1)
-        return first[bad[first + length] == bad[first]] + context - 1
+        now: IntArray = first[bad[first + length] == bad[first]] + context - 1
+        return now
 
 
 def resolve_layout(episodes: Sequence[Episode], inputs: Inputs) -> Layout:

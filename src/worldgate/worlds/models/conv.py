@@ -21,13 +21,15 @@ from torch import Tensor, nn
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
 from worldgate.worlds.dynamics import DynamicsPhase
+from worldgate.worlds.family import Phase
 from worldgate.worlds.nn.blocks import FilmResidual, PlaceMap
 from worldgate.worlds.nn.ensemble import Ensemble, EnsembleConfig
+from worldgate.worlds.nn.rolling import Rolling
 from worldgate.worlds.normaliser import Normaliser
+from worldgate.worlds.pictures import Pictures, TokenizerPhase
 from worldgate.worlds.prompts import check_actions, check_prompt, joined_states, past_actions
 from worldgate.worlds.telemetry import TelemetryPhase
 from worldgate.worlds.tokenizers import background
-from worldgate.worlds.tokenizers._training import Pictures, TokenizerPhase
 from worldgate.worlds.tokenizers.background import BackgroundTokenizer, to_bytes, to_signed
 from worldgate.worlds.tracks import Inputs, Layout, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
@@ -44,7 +46,7 @@ CARD = {
 class NetConfig:
     """Size of the convolution."""
 
-    width: int = 64
+    width: int = 48
     blocks: int = 2
     painted: int = 16
     """Channels in which the predicted state is painted onto the grid."""
@@ -61,8 +63,10 @@ class Config:
     tokenizer: background.Config = field(default_factory=background.Config)
     net: NetConfig = field(default_factory=NetConfig)
     telemetry: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=60, batch=32, rate=5e-4, share=0.1))
-    tokens: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=1200, batch=16, rate=2e-3, share=0.45))
-    dynamics: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=500, batch=16, rate=2e-3, share=0.45))
+    tokens: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=800, batch=16, rate=2e-3, share=0.4))
+    dynamics: PhaseConfig = field(
+        default_factory=lambda: PhaseConfig(steps=400, batch=16, rate=3e-3, ema=0.97, share=0.5)
+    )
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
@@ -123,9 +127,7 @@ class ConvFamily(nn.Module):
         self.tokenizer = BackgroundTokenizer(config.tokenizer, layout)
         views, size = len(layout.cameras), layout.cameras[0].shape[0]
         channels = views * config.tokenizer.latent
-        self.stepper = Stepper(
-            config.net, channels, self.tokenizer.grid, 2 * layout.state_width, layout.action_width
-        )
+        self.stepper = Stepper(config.net, channels, self.tokenizer.grid, 2 * layout.state_width, layout.action_width)
         self.register_buffer("center_C11", torch.zeros(channels, 1, 1))
         self.register_buffer("scale_C11", torch.ones(channels, 1, 1))
         self.context = max(2, self.ensemble.context)
@@ -134,7 +136,7 @@ class ConvFamily(nn.Module):
     center_C11: Tensor
     scale_C11: Tensor
 
-    def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[object]:
+    def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[Phase]:
         """Telemetry, then the tokenizer, then the convolution on frozen tokens."""
         cameras = [signal.name for signal in self.layout.cameras]
         pictures = Pictures(train, cameras)
@@ -149,14 +151,15 @@ class ConvFamily(nn.Module):
         """Pictures in [-1, 1] to joined latents of unit spread, (N, C, L, L)."""
         view = torch.arange(self.views).repeat(len(frames_NV3SS))
         latent = self.tokenizer.encode(frames_NV3SS.flatten(0, 1), background_NV3SS.flatten(0, 1), view)
-        joined_NCLL = latent.unflatten(0, (-1, self.views)).flatten(1, 2)
+        joined_NCLL = torch.unflatten(latent, 0, (-1, self.views)).flatten(1, 2)
         return (joined_NCLL - self.center_C11) / self.scale_C11
 
     def decode(self, latent_NCLL: Tensor, background_NV3SS: Tensor) -> Tensor:
         """Latents to pictures of all cameras, (N, V, 3, S, S)."""
         view = torch.arange(self.views).repeat(len(latent_NCLL))
-        raw = (latent_NCLL * self.scale_C11 + self.center_C11).unflatten(1, (self.views, -1)).flatten(0, 1)
-        return self.tokenizer.decode(raw, background_NV3SS.flatten(0, 1), view).unflatten(0, (-1, self.views))
+        raw = torch.unflatten(latent_NCLL * self.scale_C11 + self.center_C11, 1, (self.views, -1)).flatten(0, 1)
+        pictures = self.tokenizer.decode(raw, background_NV3SS.flatten(0, 1), view)
+        return torch.unflatten(pictures, 0, (-1, self.views))
 
     def advance(self, now_NCLL: Tensor, before_NCLL: Tensor, pair_N2D: Tensor, action_NA: Tensor) -> Tensor:
         """Latents one step on, given the states now and then and the action in between, in the streams' units."""
@@ -212,7 +215,7 @@ class ConvUnrolling:
         self.background_1V3SS = to_signed(chosen).unsqueeze(0)
         last = [torch.as_tensor(np.array(prompt.frames[c][-2:])).permute(0, 3, 1, 2) for c in cameras]
         known_2V3SS = to_signed(torch.stack(last, dim=1))
-        before, now = family.encode(known_2V3SS, self.background_1V3SS.expand_as(known_2V3SS)).split(1)
+        before, now = torch.split(family.encode(known_2V3SS, self.background_1V3SS.expand_as(known_2V3SS)), 1)
         self.before_BCLL, self.now_BCLL = (z.expand(samples, -1, -1, -1) for z in (before, now))
 
     @torch.inference_mode()

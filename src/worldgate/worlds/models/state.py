@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
-from worldgate.worlds.family import seeded
+from worldgate.worlds.family import Phase, seeded
 from worldgate.worlds.nn.ensemble import Ensemble, EnsembleConfig
 from worldgate.worlds.nn.rolling import Rolling
 from worldgate.worlds.normaliser import Normaliser
@@ -68,7 +68,7 @@ class StateFamily(nn.Module):
         self.ensemble = Ensemble(config.ensemble, layout, normaliser)
         self.context = self.ensemble.context
 
-    def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[TelemetryPhase]:
+    def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[Phase]:
         """One phase: the ensemble."""
         return [TelemetryPhase(self.ensemble, self.config.phase, self.layout, train, held_out)]
 

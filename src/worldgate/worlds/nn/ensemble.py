@@ -1,6 +1,6 @@
 """Telemetry dynamics shared by the families: an ensemble of linear-plus-MLP members, unrolled open loop.
 
-Source: probabilistic ensembles (PETS, arXiv 1805.12114) trained on multi-step predictions. Notable choices: every member
+Source: probabilistic ensembles (PETS, arXiv 1805.12114) trained on multi-step predictions. Notable choices: each member
 starts at a ridge regression of the next change on states, past changes, actions and the gap to the command, whose
 penalty is chosen by leaving episodes out, so few episodes suffice and no evidence means "hold the last value"; the MLP
 corrects it. Member m never sees the episodes of fold m, so each episode has one member that is honest about it; these
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worldgate.core.streams import FloatArray, IntArray
+from worldgate.core.streams import FloatArray
 from worldgate.worlds.normaliser import Normaliser, wrap
 from worldgate.worlds.tracks import Layout, Track
 from worldgate.worlds.windows import Bank
@@ -256,7 +256,8 @@ class Ensemble(nn.Module):
             parts = bank.take(now[:: -(-len(now) // 96)], self.context, horizon)
             weights = np.stack(_solutions([systems[i] for i in seen], masks))
             total += self._open_loop(torch.as_tensor(weights, dtype=torch.float32), *parts)
-        return total.argmin(axis=0)
+        best: FloatArray = total.argmin(axis=0)
+        return best
 
     def _open_loop(self, ridge_QFD: Tensor, states_NCD: Tensor, actions_NTA: Tensor, future_NKD: Tensor) -> FloatArray:
         """(Q, D) squared error of each candidate's path, each rolled forward for all channels, in steps."""
@@ -342,7 +343,8 @@ def _wrap(angle: Tensor) -> Tensor:
 def _joined(normaliser: Normaliser, names: Sequence[str]) -> dict[str, Tensor]:
     fields = ("center", "scale", "step", "low", "high", "circular", "constant")
     return {
-        field: torch.tensor([float(v) for n in names for v in getattr(normaliser.streams[n], field)]) for field in fields
+        field: torch.tensor([float(v) for n in names for v in getattr(normaliser.streams[n], field)])
+        for field in fields
     }
 
 

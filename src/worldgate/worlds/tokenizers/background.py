@@ -43,7 +43,7 @@ class Config:
     """Channels of a place."""
     coarse: int = 64
     """Channels at 1/8 of the size."""
-    fine: int = 48
+    fine: int = 32
     """Channels at 1/4 of the size."""
     crop: int = 32
     """Pixels a side of a training crop; a multiple of 8."""
@@ -64,7 +64,9 @@ class BackgroundTokenizer(nn.Module):
         fine, coarse = config.fine, config.coarse
         self.enter = nn.Conv2d(6 * _PATCH**2, fine, 3, padding=1)
         self.camera_VF = nn.Parameter(torch.zeros(views, fine))
-        self.down = nn.Sequential(Residual(fine), nn.PixelUnshuffle(2), nn.Conv2d(4 * fine, coarse, 1), Residual(coarse))
+        self.down = nn.Sequential(
+            Residual(fine), nn.PixelUnshuffle(2), nn.Conv2d(4 * fine, coarse, 1), Residual(coarse)
+        )
         self.to_latent = nn.Conv2d(coarse, config.latent, 1)
         self.from_latent = nn.Conv2d(config.latent, coarse, 3, padding=1)
         self.camera_VC = nn.Parameter(torch.zeros(views, coarse))

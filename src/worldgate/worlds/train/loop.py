@@ -26,11 +26,11 @@ from torch import Tensor
 
 from worldgate.core.atomic import is_done, write_atomic
 from worldgate.core.config import decode
-from worldgate.core.digest import canonical, digest_json, sha256
+from worldgate.core.digest import Json, canonical, digest_json, sha256
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import AlreadyExists, Interrupted, NotFound, UsageError, WorldgateError
 from worldgate.worlds import checkpoint
-from worldgate.worlds.family import Config, Family, Phase, load_family
+from worldgate.worlds.family import Family, FamilyConfig, Phase, load_family
 from worldgate.worlds.tracks import Layout, fit_normaliser, make_tracks, resolve_layout, shuffle_actions
 from worldgate.worlds.train import snapshots
 from worldgate.worlds.train.monitor import Monitor, Progress, Report
@@ -42,7 +42,7 @@ def train(
     family: str,
     episodes_train: Sequence[Episode],
     episodes_val: Sequence[Episode],
-    config: Config,
+    config: FamilyConfig,
     run_dir: Path,
     progress: Report | None = None,
     *,
@@ -113,7 +113,7 @@ class _Run:
         family: str,
         train: Sequence[Episode],
         held_out: Sequence[Episode],
-        config: Config,
+        config: FamilyConfig,
         run_dir: Path,
         report: Report | None,
         dataset: str,
@@ -180,9 +180,7 @@ class _Run:
             facts = self._evaluate(phase, steps) if done % self.loop.evaluate_every == 0 or done == length else {}
             rate = (done - first) / max(time.monotonic() - begun, 1e-9)
             left = min((length - done) / rate, (1 - place) / max(place, 1e-9) * (time.monotonic() - begun))
-            note = Progress(
-                phase=phase.name, step=done, steps=length, loss=loss, rate=rate, eta_s=left, facts=facts
-            )
+            note = Progress(phase=phase.name, step=done, steps=length, loss=loss, rate=rate, eta_s=left, facts=facts)
             self.monitor.step(index, note, force=done == length)
             if self.stop or done % self.loop.checkpoint_every == 0:
                 self._snapshot(index, done, steps, rng)
@@ -215,7 +213,12 @@ class _Run:
         snapshots.save(self.run_dir, snapshot)
 
     def _save(self) -> Path:
-        about = {"dataset": self.dataset, "run": self.run_dir.name, "seconds": round(self.seconds, 1), **self.digests}
+        about: dict[str, Json] = {
+            "dataset": self.dataset,
+            "run": self.run_dir.name,
+            "seconds": round(self.seconds, 1),
+            **dict(self.digests),
+        }
         return checkpoint.save(self.run_dir / "model", self.family_name, self.config, self.model, about)
 
 
@@ -327,7 +330,7 @@ def _stop_on_interrupt(run: _Run) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _create(family: str, config: Config, layout: Layout, episodes: Sequence[Episode]) -> Family:
+def _create(family: str, config: FamilyConfig, layout: Layout, episodes: Sequence[Episode]) -> Family:
     """An untrained model with resolved statistics; its first weights depend on the seed alone."""
     normaliser = fit_normaliser(make_tracks(episodes, dataclasses.replace(layout, cameras=())), layout)
     torch.manual_seed(config.loop.seed)

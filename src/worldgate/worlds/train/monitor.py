@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from worldgate.core.atomic import write_atomic
+from worldgate.core.progress import Progress as PlainProgress
 from worldgate.core.times import now_ns
 
 _HEARTBEAT_S = 2.0
@@ -71,3 +72,24 @@ class Monitor:
 def _place(line: str) -> tuple[int, int]:
     entry = json.loads(line)
     return int(entry["phase_index"]), int(entry["step"])
+
+
+def plain(progress: PlainProgress) -> Report:
+    """Turn the program's plain progress callable into a report of this loop."""
+
+    def report(note: Progress) -> None:
+        facts = "".join(f", {key} {value:.3g}" for key, value in note.facts.items())
+        line = f"{note.phase}: loss {note.loss:.4g}, {note.rate:.1f} steps/s, {note.eta_s:.0f} s left{facts}"
+        progress(note.step, note.steps, line)
+
+    return report
+
+
+def last_facts(metrics: Path) -> dict[str, float]:
+    """The newest held-out figures of each phase in a metrics file."""
+    out: dict[str, float] = {}
+    known = {"phase_index", "phase", "step", "loss", "rate"}
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        out |= {k: v for k, v in entry.items() if k not in known and v is not None}
+    return out

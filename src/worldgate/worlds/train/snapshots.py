@@ -52,7 +52,7 @@ def save(run_dir: Path, snapshot: Snapshot) -> None:
             save_file(_plain(snapshot.weights), str(partial / "weights.safetensors"))
             state = _plain(snapshot.optimiser) | {_RNG: torch.get_rng_state()}
             save_file(state, str(partial / "optimiser.safetensors"))
-            loop = {"phase": snapshot.phase, "step": snapshot.step, "seconds": snapshot.seconds}
+            loop: dict[str, Any] = {"phase": snapshot.phase, "step": snapshot.step, "seconds": snapshot.seconds}
             loop |= {"rng": _json(snapshot.rng), "digests": snapshot.digests}
             (partial / "loop.json").write_text(json.dumps(loop, indent=1), encoding="utf-8")
     write_atomic(run_dir / "latest", name.encode(), overwrite=True)

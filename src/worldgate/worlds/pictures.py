@@ -127,11 +127,12 @@ def round_trip(tokenizer: BackgroundTokenizer, frames_NV3SS: Tensor, background_
     """Encode and decode pictures of all cameras."""
     view = torch.arange(frames_NV3SS.shape[1]).repeat(len(frames_NV3SS))
     flat, against = frames_NV3SS.flatten(0, 1), background_NV3SS.flatten(0, 1)
-    return tokenizer.decode(tokenizer.encode(flat, against, view), against, view).unflatten(0, (len(frames_NV3SS), -1))
+    out = tokenizer.decode(tokenizer.encode(flat, against, view), against, view)
+    return torch.unflatten(out, 0, (len(frames_NV3SS), -1))
 
 
 def _busy(pictures: Pictures, track: int) -> IntArray:
-    """(P, 4) row, camera and grid place of everything in a track that differs from its background, and a few that do not."""
+    """(P, 4) row, camera and grid place of what differs from its background in a track, and of a few pictures whole."""
     first, last = int(pictures.offsets[track]), int(pictures.offsets[track + 1])
     frames = pictures.frames_RV3SS[first:last].short()
     against = pictures.backgrounds[track] if pictures.known[track] else pictures.frames_RV3SS[first]

@@ -1,0 +1,135 @@
+"""Training as a stage of the record: a dataset's digest in, a world model's digest out, each with what made it.
+
+The run lives in ``runs/<run id>`` of the workspace until it is done; the id is the first digits of the digest of
+dataset, family and configuration, so asking again for the same finds the same run: finished, or where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from pathlib import Path
+from typing import Any, cast
+
+from worldgate.core.atomic import atomic_dir, is_done
+from worldgate.core.config import decode
+from worldgate.core.digest import digest_json, short
+from worldgate.core.episodes import Episode
+from worldgate.core.errors import NotFound
+from worldgate.core.progress import Progress, silent
+from worldgate.core.worlds import WorldModel
+from worldgate.data import datasets
+from worldgate.record.events import Ref
+from worldgate.record.workspace import Workspace
+from worldgate.worlds import checkpoint
+from worldgate.worlds.family import FamilyConfig, load_family
+from worldgate.worlds.train import loop, monitor
+
+STARTED, FINISHED = "run.started", "world_model.trained"
+
+
+def train(
+    ws: Workspace, dataset: str, family: str, config: FamilyConfig, *, name: str = "", progress: Progress = silent
+) -> Ref:
+    """Train a family on a dataset's ``train`` split, judged on ``val`` beside the loss, and record both ends.
+
+    Args:
+        ws: the workspace.
+        dataset: its digest.
+        family: a name in the ``models`` seam.
+        config: the family's configuration.
+        name: what people will call the model.
+        progress: reported to at every step.
+
+    Returns:
+        The world model, by the digest of its checkpoint.
+
+    Raises:
+        NotFound: no such dataset, or no ``train`` split in it.
+        Interrupted: stopped by the user; the hint resumes.
+    """
+    asked = {"dataset": dataset, "family": family, "config": dataclasses.asdict(cast(Any, config)), "name": name}
+    digest = ws.put_json(asked)
+    run_dir = ws.root / "runs" / short(digest)
+    if not (run_dir / "config.json").is_file():
+        body = {"run": run_dir.name, "family": family, "code": loop.code_digest()}
+        ws.record(STARTED, body=body, inputs=[Ref("dataset", dataset)], outputs=[Ref("run", digest, run_dir.name)])
+    return _go(ws, asked, digest, config, run_dir, progress)
+
+
+def resume(ws: Workspace, run: str, *, progress: Progress = silent) -> Ref:
+    """Go on with a run by its id, from its newest snapshot.
+
+    Raises:
+        NotFound: no such run.
+    """
+    digest = ws.resolve(run, "run").digest
+    asked = cast(dict[str, Any], ws.get_json(digest))
+    config = decode(load_family(asked["family"]).Config, asked["config"], where=f"run {short(digest)}")
+    return _go(ws, asked, digest, config, ws.root / "runs" / short(digest), progress)
+
+
+def load(ws: Workspace, digest: str) -> WorldModel:
+    """Load a recorded world model from the store.
+
+    Raises:
+        NotFound: the store does not hold it.
+        Tampered: stored bytes that are not what their digest says.
+        WeightsRefused: not a whole checkpoint.
+    """
+    return checkpoint.load(checkout(ws, digest), expect=digest)
+
+
+def checkout(ws: Workspace, digest: str) -> Path:
+    """The folder of a recorded world model, put together in the cache from verified objects."""
+    folder = ws.cache / "world_models" / digest
+    if not is_done(folder):
+        about = json.loads(ws.store.get(digest))
+        with atomic_dir(folder) as partial:
+            (partial / checkpoint.CONFIG).write_bytes(ws.store.get(digest))
+            (partial / checkpoint.WEIGHTS).write_bytes(ws.store.get(about["weights"]))
+            (partial / checkpoint.NORMALISER).write_bytes(ws.store.get(about["normaliser"]))
+    return folder
+
+
+def _go(
+    ws: Workspace, asked: dict[str, Any], digest: str, config: FamilyConfig, run_dir: Path, progress: Progress
+) -> Ref:
+    done = next((e for e in ws.ledger.events(FINISHED) if e.inputs and e.inputs[-1].digest == digest), None)
+    if done is not None:
+        return done.outputs[0]
+    episodes = _split(ws, asked["dataset"], "train")
+    try:
+        held_out = _split(ws, asked["dataset"], "val")
+    except NotFound:
+        held_out = []
+    begun, report = time.monotonic(), monitor.plain(progress)
+    if (run_dir / "config.json").is_file():
+        folder = loop.resume(run_dir, episodes, held_out, report)
+    else:
+        dataset = asked["dataset"]
+        folder = loop.train(asked["family"], episodes, held_out, config, run_dir, report, dataset=dataset)
+    return _record(ws, asked, digest, folder, time.monotonic() - begun)
+
+
+def _split(ws: Workspace, dataset: str, name: str) -> list[Episode]:
+    return datasets.load(ws, dataset, name)
+
+
+def _record(ws: Workspace, asked: dict[str, Any], digest: str, folder: Path, seconds: float) -> Ref:
+    about = checkpoint.about(folder)
+    for file in (checkpoint.CONFIG, checkpoint.WEIGHTS, checkpoint.NORMALISER):
+        ws.store.put_file(folder / file)
+    model = Ref("world_model", checkpoint.identity(folder), asked["name"])
+    body = {
+        "run": short(digest),
+        "family": asked["family"],
+        "seconds": round(seconds, 1),
+        "held_out": monitor.last_facts(folder.parent / "metrics.jsonl"),
+        "code": about["about"]["code"],
+        "config": digest_json(asked["config"]),
+    }
+    outputs = [model, Ref("weights", about["weights"]), Ref("normaliser", about["normaliser"])]
+    ws.record(FINISHED, body=body, inputs=[Ref("dataset", asked["dataset"]), Ref("run", digest)], outputs=outputs)
+    return model
