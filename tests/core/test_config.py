@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worldgate.core.config import decode, read_toml, resolve
+from worldgate.core.config import decode, flatten, read_toml, resolve
 from worldgate.core.errors import ConfigError
 
 
@@ -132,3 +132,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_decoding_refuses_keys_at_the_top_too() -> None:
     with pytest.raises(ConfigError):
         decode(Whole, {"naem": "x"}, where="here")
+
+
+def test_a_key_of_the_file_that_is_no_configuration_can_be_set_aside(tmp_path: Path) -> None:
+    path = file(tmp_path, 'recipe = "demo"\nname = "x"\n')
+    assert resolve(Whole(), file=path, ignore={"recipe"}).value.name == "x"
+    with pytest.raises(ConfigError):
+        resolve(Whole(), file=path)
+
+
+def test_a_tree_is_flattened_to_dotted_keys() -> None:
+    assert flatten({"a": {"b": 1, "c": {}}, "d": [2]}) == {"a.b": 1, "a.c": {}, "d": [2]}

@@ -35,6 +35,7 @@ COMMANDS = (
     Command("fleet", GATES, "worldgate.cli.fleet:app", "Say which release runs, and ran, on which arm."),
     Command("incident", GATES, "worldgate.cli.incident:app", INCIDENT),
     Command("show", LOOK, "worldgate.cli.show:app", "Show what anything is, what made it and what it touched."),
+    Command("run", LOOK, "worldgate.cli.run:run", "Run a recipe from start to report."),
     Command("demo", LOOK, "worldgate.cli.demo:demo", DEMO),
     Command("doctor", LOOK, "worldgate.cli.doctor:doctor", "Say what this machine has and lacks."),
     Command("list", NOUNS, "worldgate.cli.list:list_", "List what can be named at a seam."),

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
-
-from worldgate.cli._output import JsonFlag, answer
-
-SetOption = Annotated[
-    tuple[str, ...],
-    Parameter(name="--set", negative=(), consume_multiple=False, help="Change a key of the configuration: a.b=value."),
-]
+from worldgate.cli._output import JsonFlag
+from worldgate.cli._recipe import SetOption, free, tell
 
 
 def demo(*, quick: bool = False, out: Path | None = None, set_: SetOption = (), json: JsonFlag = False) -> int:
@@ -36,21 +29,5 @@ def demo(*, quick: bool = False, out: Path | None = None, set_: SetOption = (), 
 
     base = recipe.QUICK if quick else recipe.DemoConfig()
     config = resolve(base, sets=set_).value
-    done = recipe.run(out or _free(Path("worldgate-demo")), config, Teller())
-    body = {"report": done.report, "seconds": round(done.seconds, 1), "as_told": done.as_told, **done.facts}
-    lines = [
-        f"report: {done.report}",
-        f"time: {done.seconds:.0f} s",
-        *(f"next: {command}" for command in done.commands),
-    ]
-    answer("demo", body, *lines, as_json=json)
-    return 0 if done.as_told else 1
-
-
-def _free(path: Path) -> Path:
-    """The first of ``name``, ``name-2``, ... that does not exist: nothing existing is overwritten."""
-    found, number = path, 1
-    while found.exists():
-        number += 1
-        found = path.with_name(f"{path.name}-{number}")
-    return found
+    done = recipe.run(out or free(Path("worldgate-demo")), config, Teller())
+    return tell("demo", done, as_json=json)

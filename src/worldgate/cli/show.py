@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import App
 
 from worldgate.cli._output import JsonFlag, Table, answer
+from worldgate.cli._recipe import SetOption
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
@@ -39,6 +40,33 @@ def show(id: str | None = None, /, *, workspace: WorkspaceOption = None, json: J
         ref = ws.resolve(id)
         made, touched = backward(ws, ref.digest), forward(ws, ref.digest)
         _show_artefact(made, touched, as_json=json)
+
+
+@app.command
+def config(recipe: str, /, *, set_: SetOption = (), json: JsonFlag = False) -> None:
+    """Show a recipe's configuration and where each value came from.
+
+    For example:
+
+        worldgate show config demo
+        worldgate show config nightly.toml --set models.video_s=120
+
+    Later sources win: the recipe, the file, WORLDGATE_A__B variables, --set.
+
+    Args:
+        recipe: A recipe of `worldgate list recipes`, or a TOML file that names one.
+    """
+    import dataclasses
+
+    from worldgate.core.config import flatten
+    from worldgate.recipes._resolve import find
+
+    found = find(recipe, sets=set_)
+    values = flatten(dataclasses.asdict(found.config.value))
+    sources = {key: found.config.sources.get(key, "recipe") for key in values}
+    rows = [(key, json_text.dumps(value, default=str), sources[key]) for key, value in values.items()]
+    table = Table(columns=("key", "value", "from"), rows=rows, title=f"recipe {found.name}")
+    answer("config", {"recipe": found.name, "config": found.config.value, "sources": sources}, table, as_json=json)
 
 
 def _show_workspace(ws: Workspace, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -84,7 +84,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError("not valid TOML", got=error, where=path) from error
 
 
-def resolve(base: T, *, file: Path | None = None, sets: Iterable[str] = (), environment: bool = True) -> Sourced[T]:
+def resolve(
+    base: T,
+    *,
+    file: Path | None = None,
+    sets: Iterable[str] = (),
+    environment: bool = True,
+    ignore: Set[str] = frozenset(),
+) -> Sourced[T]:
     """Override a recipe's configuration by file, environment and ``--set``, in that order of precedence.
 
     Args:
@@ -92,6 +99,7 @@ def resolve(base: T, *, file: Path | None = None, sets: Iterable[str] = (), envi
         file: TOML of the same tree.
         sets: ``a.b=value`` items; values are read as TOML, and as text where they are not.
         environment: whether ``WORLDGATE_A__B`` is read (two underscores for each dot).
+        ignore: top-level keys of the file that say something else than configuration.
 
     Raises:
         ConfigError: an unknown key or a value of the wrong type, with its source.
@@ -100,7 +108,8 @@ def resolve(base: T, *, file: Path | None = None, sets: Iterable[str] = (), envi
     sources: dict[str, str] = {}
     layers: list[tuple[str, dict[str, Any]]] = []
     if file is not None:
-        layers.append((str(file), _flatten(read_toml(file))))
+        tree_of_file = {key: value for key, value in read_toml(file).items() if key not in ignore}
+        layers.append((str(file), flatten(tree_of_file)))
     if environment:
         variables = {k: v for k, v in os.environ.items() if k.startswith(PREFIX) and k not in RESERVED}
         for name, text in sorted(variables.items()):
@@ -126,11 +135,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree as dotted keys: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
     out: dict[str, Any] = {}
     for key, value in tree.items():
         dotted = f"{prefix}{key}"
-        out |= _flatten(value, f"{dotted}.") if isinstance(value, Mapping) and value else {dotted: value}
+        out |= flatten(value, f"{dotted}.") if isinstance(value, Mapping) and value else {dotted: value}
     return out
 
 
