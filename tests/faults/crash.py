@@ -188,7 +188,7 @@ def main() -> None:
         "work": sweep(scratch, work, check, step=step, offset=offset, template=template),
     }
     broken = 0
-    kills = max(3, 200 // step)
+    kills = max(5, 320 // step)
     for n in range(kills):
         root = scratch / f"endless-{n}"
         shutil.copytree(template, root)

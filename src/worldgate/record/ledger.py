@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from securesystemslib.signer import CryptoSigner
-from sqlalchemy import Connection, RowMapping, insert, select
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import CryptoSigner, Signature
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 
 from worldgate.core.digest import sha256
@@ -24,12 +26,21 @@ from worldgate.core.times import now_ns
 from worldgate.record import projections, tables
 from worldgate.record.events import Draft, Event, decode
 from worldgate.record.keys import KEY_KINDS, Keyring, PublicKey
-from worldgate.record.signing import EVENT_TYPE, envelope_dict, sign_statement, signature_bytes, verify_envelope
+from worldgate.record.signing import EVENT_TYPE, sign_statement, signature_bytes
 
 GENESIS = "0" * 64
 """Predecessor of the first event."""
 
 _PAGE = 1000
+
+# Built once: constructing a statement costs more than running it.
+_COLUMNS = tables.events.c
+_HEAD = select(_COLUMNS.seq, _COLUMNS.hash).order_by(_COLUMNS.seq.desc()).limit(1)
+_NEW_KEYS = (
+    select(tables.events).where(_COLUMNS.kind.in_(KEY_KINDS), _COLUMNS.seq > bindparam("upto")).order_by(_COLUMNS.seq)
+)
+_THESE = select(tables.events).where(_COLUMNS.digest.in_(bindparam("digests", expanding=True)))
+_ADD = insert(tables.events)
 
 
 def chain_hash(*, seq: int, prev: str, event: str, origin_seq: int) -> str:
@@ -208,7 +219,7 @@ class Ledger:
                         placed[event.digest] = event
                         added.append(event)
                 if added:
-                    connection.execute(insert(tables.events), _rows(added))
+                    connection.execute(_ADD, _rows(added))
                     projections.project(connection, added)
         except Exception:
             self._keyring, self._keys_upto = Keyring(self.id), 0  # forget what was learned from events not kept
@@ -218,13 +229,12 @@ class Ledger:
     def _authorise(self, event: Event, *, imported: bool) -> None:
         key = self._keyring.authorise(event.actor, ledger=event.ledger, seq=event.origin_seq, kind=event.kind)
         if imported:
+            decode(event.payload, signature=event.signature, seq=0, origin_seq=event.origin_seq, hash="")
             check_signature(event, key)
 
     def _learn(self, connection: Connection) -> None:
         """Take in the key events that another process may have added."""
-        table = tables.events
-        query = select(table).where(table.c.kind.in_(KEY_KINDS), table.c.seq > self._keys_upto).order_by(table.c.seq)
-        found = [_event(row) for row in connection.execute(query).mappings()]
+        found = [_event(row) for row in connection.execute(_NEW_KEYS, {"upto": self._keys_upto}).mappings()]
         if found:
             self._keyring.add(found)
             self._keys_upto = found[-1].seq
@@ -264,17 +274,17 @@ def check_signature(event: Event, key: PublicKey) -> None:
     Raises:
         Tampered: it does not hold.
     """
-    envelope = envelope_dict(event.payload, EVENT_TYPE, event.actor, event.signature)
+    signed = Envelope(event.payload, EVENT_TYPE, {event.actor: Signature(event.actor, event.signature.hex())})
     try:
-        verify_envelope(envelope, EVENT_TYPE, [key.sslib()])
-    except Tampered as error:
+        signed.verify([key.sslib()], 1)
+    except (VerificationError, ValueError) as error:
         raise Tampered("a signature that does not hold", got=event.digest, where=f"record {event.seq}") from error
 
 
 def _sign(draft: Draft, signer: CryptoSigner, *, ledger: str) -> Event:
     payload = draft.payload(actor=signer.public_key.keyid, ledger=ledger, now_ns=now_ns())
     signature = signature_bytes(sign_statement(payload, EVENT_TYPE, signer))
-    return decode(payload, signature=signature, seq=0, origin_seq=0, hash="")
+    return decode(payload, signature=signature, seq=0, origin_seq=0, hash="", strict=False)
 
 
 def _place(event: Event, head: Head, *, imported: bool) -> Event:
@@ -285,8 +295,7 @@ def _place(event: Event, head: Head, *, imported: bool) -> Event:
 
 
 def _head(connection: Connection) -> Head:
-    table = tables.events
-    row = connection.execute(select(table.c.seq, table.c.hash).order_by(table.c.seq.desc()).limit(1)).first()
+    row = connection.execute(_HEAD).first()
     return Head(row.seq, row.hash) if row else Head(0, GENESIS)
 
 
@@ -294,7 +303,7 @@ def _known(connection: Connection, digests: Sequence[str]) -> dict[str, Event]:
     out: dict[str, Event] = {}
     for start in range(0, len(digests), _PAGE // 2):
         some = digests[start : start + _PAGE // 2]
-        rows = connection.execute(select(tables.events).where(tables.events.c.digest.in_(some))).mappings()
+        rows = connection.execute(_THESE, {"digests": some}).mappings()
         out |= {row["digest"]: _event(row) for row in rows}
     return out
 
@@ -306,6 +315,7 @@ def _event(row: RowMapping) -> Event:
         seq=row["seq"],
         origin_seq=row["origin_seq"],
         hash=row["hash"],
+        strict=False,
     )
     if event.digest != row["digest"]:
         raise Tampered("an event whose payload is not its digest", got=event.digest, where=f"record {row['seq']}")

@@ -36,7 +36,7 @@ def project(connection: Connection, events: Sequence[Event]) -> None:
     """Bring every projection up to these new events, inside the caller's transaction."""
     edges = [row for event in events for row in edge_rows(event)]
     if edges:
-        connection.execute(insert(tables.edges).on_conflict_do_nothing(), edges)
+        connection.execute(_EDGES, edges)
     made = [
         {"kind": ref.kind, "digest": ref.digest, "recorded_at_ns": event.recorded_at_ns, "event": event.digest}
         for event in events
@@ -59,6 +59,7 @@ def _earliest() -> Insert:
     )
 
 
+_EDGES = insert(tables.edges).on_conflict_do_nothing()
 _EARLIEST = _earliest()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import Key, Signature, Signer
+from securesystemslib.signer import Key, Signer
 
 from worldgate.core.errors import Tampered
 
@@ -55,12 +55,6 @@ def verify_envelope(
     except (VerificationError, ValueError, TypeError, KeyError, AttributeError, binascii.Error) as error:
         raise Tampered("a signature that does not hold", got=str(error)[:120]) from error
     return bytes(parsed.payload)
-
-
-def envelope_dict(payload: bytes, payload_type: str, keyid: str, signature: bytes) -> dict[str, Any]:
-    """An envelope from its parts, as stored by the ledger."""
-    held = {keyid: Signature(keyid, signature.hex())}
-    return dict(Envelope(payload, payload_type, held).to_dict())
 
 
 def signature_bytes(envelope: Mapping[str, Any]) -> bytes:
