@@ -133,8 +133,7 @@ class LeRobotLog:
 
     def _frame_times(self, key: str) -> IntArray:
         video = self._video(key)
-        times: IntArray = video_index(video.path).times_ns()[video.rows]
-        return times - times[0] if len(times) else times
+        return video.index.times_ns(video.rows)
 
     # ---------------------------------------------------------------- table
 

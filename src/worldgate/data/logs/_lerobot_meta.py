@@ -205,7 +205,11 @@ def read_table(path: Path, columns: tuple[str, ...] | None = None) -> pa.Table:
 
 @lru_cache(maxsize=8)
 def _table(path: Path, columns: tuple[str, ...] | None, mtime_ns: int, size: int) -> pa.Table:
-    return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+    file = pq.ParquetFile(path)
+    absent = [name for name in columns or () if name not in file.schema_arrow.names]
+    if absent:
+        raise LogUnreadable("a parquet file without an expected column", got=", ".join(absent), where=path)
+    return file.read(columns=None if columns is None else list(columns))
 
 
 def column(table: pa.Table, name: str, where: Path) -> list[Any]:

@@ -160,7 +160,8 @@ class LeRobotWriter:
                 raise UsageError("a name that LeRobot keeps for itself", got=key)
         if not state.infos and not state.cameras:
             state.infos, state.dtypes, state.cameras = made, dtypes, cameras
-            state.image_infos = {key: infos[key] for key in cameras if key in infos}
+            blank = {key: StreamInfo(name=key, kind=Kind.IMAGE, count=-1) for key in cameras}
+            state.image_infos = {key: infos.get(key, blank[key]) for key in cameras}
             return
         same = dtypes == state.dtypes and {k: (c.height, c.width) for k, c in cameras.items()} == {
             k: (c.height, c.width) for k, c in state.cameras.items()

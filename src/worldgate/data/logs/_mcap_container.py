@@ -95,6 +95,7 @@ class Container:
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._last_ns: int | None = None
         self._orphans = 0
+        self._stated_crc = 0
         try:
             with path.open("rb") as file:
                 self._walk(file)
@@ -128,7 +129,7 @@ class Container:
             opcode, end, data = step
             if opcode == Opcode.DATA_END:
                 ended = True
-                self._check_data_crc(data, crc)
+                self._check_data_crc(crc)
             else:
                 crc = zlib.crc32(data, crc)
             position = end
@@ -186,6 +187,8 @@ class Container:
             self.channels[channel_record.id] = channel_record
         elif opcode == Opcode.METADATA:
             self.metadata.append(Metadata.read(stream))
+        elif opcode == Opcode.DATA_END:
+            self._stated_crc = DataEnd.read(stream).data_section_crc
         elif opcode == Opcode.HEADER:
             self.library = Header.read(stream).library
 
@@ -277,9 +280,8 @@ class Container:
             )
         )
 
-    def _check_data_crc(self, record: bytes, crc: int) -> None:
-        stated = DataEnd.read(ReadDataStream(BytesIO(record[_ENVELOPE.size :]))).data_section_crc
-        if stated and crc != stated and not self.findings:
+    def _check_data_crc(self, crc: int) -> None:
+        if self._stated_crc and crc != self._stated_crc and not self.findings:
             self.findings.append(_integrity("the data section's CRC differs, though every chunk is whole", float(crc)))
 
     def _compare(self, summary: Summary) -> None:

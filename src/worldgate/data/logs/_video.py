@@ -55,10 +55,11 @@ class VideoIndex:
     rate_hz: float
     """As the container declares it."""
 
-    def times_ns(self) -> IntArray:
-        """(N,) presentation times in ns, rounded to the nearest."""
+    def times_ns(self, rows: IntArray | None = None) -> IntArray:
+        """(N,) presentation times in ns, to the nearest; of these frames alone, counted from the first of them."""
         num, den = self.tick
-        return np.array([(int(p) * SECOND * num + den // 2) // den for p in self.pts], dtype=np.int64)
+        pts = self.pts if rows is None else self.pts[rows] - self.pts[rows[:1]].sum()
+        return np.array([(int(p) * SECOND * num + den // 2) // den for p in pts], dtype=np.int64)
 
 
 def video_index(path: Path) -> VideoIndex:
@@ -82,6 +83,9 @@ def _index(path: Path, mtime_ns: int, size: int) -> VideoIndex:
             if not container.streams.video:
                 raise LogUnreadable("a file without video", where=path)
             stream = container.streams.video[0]
+            context, base = stream.codec_context, stream.time_base
+            if context is None or base is None:
+                raise LogUnreadable("a video of an unknown codec", where=path)
             for packet in container.demux(stream):
                 if packet.size == 0 or packet.pts is None or packet.is_discard:
                     continue
@@ -89,12 +93,11 @@ def _index(path: Path, mtime_ns: int, size: int) -> VideoIndex:
                 keys.append(packet.is_keyframe)
                 sizes.append(packet.size)
                 digests.append(hashlib.sha256(bytes(packet)).digest())
-            context, base = stream.codec_context, stream.time_base
             height, width, codec = context.height, context.width, context.codec.canonical_name
             rate = float(stream.average_rate or 0)
     except (FFmpegError, OSError, ValueError) as error:
         raise LogUnreadable("a video that cannot be read", got=str(error)[:80], where=path) from error
-    if not pts or base is None or not 0 < height * width <= MAX_PIXELS:
+    if not pts or not 0 < height * width <= MAX_PIXELS:
         raise LogUnreadable("a video without usable frames", got=f"{len(pts)} packets, {width}x{height}", where=path)
     by_time = np.argsort(np.array(pts, dtype=np.int64), kind="stable")
     ascending = np.array(pts, dtype=np.int64)[by_time]

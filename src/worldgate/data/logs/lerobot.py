@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from worldgate.core.digest import digest_file
@@ -59,7 +60,8 @@ def open_logs(path: Path) -> LogFolder:
     findings: list[Finding] = []
     for root in roots:
         some, noticed = _open_dataset(root)
-        logs += some
+        prefix = "" if root == path else f"{root.relative_to(path).as_posix()}/"
+        logs += [replace(log, name=f"{prefix}{log.name}") for log in some] if len(roots) > 1 else some
         findings += noticed
     return LogFolder(path=path, format="lerobot", logs=tuple(logs), findings=tuple(findings))
 

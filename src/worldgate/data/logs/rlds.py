@@ -97,7 +97,10 @@ class RldsLog:
     @cached_property
     def _leaves(self) -> Mapping[str, _Leaf]:
         """Step features that this episode holds."""
-        return {leaf.name: leaf for leaf in self._dataset.steps if leaf.key in self._features}
+        held = {leaf.name: leaf for leaf in self._dataset.steps if leaf.key in self._features}
+        if not held:
+            raise LogUnreadable("a record without any feature that features.json names", where=self._where)
+        return held
 
     @cached_property
     def _length(self) -> int:
