@@ -75,7 +75,7 @@ def film(replay: Replay, camera: str, step: int, config: StripConfig | None = No
 
 
 def columns(steps: int, valid: int, most: int) -> list[int]:
-    """Steps to show, from 0: at least half of them within the horizon, where there are so many, its last one included."""
+    """Steps to show, from 0: at least half of them within the horizon where it has so many, its last one included."""
     within = min(valid, steps)
     inside = min(within, max(most // 2, round(most * within / steps)), most - (within < steps))
     beyond = min(most - inside, steps - within)

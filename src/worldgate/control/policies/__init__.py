@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol, cast
 
+from worldgate.control.policies._release import Fitted as Fitted
 from worldgate.core import seams
 from worldgate.core.errors import WeightsRefused
 from worldgate.core.worlds import Policy

@@ -11,7 +11,6 @@ Shape legend: N rows, D observed channels, A action channels, F hidden units.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Observation, Policy, Signal
 from worldgate.fleet.normalisers import Normaliser
 from worldgate.fleet.releases import Controller, Release
-from worldgate.worlds.train.monitor import Progress, Report
+from worldgate.worlds.train.monitor import Report
 
 CARD = {
     "line": "behaviour cloning by a small network; fitted with torch, executed with numpy",
@@ -178,48 +177,21 @@ def _rows(episodes: Sequence[Episode], stream: str, used: Sequence[str]) -> Floa
 def _fit(
     x_ND: FloatArray, y_NA: FloatArray, config: MlpConfig, progress: Report | None
 ) -> tuple[dict[str, FloatArray], float]:
-    """AdamW on a Huber loss with a cosine schedule; returns the tensors and the mean loss of the last hundred steps."""
     try:
-        import torch
+        from worldgate.control.policies._fit import fit
     except ModuleNotFoundError as error:
-        raise MissingExtra(
-            "fitting a policy needs torch", got="torch", hint='pip install "worldgate[models]"'
-        ) from error
-    random = torch.Generator().manual_seed(config.seed)
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(config.seed)
-        net = torch.nn.Sequential(
-            torch.nn.Linear(x_ND.shape[1], config.hidden),
-            torch.nn.SiLU(),
-            torch.nn.Linear(config.hidden, config.hidden),
-            torch.nn.SiLU(),
-            torch.nn.Linear(config.hidden, y_NA.shape[1]),
-        )
-    x, y = torch.from_numpy(x_ND.astype(np.float32)), torch.from_numpy(y_NA.astype(np.float32))
-    optimiser = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    losses: list[float] = []
-    begun = time.monotonic()
-    for step in range(config.steps):
-        warm = min(1.0, (step + 1) / 100)
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / config.steps))
-        rows = torch.randint(len(x), (config.batch,), generator=random)
-        loss = torch.nn.functional.smooth_l1_loss(net(x[rows]), y[rows])
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        losses.append(loss.item())
-        if progress is not None and (step + 1) % 50 == 0:
-            rate = (step + 1) / (time.monotonic() - begun)
-            left = (config.steps - step - 1) / rate
-            progress(
-                Progress(phase="policy", step=step + 1, steps=config.steps, loss=losses[-1], rate=rate, eta_s=left)
-            )
-    layers = [module for module in net if isinstance(module, torch.nn.Linear)]
-    tensors = {f"{i}.{n}": p.detach().numpy() for i, layer in enumerate(layers) for n, p in layer.named_parameters()}
-    return tensors, float(np.mean(losses[-100:]))
-
-
-def _line(step: int, steps: int, loss: float, elapsed_s: float) -> Progress:
-    rate = step / elapsed_s
-    return Progress(phase="policy", step=step, steps=steps, loss=loss, rate=rate, eta_s=(steps - step) / rate)
+        if error.name != "torch":
+            raise
+        hint = 'pip install "worldgate[models]"'
+        raise MissingExtra("fitting a policy needs torch", got="torch", hint=hint) from error
+    return fit(
+        x_ND,
+        y_NA,
+        hidden=config.hidden,
+        steps=config.steps,
+        batch=config.batch,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+        progress=progress,
+    )
