@@ -245,7 +245,8 @@ def read(folder: Path) -> RecordedModel:
         raise DataRefused("format is files or lerobot", got=manifest.format, where=path)
     logs: dict[int, Log] = {}
     if manifest.format == "lerobot":
-        logs = {int(log.facts["episode_index"]): log for log in lerobot.open_logs(folder).logs}
+        opened = lerobot.open_logs(folder).logs
+        logs = {log.episode_index: log for log in opened if isinstance(log, lerobot.LeRobotLog)}
     return RecordedModel(folder, manifest, sha256(data), logs)
 
 
