@@ -43,6 +43,7 @@ FIELDS = {"actor", "body", "clock", "inputs", "kind", "ledger", "name", "objects
     "recorded_at_ns", "valid_err_ns", "valid_from_ns", "valid_to_ns"
 }  # fmt: skip
 SAFE = 2**53 - 1
+DIGEST = re.compile("[0-9a-f]{64}", re.ASCII)
 DAY_NS = 86_400_000_000_000
 
 
@@ -197,7 +198,7 @@ class Workspace:
             return
         try:
             r.tree = parse(r.payload)
-            if not isinstance(r.tree, dict) or set(r.tree) != FIELDS:
+            if not isinstance(r.tree, dict) or set(r.tree) != FIELDS or not well_typed(r.tree):
                 raise Unreadable("not the fields of an event")
         except Unreadable as error:
             self.wrong(r, str(error))
@@ -256,7 +257,7 @@ class Workspace:
 
     def object(self, digest: str) -> bytes:
         """The bytes of a digest, checked."""
-        if not re.fullmatch("[0-9a-f]{64}", str(digest)):
+        if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
             raise Unreadable(f"not a digest: {digest!r:.40}")
         path = self.root / "objects" / digest[:2] / digest[2:]
         if not path.is_file():
@@ -283,7 +284,7 @@ class Workspace:
                     data = self.object(digest)
                     if data.startswith(b'{"files":{') and data.endswith(b'"type":"worldgate.tree.v1"}'):
                         waiting += parse(data)["files"].values()
-                except Unreadable as error:
+                except (Unreadable, KeyError, AttributeError) as error:
                     self.wrong(r, str(error))
 
     def decisions(self) -> None:
@@ -299,6 +300,28 @@ class Workspace:
                 self.wrong(r, f"cannot be recomputed: {error}")
             except (KeyError, ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
                 self.wrong(r, f"cannot be recomputed: {type(error).__name__} {error}")
+
+
+def well_typed(tree: dict[str, Any]) -> bool:
+    """Whether an event's fields are of the types they should be: an authorised key may sign nonsense."""
+
+    def ref(item: Any) -> bool:
+        named = isinstance(item, dict) and set(item) == {"digest", "kind", "name"}
+        return named and bool(DIGEST.fullmatch(str(item["digest"]))) and isinstance(item["kind"], str)
+
+    def time(value: Any) -> bool:
+        return isinstance(value, str) and re.fullmatch("0|-?[1-9][0-9]*", value) is not None
+
+    lists = all(isinstance(tree[key], list) for key in ("inputs", "outputs", "objects"))
+    return (
+        lists
+        and all(map(ref, [*tree["inputs"], *tree["outputs"]]))
+        and all(isinstance(item, str) and DIGEST.fullmatch(item) for item in tree["objects"])
+        and all(isinstance(tree[key], str) for key in ("actor", "clock", "kind", "ledger", "name"))
+        and all(time(tree[key]) for key in ("recorded_at_ns", "valid_err_ns"))
+        and all(tree[key] is None or time(tree[key]) for key in ("valid_from_ns", "valid_to_ns"))
+        and isinstance(tree["body"], dict)
+    )
 
 
 def read_ledger(path: Path) -> tuple[dict[str, str], list[Any]]:

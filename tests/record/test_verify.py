@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from worldgate.core.digest import sha256, short
+from worldgate.core.digest import canonical, sha256, short
 from worldgate.core.names import Name
 from worldgate.record import keys
 from worldgate.record.events import Draft, Event, Ref
@@ -210,6 +211,48 @@ def test_a_payload_that_is_no_event_is_named_not_stumbled_over(
     tamper(filled)
     _sql(filled, "UPDATE events SET payload = ?, digest = ? WHERE seq = 6", payload, sha256(payload))
     assert both() == [6]
+
+
+_ODD = [
+    None,
+    5,
+    "text",
+    [],
+    ["x"],
+    [None],
+    {},
+    {"a": 1},
+    "01",
+    "-0",
+    1.5,
+    True,
+    [{"digest": "0", "kind": "a", "name": ""}],
+]
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["actor", "body", "clock", "inputs", "kind", "ledger", "objects", "outputs", "recorded_at_ns", "valid_to_ns"],
+)
+def test_signed_nonsense_is_named_not_stumbled_over(
+    filled: Workspace, tamper: Tamper, both: Callable[..., list[int]], field: str
+) -> None:
+    """An authorised key signs an event whose field is of another type."""
+    key = filled.signer("tester")
+    tree = json.loads(Draft(kind="key.added", body={}).payload(actor=key.public_key.keyid, ledger=filled.id, now_ns=1))
+    for value in _ODD:
+        payload = canonical({**tree, field: value})
+        signature = signature_bytes(sign_statement(payload, EVENT_TYPE, key))
+        head = filled.ledger.head()
+        link = chain_hash(seq=9, prev=head.hash, event=sha256(payload), origin_seq=9)
+        row = (9, sha256(payload), link, filled.id, 9, "key.added", payload, signature)
+        _sql(filled, "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
+        fits = (field, type(value)) in {("body", dict), ("clock", str), ("valid_to_ns", type(None))} or (
+            field in {"inputs", "objects", "outputs"} and value == []
+        )
+        fits = fits or (field.endswith("_ns") and type(value) is int)  # an integer there is written as it should be
+        assert both() == ([] if fits else [9]), value
+        tamper(filled, "DELETE FROM events WHERE seq = 9")
 
 
 def test_an_event_filed_under_another_kind_is_named(

@@ -155,6 +155,7 @@ def decode(payload: bytes, *, signature: bytes, seq: int, origin_seq: int, hash:
         fields = read_json(payload)
         if not isinstance(fields, dict) or fields.keys() != _KEYS or (strict and canonical(fields) != payload):
             raise UsageError("not the canonical form of an event")
+        _check_types(fields)
         return Event(
             payload=payload,
             signature=signature,
@@ -170,6 +171,21 @@ def decode(payload: bytes, *, signature: bytes, seq: int, origin_seq: int, hash:
     except (UsageError, ValueError, TypeError, KeyError) as error:
         reason = error.what if isinstance(error, UsageError) else error
         raise Tampered("an event that cannot be read", got=reason, where=f"record {seq}") from error
+
+
+def _check_types(fields: Mapping[str, Any]) -> None:
+    """An authorised key may sign nonsense; it must not get further than here.
+
+    Raises:
+        TypeError: a field of another type than an event's.
+    """
+    texts = all(isinstance(fields[key], str) for key in ("actor", "clock", "kind", "ledger", "name"))
+    times = all(type(fields[key]) is int for key in ("recorded_at_ns", "valid_err_ns"))  # True is an int as well
+    ends = all(fields[key] is None or type(fields[key]) is int for key in ("valid_from_ns", "valid_to_ns"))
+    lists = all(isinstance(fields[key], list) for key in ("inputs", "objects", "outputs"))
+    objects = lists and all(map(is_digest, fields["objects"]))
+    if not (texts and times and ends and objects and isinstance(fields["body"], dict)):
+        raise TypeError("a field of another type than an event's")
 
 
 def _refs(items: Sequence[Mapping[str, str]]) -> tuple[Ref, ...]:

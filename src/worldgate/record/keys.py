@@ -199,7 +199,7 @@ class Keyring:
         for seq, event in sorted(self._events[ledger].items()):
             try:
                 self._apply(event, seq)
-            except (NotAuthorised, KeyError, ValueError):
+            except (NotAuthorised, KeyError, ValueError, TypeError):
                 continue  # an event that may not speak of keys says nothing of them; verify names it
 
     def _apply(self, event: Event, seq: int) -> None:

@@ -198,6 +198,8 @@ class _Run:
                 wrong = again(self.ws, event)
             except WorldgateError as error:
                 wrong = f"cannot be recomputed: {error.what}"
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                wrong = f"cannot be recomputed: {type(error).__name__} {error}"  # signed nonsense
             if wrong is not None:
                 self.problems.append(Problem(event.seq, event.digest, wrong))
 
