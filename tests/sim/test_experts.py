@@ -49,12 +49,12 @@ def test_the_random_expert_hardly_ever_succeeds() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("site", ["north", "south"])
-def test_over_two_hundred_seeds_the_scripted_expert_succeeds_in_95_percent(site: str) -> None:
-    alone = outcomes("scripted", site, range(200), person=False)
-    beside = outcomes("scripted", site, range(200), person=True)
-    assert sum(ok for ok, _ in alone) >= 190
-    assert sum(ok for ok, _ in beside) >= 180
-    assert sum(clearance < NEAR_M for _, clearance in beside) <= 2
+def test_over_a_hundred_seeds_the_scripted_expert_succeeds_in_95_percent_and_gives_way(site: str) -> None:
+    alone = outcomes("scripted", site, range(100), person=False)
+    beside = outcomes("scripted", site, range(100), person=True)
+    assert sum(ok for ok, _ in alone) >= 95
+    assert sum(ok for ok, _ in beside) >= 95
+    assert sum(clearance < NEAR_M for _, clearance in beside) <= 1
 
 
 def test_experts_of_other_settings_or_sites_have_other_digests() -> None:

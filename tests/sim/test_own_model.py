@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from worldgate.core.errors import DataRefused, NotFound, UsageError
+import worldgate.sim
+from worldgate.core.errors import DataRefused, MissingExtra, NotFound, UsageError
 from worldgate.core.streams import Origin
 from worldgate.data.logs.mcap import open_logs
 from worldgate.sim.own import OwnConfig, load, record_own
@@ -97,3 +99,11 @@ def test_a_model_that_becomes_unstable_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataRefused, match="unstable"):
         record_own(tmp_path / "a.mcap", model=written(tmp_path / "m.xml", wild), duration_s=2.0)
     assert not list(tmp_path.glob("*.mcap*"))
+
+
+def test_without_mujoco_the_room_names_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(MissingExtra, match=r"worldgate\[sim\]"):
+            importlib.reload(worldgate.sim)
+    importlib.reload(worldgate.sim)

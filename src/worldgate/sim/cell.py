@@ -199,7 +199,7 @@ class Cell:
 
     def force(self) -> FloatArray:
         """(3,) net contact force on the tool, N, table frame; MuJoCo's contact sensor gives the force by the tool."""
-        return -self.data.sensordata[:3]
+        return np.asarray(-self.data.sensordata[:3])
 
     def succeeded(self) -> bool:
         """Whether the object lies in the goal bay now."""

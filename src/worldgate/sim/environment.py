@@ -44,7 +44,7 @@ class EnvironmentConfig:
     """Cameras whose pictures are part of the observation; none makes a run some twenty times faster."""
     camera: CameraConfig = field(default_factory=CameraConfig)
     """Size and noise of these pictures."""
-    horizon_s: float = 10.0
+    horizon_s: float = 12.0
     """Longest run."""
     hold_s: float = 0.5
     """The run is done when the object has stayed in the bay this long; 0 always runs to the horizon."""

@@ -29,7 +29,7 @@ class ExpertConfig:
 
     kind: Literal["scripted", "random"] = "scripted"
     """``scripted`` does the task, ``random`` wanders smoothly over the workspace."""
-    keep_out_m: float = 0.16
+    keep_out_m: float = 0.18
     """Distance to the person's forearm that the tool stays away; 0 ignores the person."""
     speed_m_s: float = 0.30
     """Speed on the free way."""

@@ -65,7 +65,7 @@ def record(
     seed: int = 0,
     scenario: Scenario | None = None,
     attributes: Attributes | None = None,
-    duration_s: float = 10.0,
+    duration_s: float = 12.0,
     start_ns: int = START_NS,
     release: str = "",
     config: RecordConfig | None = None,
