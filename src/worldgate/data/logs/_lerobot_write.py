@@ -221,7 +221,8 @@ class LeRobotWriter:
     # ---------------------------------------------------------------- video
 
     def _write_video(self, camera: _Camera, images: ByteArray) -> dict[str, Any]:
-        if camera.path is not None and camera.path.stat().st_size > _VIDEO_BYTES:
+        written = camera.path is not None and camera.path.exists()  # the muxer makes the file with its first bytes
+        if written and camera.path is not None and camera.path.stat().st_size > _VIDEO_BYTES:
             _close_camera(camera)
         chunk, number = divmod(camera.file, _FILES_A_CHUNK)
         if camera.container is None:
