@@ -31,6 +31,11 @@ COMMANDS = (
     Command("ingest", DATA, "worldgate.cli.ingest:ingest", "Read logs into the workspace."),
     Command("check", DATA, "worldgate.cli.check:check", "Check logs against a contract."),
     Command("snapshot", DATA, "worldgate.cli.snapshot:snapshot", "Freeze checked episodes as a dataset."),
+    Command("train", WORLDS, "worldgate.cli.train:train", "Train a world model on a dataset."),
+    Command(
+        "imagine", WORLDS, "worldgate.cli.imagine:imagine", "Roll a world model forward from a moment of an episode."
+    ),
+    Command("gap", WORLDS, "worldgate.cli.gap:gap", "Measure what a world model imagines against held-out telemetry."),
     Command("gate", GATES, "worldgate.cli.gate:app", GATE),
     Command("fleet", GATES, "worldgate.cli.fleet:app", "Say which release runs, and ran, on which arm."),
     Command("incident", GATES, "worldgate.cli.incident:app", INCIDENT),

@@ -227,7 +227,7 @@ class ConvUnrolling:
             UsageError: actions of another shape.
         """
         layout = self.family.layout
-        actions = torch.as_tensor(check_actions(actions_BKA, self.samples, layout.action_width))
+        actions = torch.tensor(check_actions(actions_BKA, self.samples, layout.action_width))
         steps = [self._one(actions[:, k]) for k in range(actions.shape[1])]
         states, sigmas, pictures = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
         return Frame(

@@ -116,7 +116,7 @@ class StateUnrolling:
             CapabilityMissing: no actions.
             UsageError: actions of another shape.
         """
-        actions = torch.as_tensor(check_actions(actions_BKA, self.samples, self.layout.action_width))
+        actions = torch.tensor(check_actions(actions_BKA, self.samples, self.layout.action_width))
         one = self._mean if self.samples == 1 else self._draw
         steps = [one(actions[:, k]) for k in range(actions.shape[1])]
         path, sigma = (torch.stack(part, dim=1).double().numpy() for part in zip(*steps, strict=True))

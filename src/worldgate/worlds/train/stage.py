@@ -20,6 +20,8 @@ from worldgate.core.errors import NotFound
 from worldgate.core.progress import Progress, silent
 from worldgate.core.worlds import WorldModel
 from worldgate.data import datasets
+from worldgate.evidence.decide import put_evidence
+from worldgate.evidence.gate_evidence import TrainingRecord
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 from worldgate.worlds import checkpoint
@@ -110,7 +112,12 @@ def _go(
     else:
         dataset = asked["dataset"]
         folder = loop.train(asked["family"], episodes, held_out, config, run_dir, report, dataset=dataset)
-    return _record(ws, asked, digest, folder, time.monotonic() - begun)
+    model = _record(ws, asked, digest, folder, time.monotonic() - begun)
+    fed = TrainingRecord.of_model(
+        load(ws, model.digest).spec, episodes=tuple(e.id for e in episodes), origin=episodes[0].origin
+    )
+    put_evidence(ws, fed, inputs=[model, Ref("dataset", asked["dataset"])])
+    return model
 
 
 def _split(ws: Workspace, dataset: str, name: str) -> list[Episode]:
