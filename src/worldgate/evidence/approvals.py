@@ -167,11 +167,15 @@ def authorise(ws: Workspace, release: str, slot: str, now_ns: int) -> Authorisat
 def _approvals(ws: Workspace, decision: str, payload: Mapping[str, Any], slot: str, now_ns: int) -> dict[str, Approval]:
     """Approvals in force by person: who signed decides, not what the body claims."""
     own = releasers(ws, payload["subject"]["digest"], decision)
+    known = ws.ledger.keyring().keys()
+    revoked = {key.keyid for key, good in known if not good}
     given: dict[str, Approval] = {}
     for event in ws.ledger.events(APPROVED):
         key = ws.ledger.keyring().find(event.actor, ledger=event.ledger)
         if event.body["decision"] != decision or key is None or key.role is not Role.PERSON or key.owner in own:
             continue
+        if event.actor in revoked:
+            continue  # whoever holds a lost key may have signed before it was revoked
         approval = _read(event, str(key.owner))
         begins = event.valid_from_ns or 0
         in_force = begins <= now_ns < approval.expires_ns

@@ -333,6 +333,8 @@ def decide(
     }
     sources = [policy_ref, subject, *(Ref("evidence", d["digest"]) for d in payload["evidence"])]
     sources += [Ref("decision", d) for d in payload["admissions"]]
+    listed = [doc for _, doc in inputs.documents if doc.get("schema") == trials.LIST_SCHEMA]
+    sources += [Ref("trial", row["digest"]) for doc in listed for row in doc["trials"]]  # so that lineage reaches logs
     event = ws.record(
         DECIDED,
         body=body,

@@ -30,7 +30,7 @@ _STYLE = {
 _TONE = {
     Status.PASS: ("✓ PASS", "#d9efe2"),
     Status.FAIL: ("✗ FAIL", "#f8dcd6"),
-    Status.INCONCLUSIVE: ("? hold", "#f2ecd0"),
+    Status.INCONCLUSIVE: ("? INCONCLUSIVE", "#f2ecd0"),
 }
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from typing import TypeVar
 
@@ -20,7 +19,7 @@ T = TypeVar("T")
 
 HORIZONS_S = (0.5, 1.0)
 BASELINES = ("hold", "velocity")
-PROBABILITY, ALPHA = Fraction(4, 5), Fraction(1, 20)
+PROBABILITY, ALPHA = "0.8", "0.05"
 """Of H(ε) and of every bound; the defaults of the shipped gate policies."""
 
 

@@ -17,7 +17,7 @@ from fractions import Fraction
 from scipy import stats
 
 from worldgate.core.errors import UsageError
-from worldgate.evidence.exact import DIGITS, Number, probability, ratio, rounded, step, text
+from worldgate.evidence.exact import Number, probability, ratio, rounded, step, text
 
 NEGLIGIBLE = Fraction(1, 10**12)
 """A lower bound of a mean below this is given as 0."""
@@ -172,18 +172,18 @@ def mean_lower(values: Sequence[Fraction], alpha: Number) -> str:
 
     if not holds(NEGLIGIBLE):
         return "0"
-    low, high = NEGLIGIBLE, mean
-    while high - low > low / 10 ** (DIGITS + 1):
-        middle = Fraction(rounded((low + high) / 2, "down")) if high < 2 * low else _between(low, high)
-        if not low < middle < high:
-            break
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return text(_largest(float(low), holds))
+    return text(_largest(_solved(n, float(mean), float(needed)), holds))
 
 
-def _between(low: Fraction, high: Fraction) -> Fraction:
-    """A twelve-digit number near the geometric mean, so that halving works over many decades."""
-    return Fraction(rounded(math.sqrt(float(low) * float(high)), "down"))
+def _solved(n: int, mean: float, needed: float) -> float:
+    """A first guess of the bound, by halving over the decades between 1e-12 and the mean."""
+    low, high = math.log(NEGLIGIBLE), math.log(mean)
+    for _ in range(80):
+        middle = (low + high) / 2
+        p = math.exp(middle)
+        enough = p < mean and n * (mean * math.log(mean / p) + (1 - mean) * math.log((1 - mean) / (1 - p))) >= needed
+        low, high = (middle, high) if enough else (low, middle)
+    return math.exp(low)
 
 
 def _divergence(n: int, mean: Fraction, p: Fraction) -> Decimal:
