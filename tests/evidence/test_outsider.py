@@ -30,6 +30,7 @@ from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.evidence.sequential import SequentialPlan, follow, stagewise_lower
 from worldgate.evidence.trials import record_trials
 from worldgate.record.events import Ref
+from worldgate.record.lineage import backward, forward
 from worldgate.record.signing import sign_statement, statement_type
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
@@ -156,6 +157,15 @@ def test_both_recompute_promotions(
     decision = _promotion(workspace, fakes, outcomes, violations=violations, normaliser=normaliser)
     assert decision.verdict == verdict
     assert _both(tool, workspace, capsys) == (set(), set())
+
+
+def test_a_promotion_leads_back_to_its_trials_and_a_trial_forward_to_it(
+    workspace: Workspace, fakes: ModuleType
+) -> None:
+    decision = _promotion(workspace, fakes, [True] * 3)
+    trial = workspace.artifacts("trial")[0]
+    assert trial.digest in {node.ref.digest for node in backward(workspace, decision.ref.digest).walk()}
+    assert decision.ref.digest in {node.ref.digest for node in forward(workspace, trial.digest).walk()}
 
 
 def test_both_check_approvals(
