@@ -826,8 +826,8 @@ def check_schema(params: Any, gate: Gate) -> list[Result]:
 
 def check_identity(params: Any, gate: Gate) -> list[Result]:
     """The release is what was trained."""
-    release, training = gate.docs.get("worldgate/release/1"), gate.training
-    if release is None or training is None:
+    release, training = gate.ws.json(gate.d["subject"]["digest"]), gate.training
+    if training is None:
         return [("", "INCONCLUSIVE", "", 0)]
     used = [*(release.get("observation") or []), *([release["action"]] if release.get("action") else [])]
     told = {"normaliser": release.get("normaliser") or "", "dataset": release.get("dataset") or ""}

@@ -221,6 +221,10 @@ def _forget_incidents(payload: dict[str, Any]) -> None:
     payload["incidents"] = []
 
 
+def _forget_the_training(payload: dict[str, Any]) -> None:
+    payload["evidence"] = [item for item in payload["evidence"] if item["schema"] != "worldgate/training/1"]
+
+
 def _hold_for_ever(payload: dict[str, Any]) -> None:
     payload["expires_ns"] = payload["expires_ns"] + 10**18
 
@@ -237,6 +241,7 @@ def _ask_for_nobody(payload: dict[str, Any]) -> None:
         _forget_a_check,
         _forget_trials,
         _forget_incidents,
+        _forget_the_training,
         _hold_for_ever,
         _ask_for_nobody,
     ],
