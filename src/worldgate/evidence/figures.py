@@ -95,6 +95,8 @@ def _curve(axes: Axes, report: GapReport, signal: str, contender: str, *, alpha:
     if not times:
         return
     label, colour, dash, marker = _STYLE[contender]
+    if contender == "hold" and not report.signal(signal).channels:
+        label = "copy-last"
     axes.plot(times, middle, dash, color=colour, marker=marker, markersize=3, linewidth=1.4, label=label)
     axes.fill_between(times, low, high, color=colour, alpha=0.18, linewidth=0)
 
