@@ -10,6 +10,7 @@ import pytest
 
 from worldgate.cli import main
 from worldgate.core.times import SECOND, format_ns
+from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 from worldgate.sim.recorder import START_NS
 
@@ -71,3 +72,18 @@ def test_an_incident_that_says_nothing_is_refused(
     assert main(["incident", "open", "kitchen/r1/left", "2026-01-01T00:00:00Z", *arguments]) == 2
     assert part in capsys.readouterr().err
     assert workspace.ledger.head() == head
+
+
+def test_a_replay_uses_admitted_models_only(arm: str, workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    moment = format_ns(START_NS + SECOND)
+    opened = said(capsys, "incident", "open", arm, moment, "--note", "brushed a sleeve", "--key", "tester")
+    name = opened["incident"]["name"]
+    assert main(["replay", name]) == 2
+    assert "no world model is admitted at this site" in capsys.readouterr().err
+    model = Ref("world_model", workspace.store.put_bytes(b"never judged"), "bold")
+    workspace.record("world_model.trained", body={}, outputs=[model])
+    assert main(["replay", name, "--model", "bold"]) == 2
+    assert "not admitted here" in capsys.readouterr().err
+    assert main(["replay", name, "--hold", "person.x"]) == 2
+    assert "STREAM=CHANNEL" in capsys.readouterr().err
