@@ -31,7 +31,7 @@ def picture(x, y):
     """A bright square over a gradient."""
     ground = np.linspace(40, 120, SIZE, dtype=np.uint8)[:, None].repeat(SIZE, axis=1)
     out = np.stack([ground, ground.T, ground], axis=-1)
-    column, row = (int(round((v + 1) / 2 * (SIZE - 8))) for v in (x, y))
+    column, row = (round((v + 1) / 2 * (SIZE - 8)) for v in (x, y))
     out[row : row + 8, column : column + 8] = (250, 60, 30)
     return out
 

@@ -75,5 +75,5 @@ class ImaginedGym(gymnasium.Env[dict[str, Array], FloatArray]):
         out = {}
         for name, value in observation.items():
             array = np.asarray(value)
-            out[name] = array if array.dtype == np.uint8 else np.clip(array, -_FAR, _FAR).astype(np.float32)
+            out[name] = array.copy() if array.dtype == np.uint8 else np.clip(array, -_FAR, _FAR).astype(np.float32)
         return out
