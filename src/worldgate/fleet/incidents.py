@@ -264,11 +264,12 @@ def episode(ws: Workspace, incident: Incident, spec: AlignmentSpec, *, log: str 
         names = ", ".join(short(piece.log) for piece in pieces)
         raise UsageError("several logs touch this window", got=len(pieces), hint=f"choose one of {names}")
     ws.store.check(pieces[0].file)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{short(pieces[0].log)}.mcap"
+    path = ws.cache / "slices" / f"{short(pieces[0].log)}-{short(pieces[0].file)}.mcap"
+    if not path.is_symlink():  # the reader goes by the name, and frames are read long after this returns
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(ws.store.path(pieces[0].file))
-        (found,) = mcap.open_logs(path).logs
-        return align(found, spec)
+    (found,) = mcap.open_logs(path).logs
+    return align(found, spec)
 
 
 def close_incident(

@@ -34,6 +34,8 @@ from worldgate.sim.record import record
 
 _SEARCH = 200
 """Shifts looked through for a near-miss before giving up."""
+_CONTEXT = 12
+"""Steps that a near-miss must have before and after it, so that its replay has something to start from and compare with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +99,8 @@ def near_miss(stage: Stage, release: Ref, policy: Policy, *, seed: int) -> NearM
     """
     for number in range(_SEARCH):
         scenario = cell_scenario(str(ARM_B.site), seed + number, person=True)
-        least, at_step = _least_clearance(policy, scenario, seed + number)
-        if 0.0 < least < (ENVELOPE.clearance_m or 0.0):
+        least, at_step, steps = _least_clearance(policy, scenario, seed + number)
+        if 0.0 < least < (ENVELOPE.clearance_m or 0.0) and _CONTEXT <= at_step <= steps - _CONTEXT:
             break
     else:
         raise NotFound("no near-miss in these shifts", got=_SEARCH, hint="--set seed=1")
@@ -122,11 +124,12 @@ def near_miss(stage: Stage, release: Ref, policy: Policy, *, seed: int) -> NearM
     return NearMiss(log=log, at_ns=at_ns, clearance_m=least, scenario=situation, seed=seed + number)
 
 
-def _least_clearance(policy: Policy, scenario: Scenario, seed: int) -> tuple[float, int]:
+def _least_clearance(policy: Policy, scenario: Scenario, seed: int) -> tuple[float, int, int]:
+    """Least clearance of one shift, at which step, of how many."""
     world = environment(ARM_B)(scenario, seed)
     observation = world.reset(seed=seed)
     policy.reset(seed=seed)
-    least, at_step = float("inf"), 0
+    least, at_step, step = float("inf"), 0, 0
     for step in range(MAX_STEPS):
         transition = world.step(policy.act(observation))
         observation = transition.observation
@@ -134,7 +137,7 @@ def _least_clearance(policy: Policy, scenario: Scenario, seed: int) -> tuple[flo
             least, at_step = transition.facts["clearance_m"], step
         if transition.done:
             break
-    return least, at_step
+    return least, at_step, step + 1
 
 
 def questions(stage: Stage, release: Ref, happened: NearMiss, slots: Sequence[Slot]) -> Section:

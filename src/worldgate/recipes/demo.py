@@ -19,15 +19,19 @@ from worldgate.core.errors import WorldgateError
 from worldgate.core.evidence import Status, Verdict
 from worldgate.core.names import Slot
 from worldgate.core.times import SECOND, format_ns
+from worldgate.evidence import scenarios
 from worldgate.evidence.scenarios import Scenario
 from worldgate.fleet import releases
 from worldgate.recipes import _demo_field as field
 from worldgate.recipes import _demo_gates as gates
 from worldgate.recipes import _demo_record as recording
 from worldgate.recipes import _demo_releases as candidates
+from worldgate.recipes import _demo_replay as replay
 from worldgate.recipes._demo_field import NearMiss
 from worldgate.recipes._demo_gates import Gated
+from worldgate.recipes._demo_models import Models
 from worldgate.recipes._demo_releases import Candidate
+from worldgate.recipes._demo_replay import freeze
 from worldgate.recipes._demo_stage import ARM_B, DAY, DECIDED, NEXT, SLOTS, Stage, build
 from worldgate.recipes._demo_tamper import tamper
 from worldgate.recipes._report import Section, Table, write_report
@@ -144,21 +148,42 @@ class _Scenes:
         logs = recording.record_sites(stage, per_arm=config.per_arm, duration_s=config.duration_s, seed=config.seed)
         recorded, section = recording.curate(stage, logs)
         stage.close_scene(section)
+        models = None if config.quick else self._learn(recorded)
         stage.scene("c. A release goes to the field")
         _, r1 = self._first_release()
         happened = self._near_miss(r1)
-        stage.scene("e. The candidate has a wrong normaliser")
+        frozen = freeze(stage, happened)
         r3 = self._candidate("careful-r3", "scripted", offset=5000)
+        if models is not None:
+            stage.scene("d. The incident is replayed")
+            _, section = replay.show(stage, frozen, models, r1, r3, recorded.contract)
+            stage.close_scene(section)
+        stage.scene("e. The candidate has a wrong normaliser")
         r2 = candidates.with_wrong_statistic(stage, r3, name="careful-r2")
-        suite = self._suite(offset=9000, person=True)
+        suite = [scenarios.load(stage.ws, frozen.scenario.digest), *self._suite(offset=9000, person=True)]
         refused = self._refuse(r2, r3, suite)
         stage.scene("f. The mended candidate passes")
         passed = self._pass(r3, suite)
         stage.scene("g. One byte is flipped")
         stage.close_scene(tamper(stage, refused))
         stage.facts |= {"decision": passed.decision.ref.digest}
-        del recorded, happened
         return all(section.tone == "good" for section in stage.sections)
+    def _learn(self, recorded: recording.RecordedDataset) -> Models:
+        """Scene b, which needs torch."""
+        from worldgate.recipes._demo_models import learn
+
+        config = self.config
+        self.stage.scene("b. World models learn, and are admitted up to their valid horizon")
+        models, section = learn(
+            self.stage,
+            recorded.dataset,
+            state_s=config.models.state_s,
+            video_s=config.models.video_s,
+            seed=config.seed,
+        )
+        self.stage.close_scene(section)
+        return models
+
     def _first_release(self) -> tuple[Candidate, Candidate]:
         """r0, which ran until now, and r1: both by an expert who does not look at people."""
         stage = self.stage

@@ -1,0 +1,138 @@
+"""Train a world model, measure its gap on held-out episodes, ask the admission gate: what several recipes share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worldgate.core.episodes import Episode
+from worldgate.core.evidence import Status
+from worldgate.core.worlds import WorldModel
+from worldgate.evidence import figures, gap_bounds
+from worldgate.evidence.decide import Decision, Scope, decide, put_evidence
+from worldgate.evidence.gap import gap
+from worldgate.evidence.gap_bounds import Unmeasured
+from worldgate.evidence.gap_report import GapConfig, GapReport
+from worldgate.evidence.gate_evidence import TrainingRecord
+from worldgate.recipes._report import Picture, Table, figure
+from worldgate.recipes._story import Story
+from worldgate.record.workspace import Ref, Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A world model with what the gate says of it."""
+
+    ref: Ref
+    model: WorldModel
+    report: GapReport
+    decision: Decision
+
+    @property
+    def said(self) -> str:
+        """The verdict with what stood in the way."""
+        failed = [f"{c.check} {c.signal}".strip() for c in self.decision.checks if c.status is Status.FAIL]
+        return f"{self.decision.verdict}{': ' + ', '.join(failed[:3]) if failed else ''}"
+
+
+def judge(
+    ws: Workspace,
+    story: Story,
+    subject: Ref,
+    model: WorldModel,
+    held_out: Sequence[Episode],
+    trained_on: Sequence[Episode],
+    *,
+    policy: Ref,
+    sites: Sequence[str],
+    config: GapConfig,
+    now_ns: int,
+) -> Judged:
+    """Measure a trained model's gap and decide its admission; both are recorded.
+
+    Args:
+        ws: the workspace.
+        story: where progress goes.
+        subject: the recorded world model.
+        model: the same, loaded.
+        held_out: episodes it has not seen.
+        trained_on: those it has.
+        policy: the admission policy.
+        sites: where it is to serve as evidence.
+        config: how windows are cut, and epsilon by signal; signals the model does not predict are left out.
+        now_ns: the moment of the decision.
+    """
+    with story.progress(f"gap of {subject.name}") as progress:
+        report = gap(model, held_out, fitting(config, model), lambda done, total: progress(done, total))
+    return admit(ws, subject, model, report, trained_on, policy=policy, sites=sites, now_ns=now_ns)
+
+
+def admit(
+    ws: Workspace,
+    subject: Ref,
+    model: WorldModel,
+    report: GapReport,
+    trained_on: Sequence[Episode],
+    *,
+    policy: Ref,
+    sites: Sequence[str],
+    now_ns: int,
+) -> Judged:
+    """Record a gap report with the record of the training run, and ask the admission gate."""
+    training = TrainingRecord.of_model(model.spec, episodes=tuple(e.id for e in trained_on), origin=report.origin)
+    evidence = [put_evidence(ws, document, inputs=(subject,)) for document in (report, training)]
+    decision = decide(ws, policy, subject, evidence, scope=Scope(sites=tuple(sites)), now_ns=now_ns)
+    return Judged(ref=subject, model=model, report=report, decision=decision)
+
+
+def fitting(config: GapConfig, model: WorldModel) -> GapConfig:
+    """The same configuration without tolerances of streams that this model does not predict."""
+    from dataclasses import replace
+
+    streams = {signal.name for signal in (*model.spec.states, *model.spec.cameras)}
+    own = {name: e for name, e in config.epsilon.items() if name.split("[")[0].split("/")[0] in streams}
+    return replace(config, epsilon=own)
+
+
+def skill_table(judged: Sequence[Judged], horizons_s: Sequence[float], *, caption: str = "") -> Table:
+    """Skill against both baselines with its interval, and action sensitivity, at some horizons."""
+    rows = []
+    for item in judged:
+        for signal in item.report.signals:
+            if signal.better != "lower":
+                continue
+            for seconds in horizons_s:
+                step = item.report.step_of(seconds)
+                row = [item.ref.name, signal.name, f"{seconds:g}"]
+                for baseline in ("hold", "velocity"):
+                    row.append(_interval(item.report, signal.name, baseline, step))
+                row.append(_sensitivity(item.report, signal.name, step))
+                rows.append(tuple(row))
+    headings = ("model", "signal", "ahead [s]", "skill over last held", "over constant velocity", "action sensitivity")
+    return Table(headings=headings, rows=tuple(rows), caption=caption)
+
+
+def _interval(report: GapReport, signal: str, baseline: str, step: int) -> str:
+    try:
+        found = gap_bounds.skill(report, signal, baseline, step, alpha="0.05")
+    except Unmeasured:
+        return "-"
+    return f"{found.estimate:+.2f} [{float(found.lower):+.2f}, {float(found.upper):+.2f}]"
+
+
+def _sensitivity(report: GapReport, signal: str, step: int) -> str:
+    try:
+        found = gap_bounds.sensitivity(report, signal, step, alpha="0.05")
+    except Unmeasured:
+        return "-"
+    return f"{found.estimate:.2f} [{float(found.lower):.2f}, {float(found.upper):.2f}]"
+
+
+def curves(item: Judged, signals: Sequence[str]) -> tuple[Picture, ...]:
+    """Error by horizon with intervals, the baselines beside it, shaded beyond H."""
+    known = {s.name for s in item.report.signals}
+    return tuple(
+        figure(figures.horizon_curves(item.report, signal), alt=f"error of {item.ref.name} by horizon, {signal}")
+        for signal in signals
+        if signal in known
+    )
