@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +32,6 @@ class FakeFrames:
         return self.images[indices].copy()
 
     def content_digest(self) -> str:
-        import hashlib
-
         return hashlib.sha256(self.images.tobytes()).hexdigest()
 
 
@@ -94,3 +94,85 @@ class Fakes:
 @pytest.fixture(scope="session")
 def fakes() -> Fakes:
     return Fakes()
+
+
+def recorded(seed: int, *, seconds: float = 2.0, start_ns: int = 1_800_000_000 * SECOND) -> list[Stream]:
+    """Streams of a small robot run: joints 50 Hz, action 10 Hz, camera 15 Hz, each on its own clock."""
+    rng = np.random.default_rng(seed)
+
+    def clock(rate: float, phase_ns: int) -> Any:
+        steps = np.arange(int(seconds * rate), dtype=np.int64) * round(SECOND / rate)
+        return start_ns + phase_ns + steps + rng.integers(0, 500_000, len(steps))
+
+    joints, commands, shutter = clock(50, 0), clock(10, 3_000_000), clock(15, 11_000_000)
+    state = np.sin((joints - start_ns)[:, None] / 3e8 + rng.normal(size=3))
+    action = np.cos((commands - start_ns)[:, None] / 3e8 + rng.normal(size=2))
+    images = rng.integers(0, 255, (len(shutter), 16, 24, 3), dtype=np.uint8)
+    return [
+        stream("observation.state", joints, state, unit="rad"),
+        stream("action", commands, action, kind=Kind.ACTION, unit="rad"),
+        stream("observation.images.front", shutter, FakeFrames(images), kind=Kind.IMAGE),
+    ]
+
+
+@pytest.fixture
+def record_log(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small run as MCAP and returns its path; ``spoil`` changes the streams first."""
+    from worldgate.data.logs.mcap import write_log
+
+    def record(
+        seed: int,
+        *,
+        folder: str = "logs",
+        origin: Origin = Origin.REAL,
+        spoil: Callable[[list[Stream]], list[Stream]] = list,
+        name: str = "",
+        **facts: str | float | bool,
+    ) -> Path:
+        path = tmp_path / folder / f"{name or f'run_{seed:03d}'}.mcap"
+        path.parent.mkdir(exist_ok=True)
+        write_log(path, spoil(recorded(seed)), origin=origin, facts={"success": True, "robot": "arm-1", **facts})
+        return path
+
+    return record
+
+
+@pytest.fixture
+def contract_file(tmp_path: Path) -> Path:
+    """A contract that the runs of ``record_log`` fulfil."""
+    path = tmp_path / "small.toml"
+    path.write_text(CONTRACT)
+    return path
+
+
+CONTRACT = """
+name = "small"
+origins = ["real"]
+[streams."observation.state"]
+kind = "vector"
+width = 3
+unit = "rad"
+rate_hz = [45, 55]
+[streams.action]
+kind = "action"
+width = 2
+[streams."observation.images.front"]
+kind = "image"
+[alignment]
+rate_hz = 10.0
+causal = true
+[alignment.default]
+policy = "hold"
+[checks.finite]
+[checks.frozen]
+[checks.stamps]
+[checks.gaps]
+params = { least_s = 0.2 }
+[checks.jitter]
+severity = "flag"
+params = { most = 0.0001 }
+[labels]
+required = ["success"]
+[splits]
+fractions = { train = 0.75, val = 0.25 }
+"""
