@@ -3,7 +3,8 @@
 A fenced block of bash or Python in README.md and docs/ is tagged by a comment on the line before it::
 
     <!-- test: run -->             each line of bash, or the whole Python block, in the page's own folder, exits 0
-    <!-- test: demo -->            the output of `make demo`, compared in shape; slow
+    <!-- test: demo -->            `make demo`; slow, and not run in the page's folder
+    <!-- test: demo output -->     what the demo then says, compared in shape: numbers, ids and times may differ
     <!-- test: skip (reason) -->   not run, and why
 
 A block without a tag fails, so no example escapes by accident. Blocks of one page run in order in one folder.
@@ -24,7 +25,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "generated" not in p.parts)]
 FENCE = re.compile(
-    r"(?:<!-- test: (?P<tag>[^\n]*?) -->\n)?^(?P<indent> *)```(?P<kind>bash|sh|python|console)\n(?P<body>.*?)^ *```$",
+    r"(?:<!-- test: (?P<tag>[^\n]*?) -->\n)?^ *```(?P<kind>bash|sh|python|console|text)\n(?P<body>.*?)^ *```$",
     re.M | re.S,
 )
 
@@ -47,7 +48,7 @@ def blocks(page: Path) -> Iterator[Block]:
         yield Block(page, line, match["kind"], match["tag"] or "", match["body"])
 
 
-ALL = [block for page in PAGES for block in blocks(page)]
+ALL = [block for page in PAGES for block in blocks(page) if block.kind != "text"]
 
 
 def name_of(page: Path) -> str:
@@ -84,3 +85,31 @@ LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#]+)(?:#[^)]*)?\)")
 def test_every_link_of_the_front_page_leads_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def shape(line: str) -> str:
+    """A line of the demo with everything that may differ from run to run taken out."""
+    line = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", line.rstrip())
+    line = re.sub(r"\b[0-9a-f]{12}\b", "ID", line)
+    line = re.sub(r"worldgate-demo(-\d+)?|/\S*/demo", "FOLDER", line)
+    return re.sub(r"\d+(\.\d+)?", "N", line)
+
+
+def test_the_shape_of_a_line_forgets_numbers_and_keeps_words() -> None:
+    assert shape("  → PROMOTE after 60 trials at 2026-11-12T14:03:06.3Z") == "  → PROMOTE after N trials at TIME"
+    assert shape("next: worldgate show cea1cfce0ba5 -w worldgate-demo-2") == "next: worldgate show ID -w FOLDER"
+    assert shape("two admitted") != shape("one admitted")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_demo_says_what_the_front_page_shows(tmp_path: Path) -> None:
+    told = [block for block in blocks(ROOT / "README.md") if block.tag == "demo output"]
+    assert len(told) == 1
+    command = [sys.executable, "-m", "worldgate", "demo", "--out", str(tmp_path / "demo")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    progress = re.compile(r"^  \S.* \d+/\d+\b")
+    said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip() and not progress.match(line)]
+    shown = [line for line in told[0].body.splitlines() if line.strip()]
+    assert [shape(line) for line in said] == [shape(line) for line in shown]
