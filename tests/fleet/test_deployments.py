@@ -221,6 +221,26 @@ def test_planes_that_disagree_are_a_finding_and_make_the_headline_ambiguous(work
     assert as_of(workspace, SLOT, 170 * SECOND).release == R1
 
 
+def test_a_recording_does_not_settle_a_robot_that_contradicts_itself(workspace, robot):
+    receive(workspace, sign_receipt(receipt(), robot))
+    receive(workspace, sign_receipt(receipt(release=R2), robot))
+    ingested(workspace, R1, 140 * SECOND, 160 * SECOND)
+    answer = as_of(workspace, SLOT, 150 * SECOND)
+    assert answer.planes[Plane.OBSERVED].release == R1
+    assert answer.certainty is Certainty.AMBIGUOUS
+    assert "receipts of boot 1 name 2 releases" in answer.findings
+
+
+def test_a_recording_settles_a_mere_overlap_of_clock_errors(workspace, robot):
+    receive(workspace, sign_receipt(receipt(err_ns=0, alive_ns=100 * SECOND), robot))
+    later = receipt(release=R2, boot=2, booted_ns=150 * SECOND, alive_ns=300 * SECOND, err_ns=20 * SECOND)
+    receive(workspace, sign_receipt(later, robot))
+    ingested(workspace, R2, 145 * SECOND, 160 * SECOND)
+    answer = as_of(workspace, SLOT, 150 * SECOND)
+    assert answer.planes[Plane.REPORTED].certainty is Certainty.AMBIGUOUS
+    assert answer.release == R2
+
+
 def test_what_was_known_at_a_sequence_is_reproducible(workspace, robot):
     receive(workspace, sign_receipt(receipt(), robot))
     head = workspace.ledger.head().seq

@@ -17,7 +17,7 @@ from worldgate.core.errors import UsageError
 from worldgate.core.names import Slot
 from worldgate.core.times import format_ns
 from worldgate.fleet.deployments import Deployments
-from worldgate.fleet.planes import FOREVER_NS, NEVER_NS, Fact, Form, Plane, Segment, contradictions
+from worldgate.fleet.planes import FOREVER_NS, NEVER_NS, Fact, Form, Plane, Segment
 from worldgate.record.workspace import Workspace
 
 
@@ -117,7 +117,7 @@ def as_of(
     planes = {
         plane: _plane(projection.timeline(name, plane, known_as_of_ns).at(time_ns, error_ns), plane) for plane in Plane
     }
-    findings = [*_findings(planes), *contradictions(projection.facts(name, Plane.REPORTED, known_as_of_ns))]
+    findings = [*_findings(planes), *projection.contradictions(name, Plane.REPORTED, known_as_of_ns)]
     return Answer(
         slot=name,
         time_ns=time_ns,

@@ -14,7 +14,7 @@ import base64
 import bisect
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from worldgate.core.digest import canonical, digest_json, restore, short
 from worldgate.core.errors import DataRefused, NotAuthorised, NotFound, UsageError, WorldgateError
 from worldgate.core.names import Slot
 from worldgate.evidence import approvals
-from worldgate.fleet.planes import Fact, Form, Plane, Timeline, compile_timeline
+from worldgate.fleet.planes import Fact, Form, Plane, Timeline, compile_timeline, contradictions
 from worldgate.record.events import Event, Ref, is_digest
 from worldgate.record.keys import Role
 from worldgate.record.signing import sign_statement, statement_type, verify_envelope
@@ -207,7 +207,8 @@ class _Known:
 
     learned: dict[Fact, int] = field(default_factory=dict)
     order: list[tuple[int, Fact]] | None = None
-    timelines: dict[int, Timeline] = field(default_factory=dict)
+    timelines: dict[int, tuple[Timeline, tuple[str, ...]]] = field(default_factory=dict)
+    """By the number of facts known: the compiled timeline, and what the facts say against each other."""
 
 
 class Deployments:
@@ -246,19 +247,22 @@ class Deployments:
         """Every slot that any fact speaks of."""
         return tuple(sorted({slot for slot, _ in self._known}))
 
-    def facts(self, slot: str, plane: Plane, known_as_of_ns: int | None = None) -> Sequence[Fact]:
-        """What is, or at a time was, known."""
-        known = self._known.get((slot, plane))
-        return () if known is None else [fact for _, fact in self._order(known)[: self._count(known, known_as_of_ns)]]
-
     def timeline(self, slot: str, plane: Plane, known_as_of_ns: int | None = None) -> Timeline:
         """A plane of a slot as known now or then; compiled once for each state of knowledge that is asked for."""
+        return self._compiled(slot, plane, known_as_of_ns)[0]
+
+    def contradictions(self, slot: str, plane: Plane, known_as_of_ns: int | None = None) -> tuple[str, ...]:
+        """What the facts of a plane, as known now or then, say against each other."""
+        return self._compiled(slot, plane, known_as_of_ns)[1]
+
+    def _compiled(self, slot: str, plane: Plane, known_as_of_ns: int | None) -> tuple[Timeline, tuple[str, ...]]:
         known = self._known.get((slot, plane))
         if known is None:
-            return _EMPTY
+            return _EMPTY, ()
         count = self._count(known, known_as_of_ns)
         if count not in known.timelines:
-            known.timelines[count] = compile_timeline(fact for _, fact in self._order(known)[:count])
+            facts = [fact for _, fact in self._order(known)[:count]]
+            known.timelines[count] = (compile_timeline(facts), tuple(contradictions(facts)))
         return known.timelines[count]
 
     @staticmethod
