@@ -11,8 +11,8 @@ import pytest
 
 from worldgate.core.digest import canonical
 from worldgate.core.errors import DataRefused, NotFound, UsageError
-from worldgate.core.streams import Origin
-from worldgate.core.worlds import Signal
+from worldgate.core.streams import FloatArray, Origin
+from worldgate.core.worlds import Frame, Prompt, Signal, Unrolling
 from worldgate.evidence import gap_bounds
 from worldgate.evidence.baselines import constant_velocity, wrap
 from worldgate.evidence.gap import gap
@@ -78,6 +78,25 @@ def test_the_valid_horizon_ends_where_too_few_windows_stay_within_epsilon(fakes:
     found = gap_bounds.valid_horizon(drifting, STATE, probability="0.8", alpha="0.05")
     assert 0 < found.steps < drifting.steps
     assert float(found.bounds[found.steps - 1]) >= 0.8 > float(found.bounds[-1])
+
+
+def test_a_prediction_that_leaves_epsilon_and_comes_back_is_not_within_it(fakes: ModuleType) -> None:
+    class Stumbling(fakes.FakeModel):  # type: ignore[misc, name-defined]
+        def open(self, prompt: Prompt, *, samples: int = 1, seed: int) -> Unrolling:
+            inner = super().open(prompt, samples=samples, seed=seed)
+
+            class Spiked:
+                def step(self, actions_BKA: FloatArray | None) -> Frame:
+                    states = np.array(inner.step(actions_BKA).states[STATE])
+                    states[:, 1] += 10.0
+                    return Frame(states={STATE: states})
+
+            return Spiked()
+
+    found = gap(Stumbling(), [fakes.episode(i) for i in range(2)], GapConfig(windows=3, epsilon={STATE: 0.5}))
+    row = found.episodes[0].signals[STATE]
+    assert row.model[2] is not None and row.model[2] < 0.5
+    assert row.within == (3,) + (0,) * 9
 
 
 def test_few_episodes_cannot_reach_any_horizon(fakes: ModuleType) -> None:

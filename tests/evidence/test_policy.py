@@ -51,7 +51,7 @@ def test_a_policy_holds_every_parameter_so_that_later_defaults_change_nothing() 
         ({"checks": []}, "without checks"),
         ({"checks": [SUCCESS, SUCCESS]}, "stands twice"),
         ({"checks": [{"check": "skill"}]}, "belongs to admission"),
-        ({"checks": [{"check": "sucess"}]}, "no such check"),
+        ({"checks": [{"check": "successes"}]}, "no such check"),
         ({"checks": [{"check": "success", "params": {"alfa": "0.05"}}]}, "unknown key"),
         ({"schema": "worldgate/gate-policy/2"}, "not a gate policy"),
         ({"valid_for_days": 0}, "at least 1"),
