@@ -43,6 +43,15 @@ def test_a_grid_never_drifts(rate: float, seconds: int) -> None:
     assert grid[-1] <= 17 + seconds * SECOND < grid[-1] + SECOND / rate * 1.001 + 1
 
 
+@pytest.mark.parametrize("rate", [3.0, 15.0, 29.97, 30.0, 60.0])
+@pytest.mark.parametrize("rows", [1, 2, 222, 278])
+def test_the_last_row_of_a_rounded_frame_clock_is_kept(fakes: Any, rate: float, rows: int) -> None:
+    stamps = [round(k * SECOND / rate) for k in range(rows)]
+    episode = align(fakes.log(fakes.stream("a", stamps)), AlignmentSpec(rate_hz=rate, causal=True))
+    assert len(episode) == rows
+    assert not episode.streams["a"].skew_ns.any()
+
+
 def test_a_reference_stream_gives_its_own_stamps_as_the_grid(fakes: Any) -> None:
     log = fakes.log(fakes.stream("camera", [5, 40, 40, 75, 110]), fakes.stream("joints", range(0, 101, 10)))
     episode = align(log, AlignmentSpec(reference="camera", default=StreamAlignment(policy=Policy.HOLD)))

@@ -196,7 +196,7 @@ def rate_grid(start_ns: int, end_ns: int, rate_hz: float) -> IntArray:
     """Rows at ``start + k / rate`` up to and including ``end``, each rounded to the ns on its own: no drift."""
     rate = Fraction(rate_hz).limit_denominator(1000)
     count = (end_ns - start_ns) * rate / SECOND
-    k = np.arange(int(count) + 1, dtype=np.int64)
+    k = np.arange(int(count) + 2, dtype=np.int64)  # a row rounded down may just fit
     whole, part = np.divmod(k, rate.numerator)
     step = SECOND * rate.denominator
     grid: IntArray = start_ns + whole * step + (part * step + rate.numerator // 2) // rate.numerator

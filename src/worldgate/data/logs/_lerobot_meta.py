@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Kind, Origin, StreamInfo
+from worldgate.data.logs._paths import inside
 
 BOOKKEEPING: Final = frozenset({"timestamp", "frame_index", "episode_index", "index", "task_index"})
 """Columns that say where a row belongs, and are no streams."""
@@ -99,10 +100,10 @@ class Meta:
             parsed = list(string.Formatter().parse(template))
             if any(name is not None and name not in values for _, name, _, _ in parsed):
                 raise ValueError("unknown field")
-            made = (self.root / template.format(**values)).resolve()
+            made = inside(self.root, template.format(**values))
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise LogUnreadable("a path template that cannot be filled", got=template[:80], where=self.where) from error
-        if not made.is_relative_to(self.root.resolve()):
+        if made is None:
             raise LogUnreadable("a path that leaves the dataset's folder", got=template[:80], where=self.where)
         return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def episodes(meta: Meta) -> tuple[list[LeRobotLog], list[str], list[Finding]]:
 
 
 def _relative(path: Path, meta: Meta) -> str:
-    return path.relative_to(meta.root.resolve()).as_posix()
+    return Path(os.path.relpath(path, meta.root)).as_posix()
 
 
 def _logs(meta: Meta, table: pa.Table, file: Path) -> list[LeRobotLog]:

@@ -26,6 +26,7 @@ import numpy as np
 from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Array, Finding, FloatArray, IntArray, Kind, LogFolder, Origin, Stream, StreamInfo
 from worldgate.core.times import SECOND
+from worldgate.data.logs._paths import inside
 from worldgate.data.logs._video import VideoFrames, VideoIndex, video_index
 
 CARD = {
@@ -250,8 +251,8 @@ def _video_path(root: Path, item: Any, where: Path) -> Path:
     relative = item.get("video_path") if isinstance(item, dict) else None
     if not isinstance(relative, str) or "\0" in relative:
         raise LogUnreadable("an annotation without a video path", got=repr(item)[:80], where=where)
-    path = (root / relative).resolve()
-    if not path.is_relative_to(root.resolve()):
+    path = inside(root, relative)
+    if path is None:
         raise LogUnreadable("a video path that leaves its folder", got=relative[:80], where=where)
     if not path.is_file():
         raise LogUnreadable("a video file is missing", got=relative, where=where)
