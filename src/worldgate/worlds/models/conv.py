@@ -62,7 +62,7 @@ class Config:
     ensemble: EnsembleConfig = field(default_factory=lambda: EnsembleConfig(members=3))
     tokenizer: background.Config = field(default_factory=background.Config)
     net: NetConfig = field(default_factory=NetConfig)
-    telemetry: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=60, batch=32, rate=5e-4, share=0.1))
+    telemetry: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=200, batch=32, rate=2e-3, share=0.1))
     tokens: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=800, batch=16, rate=2e-3, share=0.4))
     dynamics: PhaseConfig = field(
         default_factory=lambda: PhaseConfig(steps=400, batch=16, rate=3e-3, ema=0.97, share=0.5)

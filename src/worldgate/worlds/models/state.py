@@ -41,7 +41,7 @@ class Config:
 
     inputs: Inputs = field(default_factory=Inputs)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
-    phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=300, batch=64, rate=5e-4))
+    phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=900, batch=64, rate=2e-3))
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
