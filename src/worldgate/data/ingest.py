@@ -18,6 +18,7 @@ from worldgate.core.errors import DataRefused, LogUnreadable, NotFound, Tampered
 from worldgate.core.names import Name
 from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Finding, Kind, Log, LogFolder, Origin, Stream, StreamInfo
 from worldgate.core.times import SECOND
+from worldgate.data.diagnosis import dead_cameras
 from worldgate.data.logs import open_folder
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
@@ -207,7 +208,7 @@ def ingest(
     if not source.exists():
         raise NotFound("no such file or folder", where=source)
     given = {key: str(Name(value)) for key, value in (("site", site), ("robot", robot), ("arm", arm)) if value}
-    open_folder(source)  # refuses what is no log before a byte of it is kept
+    _refuse_unreadable(source)  # before a byte of it is kept
     tree = ws.store.put_tree(source)
     shelf = Shelf(ws)
     folder = shelf.folder(tree)
@@ -228,6 +229,18 @@ def ingest(
         what = f"{len(failed)} of {len(folder.logs)} logs cannot be read"
         raise LogUnreadable(what, got="; ".join(failed), where=source, hint="the others are ingested")
     return list({ref.digest: ref for ref in refs}.values())
+
+
+def _refuse_unreadable(source: Path) -> None:
+    """Open it, and let a refusal name dead cameras beside the reader's reasons."""
+    try:
+        open_folder(source)
+    except LogUnreadable as error:
+        more = dead_cameras(source)
+        if not more:
+            raise
+        got = "; ".join([str(error.got), *more])
+        raise LogUnreadable(error.what, got=got, where=error.where, hint=error.hint) from error
 
 
 def _summary(log: Log, folder: LogFolder, tree: str, position: int) -> IngestedLog:
