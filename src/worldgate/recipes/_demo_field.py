@@ -28,14 +28,14 @@ from worldgate.recipes._demo_stage import (
     Stage,
 )
 from worldgate.recipes._report import Section, Table
-from worldgate.record.workspace import Ref
+from worldgate.record.events import Ref
 from worldgate.sim import scenario as situations
 from worldgate.sim.record import record
 
 _SEARCH = 200
 """Shifts looked through for a near-miss before giving up."""
 _CONTEXT = 12
-"""Steps that a near-miss must have before and after it, so that its replay has something to start from and compare with."""
+"""Steps that a near-miss must have before and after it: what its replay starts from and is compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class NearMiss:
 
 
 def deploy(stage: Stage, release: Ref, old: Ref, slots: Sequence[Slot]) -> None:
-    """r0 is backfilled from a spreadsheet, r1 is assigned to every arm, and each robot but one says that it booted it."""
+    """r0 is backfilled from a spreadsheet, r1 assigned to every arm; each robot but one says that it booted it."""
     ws = stage.ws
     sheet = stage.folder / "past-deployments.csv"
     _write_past(sheet, old, slots)
@@ -88,7 +88,9 @@ def _write_past(path: Path, old: Ref, slots: Sequence[Slot]) -> None:
         rows = csv.writer(file)
         rows.writerow(["slot", "release", "from", "to", "error_s", "source"])
         for slot in slots:
-            rows.writerow([slot, old.digest, format_ns(RECORDED), format_ns(SWITCHED), SWITCH_ERROR / SECOND, "shift book"])
+            rows.writerow(
+                [slot, old.digest, format_ns(RECORDED), format_ns(SWITCHED), SWITCH_ERROR / SECOND, "shift book"]
+            )
 
 
 def near_miss(stage: Stage, release: Ref, policy: Policy, *, seed: int) -> NearMiss:
@@ -162,17 +164,21 @@ def questions(stage: Stage, release: Ref, happened: NearMiss, slots: Sequence[Sl
     good = rows[0][4].certainty is Certainty.CERTAIN and rows[1][4].certainty is Certainty.AMBIGUOUS
     table = Table(
         headings=("asked", "slot", "time (UTC)", "known as of", "answer"),
-        rows=tuple((what, str(slot), format_ns(at), known, str(answer.headline)) for what, slot, at, known, answer in rows),
+        rows=tuple(
+            (what, str(slot), format_ns(at), known, str(answer.headline)) for what, slot, at, known, answer in rows
+        ),
     )
     return Section(
         title="c. Which checkpoint was on which arm?",
         verdict=f"{rows[0][4].certainty} at the near-miss, {rows[1][4].certainty} beside the switch",
         tone="good" if good else "bad",
         words=(
-            f"r1 went to {len(slots)} arms at {format_ns(SWITCHED)}, each robot knowing its switch to ± {SWITCH_ERROR // SECOND} s."
+            f"r1 went to {len(slots)} arms at {format_ns(SWITCHED)}, each robot knowing its switch to ±"
+            f" {SWITCH_ERROR // SECOND} s."
             f" On {ARM_B} a person reached in and the arm came within {happened.clearance_m * 100:.1f} cm of them;"
             f" the envelope asks for {(ENVELOPE.clearance_m or 0) * 100:.0f} cm.",
-            f"A receipt that came days late changed today's answer for {late}. What was answered before it came can still"
+            f"A receipt that came days late changed today's answer for {late}. What was answered before it came"
+            " can still"
             " be asked for, and comes out the same.",
         ),
         tables=(table,),

@@ -24,7 +24,8 @@ from worldgate.evidence.scenarios import Envelope, Scenario, register
 from worldgate.evidence.sequential import SequentialPlan
 from worldgate.recipes._demo_stage import DAY, OPERATOR, Stage
 from worldgate.recipes._report import Table
-from worldgate.record.workspace import Ref, Workspace
+from worldgate.record.events import Ref
+from worldgate.record.workspace import Workspace
 from worldgate.sim import scenario as situations
 from worldgate.sim.attributes import Attributes
 from worldgate.sim.environment import CellEnvironment
@@ -54,7 +55,12 @@ def wrap(drawn: situations.Scenario, *, name: str, source: str = "authored", inc
     initial = to_json(drawn)
     assert isinstance(initial, dict)
     return Scenario(
-        name=name, site=drawn.site, initial=initial, envelope=ENVELOPE, source=source, incident=incident  # type: ignore[arg-type]  # literal
+        name=name,
+        site=drawn.site,
+        initial=initial,
+        envelope=ENVELOPE,
+        source=source,
+        incident=incident,  # type: ignore[arg-type]  # literal
     )
 
 
@@ -80,7 +86,9 @@ def suite(ws: Workspace, slots: Sequence[Slot], *, count: int, seed: int, person
     return made
 
 
-def run_batch(policy: Policy, slots: Sequence[Slot], batch: Sequence[Scenario], *, first: int, now_ns: int) -> Iterator[Trial]:
+def run_batch(
+    policy: Policy, slots: Sequence[Slot], batch: Sequence[Scenario], *, first: int, now_ns: int
+) -> Iterator[Trial]:
     """Run scenarios one after the other, each on an arm of its site."""
     for number, scenario in enumerate(batch, first):
         arms = [slot for slot in slots if slot.site == scenario.site]

@@ -13,7 +13,7 @@ from worldgate.recipes._demo_gates import gate_policy
 from worldgate.recipes._demo_stage import DECIDED, SLOTS, Stage
 from worldgate.recipes._judging import Judged, curves, judge, skill_table
 from worldgate.recipes._report import Section, Table
-from worldgate.record.workspace import Ref
+from worldgate.record.events import Ref
 
 if TYPE_CHECKING:
     from worldgate.worlds.family import FamilyConfig
@@ -25,8 +25,8 @@ EPSILON: Mapping[str, float] = {
     "observation.state[rad]": 0.10,
     f"{CAMERA}/video_moving": 0.04,
 }
-"""Largest tolerable error: 3 cm at the tool, 0.1 rad at the joints, and where pixels move no more than what holding
-the last frame costs on average."""
+"""Largest tolerable error: 2 cm at the tool, which is the envelope's own limit; 0.1 rad at the joints; where pixels
+move, less than the 0.055 that holding the last frame costs there on average."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +95,19 @@ def _section(stage: Stage, models: Models) -> Section:
         verdict="two admitted, the one with shuffled actions refused" if admitted and refused else "not as told",
         tone="good" if admitted and refused else "bad",
         words=(
-            f"Judged on {count} episodes that no model has seen. A model counts as evidence for a signal only up to H, the"
-            " horizon to which its error stays within the site's tolerance with probability 0.8, by a lower 95 % bound.",
-            "The control learned from the same episodes with actions that belong to other moments. It must be refused, or"
+            f"Judged on {count} episodes that no model has seen. A model counts as evidence for a signal only up"
+            " to H, the"
+            " horizon to which its error stays within the site's tolerance with probability 0.8, by a lower 95 %"
+            " bound.",
+            "The control learned from the same episodes with actions that belong to other moments. It must be"
+            " refused, or"
             " the gate would pass a model that ignores what the arm is told to do.",
         ),
         tables=(
             Table(headings=("model", "signal", "tolerance", "H [s]"), rows=tuple(reach), caption="Admitted up to"),
-            skill_table([*good, models.broken], (0.5, 1.0), caption="Held-out skill, with 95 % one-sided bounds over episodes"),
+            skill_table(
+                [*good, models.broken], (0.5, 1.0), caption="Held-out skill, with 95 % one-sided bounds over episodes"
+            ),
         ),
         pictures=(
             *curves(models.state, ("observation.state[m]",)),

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from worldgate.core.times import SECOND, format_span
 from worldgate.data import contracts, datasets
-from worldgate.data.check import Severity, check
+from worldgate.data.check import check
+from worldgate.data.contracts import Severity
 from worldgate.data.ingest import Shelf, ingest
 from worldgate.recipes._demo_stage import FAILING, RECORDED, SLOTS, Stage
 from worldgate.recipes._report import Section, Table
-from worldgate.record.workspace import Ref, Workspace
+from worldgate.record.events import Ref
+from worldgate.record.workspace import Workspace
 from worldgate.sim.attributes import Attributes, CameraFault
 from worldgate.sim.record import RecordConfig, record
 from worldgate.sim.sensing import SensorConfig
@@ -46,7 +48,7 @@ def demo_contract(ws: Workspace, name: str) -> Ref:
 
 
 def record_sites(stage: Stage, *, per_arm: int, duration_s: float, seed: int) -> list[Ref]:
-    """Record and ingest ``per_arm`` runs on each of four arms; every fourth of the failing arm's has a broken camera."""
+    """Record and ingest ``per_arm`` runs on each of four arms; every fourth of the failing arm's has a bad camera."""
     logs: list[Ref] = []
     total = per_arm * len(SLOTS)
     with stage.story.progress("recording four arms") as progress:

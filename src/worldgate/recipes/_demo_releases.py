@@ -1,7 +1,7 @@
 """The demo's releases: r0 and r1 by an expert who ignores the person, r2 and r3 by one who gives way.
 
-r2 and r3 hold the same weights; r2 was exported with one statistic in millimetres. With ``learned`` they are cloned from
-demonstrations in the cell; without, the scripted controller itself is released, which needs no torch.
+r2 and r3 hold the same weights; r2 was exported with one statistic in millimetres. With ``learned`` they are cloned
+from demonstrations in the cell; without, the scripted controller itself is released, which needs no torch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from worldgate.fleet import releases
 from worldgate.fleet.normalisers import Normaliser, Statistics
 from worldgate.fleet.releases import Release
 from worldgate.recipes._demo_stage import Stage
-from worldgate.record.workspace import Ref
+from worldgate.record.events import Ref
 from worldgate.sim.attributes import Attributes
 from worldgate.sim.environment import CellEnvironment
 from worldgate.sim.experts import EXPERTS, Expert
@@ -44,7 +44,9 @@ class Candidate:
     training: Ref
 
 
-def make(stage: Stage, *, expert: str, name: str, slots: Sequence[Slot], demonstrations: int, seed: int, learned: bool) -> Candidate:
+def make(
+    stage: Stage, *, expert: str, name: str, slots: Sequence[Slot], demonstrations: int, seed: int, learned: bool
+) -> Candidate:
     """Fit or configure a policy after an expert, register it and keep the record of its training."""
     sites = sorted({str(slot.site) for slot in slots})
     with stage.story.progress(f"demonstrations for {name}") as progress:
@@ -86,7 +88,9 @@ def _configure(expert: str, site: str, episodes: Sequence[Episode]) -> Fitted:
     return scripted.configure(EXPERTS[expert], site, Normaliser.fit(rows))
 
 
-def publish(stage: Stage, fitted: Fitted, *, name: str, dataset: Ref, episodes: tuple[str, ...], parent: str = "") -> Candidate:
+def publish(
+    stage: Stage, fitted: Fitted, *, name: str, dataset: Ref, episodes: tuple[str, ...], parent: str = ""
+) -> Candidate:
     """Register a release and the record of what it was trained with."""
     ref = fitted.publish(stage.ws, name=name, dataset=dataset.digest, parent=parent)
     release = releases.load(stage.ws, ref.digest)
@@ -110,6 +114,4 @@ def with_wrong_statistic(stage: Stage, good: Candidate, *, name: str) -> Candida
     statistics: dict[str, Statistics] = {**good.release.normaliser.streams, stream: replace(right, mean=mean)}
     wrong = dataclasses.replace(good.release, normaliser=Normaliser(streams=statistics))
     ref = releases.register(stage.ws, wrong, name=name)
-    return Candidate(
-        ref=ref, release=wrong, policy=policies.load(wrong, stage.ws.store), training=good.training
-    )
+    return Candidate(ref=ref, release=wrong, policy=policies.load(wrong, stage.ws.store), training=good.training)

@@ -19,7 +19,7 @@ from worldgate.recipes._demo_models import CAMERA, Models
 from worldgate.recipes._demo_releases import Candidate
 from worldgate.recipes._demo_stage import ARM_B, OPERATOR, Stage
 from worldgate.recipes._report import Section, Table, png
-from worldgate.record.workspace import Ref
+from worldgate.record.events import Ref
 from worldgate.sim.cell import SHOULDER
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Frozen:
 
 
 def freeze(stage: Stage, happened: NearMiss) -> Frozen:
-    """Open the incident, freeze its window, and close it with the scenario that every later gate of the site includes."""
+    """Open the incident, freeze its window, and close it with the scenario that every later gate includes."""
     ws = stage.ws
     incident = incidents.open_incident(
         ws,
@@ -136,18 +136,23 @@ def _section(stage: Stage, made: Replay, picture: bytes, frozen: Frozen) -> Sect
         verdict=f"within H = {valid / made.rate_hz:.1f} s the candidate keeps {rows[2][2]} cm, r1 {rows[1][2]} cm",
         tone="good" if kept else "bad",
         words=(
-            "The frozen window, replayed in closed loop: from one row on, each release acts on what the world models imagine."
-            " The person's hand is held to what was recorded. The bar stands at the valid horizon; what lies beyond it is"
+            "The frozen window, replayed in closed loop: from one row on, each release acts on what the world"
+            " models imagine."
+            " The person's hand is held to what was recorded. The bar stands at the valid horizon; what lies"
+            " beyond it is"
             " greyed and says so, for it is not evidence.",
-            f"Against what really happened, r1's imagined arm state is off by {apart[-1]:.2f} (joint and tool units) at the"
+            f"Against what really happened, r1's imagined arm state is off by {apart[-1]:.2f} (joint and tool"
+            " units) at the"
             f" bar. The incident is closed with a scenario that every later gate of {ARM_B.site} must run;"
             f" the envelope asks for {(ENVELOPE.clearance_m or 0) * 100:.0f} cm of the whole arm.",
         ),
-        tables=(
-            Table(headings=("origin", "branch", "least tip clearance within H [cm]"), rows=tuple(rows)),
-        ),
+        tables=(Table(headings=("origin", "branch", "least tip clearance within H [cm]"), rows=tuple(rows)),),
         pictures=(
-            png(picture, alt="strip: simulated, r1 imagined, candidate imagined, difference; bar at the valid horizon", wide=True),
+            png(
+                picture,
+                alt="strip: simulated, r1 imagined, candidate imagined, difference; bar at the valid horizon",
+                wide=True,
+            ),
         ),
         commands=(f"worldgate show {frozen.incident.digest[:12]}", f"worldgate replay {frozen.incident.digest[:12]}"),
     )

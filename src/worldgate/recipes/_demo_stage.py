@@ -12,10 +12,10 @@ from typing import Any
 
 from worldgate.core.names import Slot
 from worldgate.core.times import SECOND, parse_ns
-from worldgate.record.keys import Role
-from worldgate.record.workspace import Workspace
 from worldgate.recipes._report import Section
 from worldgate.recipes._story import Story
+from worldgate.record.keys import Role
+from worldgate.record.workspace import Workspace
 from worldgate.sim.sites import slots as cell_slots
 
 ENGINEER, OPERATOR = "ada", "bo"

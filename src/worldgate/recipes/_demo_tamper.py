@@ -11,11 +11,11 @@ from pathlib import Path
 import worldgate
 from worldgate.core.digest import short
 from worldgate.core.errors import NotFound
+from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.recipes._demo_gates import Gated
 from worldgate.recipes._demo_stage import Stage
 from worldgate.recipes._report import Section, Table
 from worldgate.record.verify import verify
-from worldgate.evidence.recompute import RECOMPUTE
 
 
 def outsider() -> Path:
@@ -66,7 +66,8 @@ def tamper(stage: Stage, failed: Gated) -> Section:
         verdict="found: the outsider's verifier names the record" if after == 1 and named else "not found",
         tone="good" if own.ok and before == 0 and after == 1 and named else "bad",
         words=(
-            f"The record as it stands: {own.records} records verified, {own.recomputed} decisions recomputed to the byte;"
+            f"The record as it stands: {own.records} records verified, {own.recomputed} decisions recomputed to"
+            " the byte;"
             f" tools/verify.py, which shares no code with Worldgate, agrees ({clean.splitlines()[0]}).",
             f"In a copy, one byte of trial {short(trial.digest)} was changed, the one that says that r2 failed:",
         ),

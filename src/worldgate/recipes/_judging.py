@@ -16,7 +16,8 @@ from worldgate.evidence.gap_report import GapConfig, GapReport
 from worldgate.evidence.gate_evidence import TrainingRecord
 from worldgate.recipes._report import Picture, Table, figure
 from worldgate.recipes._story import Story
-from worldgate.record.workspace import Ref, Workspace
+from worldgate.record.events import Ref
+from worldgate.record.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """The near-miss: the whole loop on the embedded cell, from logs to a signed decision that can say no.
 
 Seven scenes: (a) four arms record and a failing camera is refused; (b) world models learn and are admitted up to their
-valid horizon, one trained with shuffled actions is not; (c) a release goes to the field, a person is nearly touched, and
-the record answers what ran there; (d) the incident is replayed through the release and a candidate; (e) the candidate's
-export has a wrong normaliser and the gate refuses it; (f) the mended one passes sequentially; (g) one byte is flipped.
+valid horizon, one trained with shuffled actions is not; (c) a release goes to the field, a person is nearly touched,
+and the record answers what ran there; (d) the incident is replayed through the release and a candidate; (e) the
+candidate's export has a wrong normaliser and the gate refuses it; (f) the mended one passes sequentially; (g) one byte
+is flipped.
 The cell stands in for the field: every decision, page and picture says so.
 """
 
@@ -107,10 +108,7 @@ def run(folder: Path, config: DemoConfig | None = None, story: Story | None = No
     """
     config, begun = config or DemoConfig(), time.monotonic()
     stage = build(folder, story or Quiet())
-    if config.quick:
-        slots = tuple(slot for slot in SLOTS if slot.site == "south")
-    else:
-        slots = tuple(SLOTS)
+    slots = tuple(slot for slot in SLOTS if not config.quick or slot.site == ARM_B.site)
     told = _Scenes(stage, config, slots).play()
     report = write_report(
         folder / "report.html",
@@ -168,6 +166,7 @@ class _Scenes:
         stage.close_scene(tamper(stage, refused))
         stage.facts |= {"decision": passed.decision.ref.digest}
         return all(section.tone == "good" for section in stage.sections)
+
     def _learn(self, recorded: recording.RecordedDataset) -> Models:
         """Scene b, which needs torch."""
         from worldgate.recipes._demo_models import learn
@@ -187,7 +186,7 @@ class _Scenes:
     def _first_release(self) -> tuple[Candidate, Candidate]:
         """r0, which ran until now, and r1: both by an expert who does not look at people."""
         stage = self.stage
-        r0 = self._candidate("careless-r0", "careless", offset=2000)
+        r0 = self._candidate("careless-r0", "careless", offset=2000, learned=False)
         r1 = self._candidate("careless-r1", "careless", offset=3000)
         suite = self._suite(offset=7000, person=False)
         done = gates.gate(stage, r1.ref, r1.policy, suite, self.slots, evidence=(r1.training,), now_ns=DECIDED)
@@ -204,16 +203,17 @@ class _Scenes:
         stage.facts |= {"slot": str(ARM_B), "near_miss": format_ns(happened.at_ns)}
         return happened
 
-    def _candidate(self, name: str, expert: str, *, offset: int) -> Candidate:
+    def _candidate(self, name: str, expert: str, *, offset: int, learned: bool = True) -> Candidate:
         config = self.config
+        cloned = learned and not config.quick
         return candidates.make(
             self.stage,
             expert=expert,
             name=name,
             slots=self.slots,
-            demonstrations=8 if config.quick else config.demonstrations,
+            demonstrations=config.demonstrations if cloned else 8,
             seed=config.seed + offset,
-            learned=not config.quick,
+            learned=cloned,
         )
 
     def _suite(self, *, offset: int, person: bool) -> list[Scenario]:
@@ -245,7 +245,11 @@ class _Scenes:
                 f"worldgate show {done.decision.ref.digest[:12]}",
             ),
         )
-        stage.facts |= {"r2": str(done.decision.verdict), "r2_trials": len(done.trials), "diff": [str(c) for c in changes]}
+        stage.facts |= {
+            "r2": str(done.decision.verdict),
+            "r2_trials": len(done.trials),
+            "diff": [str(c) for c in changes],
+        }
         stage.close_scene(section)
         return done
 
@@ -263,7 +267,8 @@ class _Scenes:
             verdict=f"{done.decision.verdict} after {used} trials; a fixed test would take {fixed}",
             tone="good" if promoted else "bad",
             words=(
-                "The test was agreed before the first trial: ten trials at a time, its boundaries exact, so stopping early"
+                "The test was agreed before the first trial: ten trials at a time, its boundaries exact, so"
+                " stopping early"
                 " does not make passing easier. Half of the scenarios have a person reach in.",
             ),
             tables=(gates.table(done.decision, caption="The promotion gate about r3"),),
