@@ -49,6 +49,10 @@ def merge(starts: IntArray, ends: IntArray) -> Spans:
 
 
 def marked(times_ns: IntArray, mark: BoolArray, length_ns: int) -> Spans:
-    """Spans of marked messages, each lasting until ``length_ns`` after its stamp."""
-    chosen = times_ns[mark]
-    return merge(chosen, chosen + max(length_ns, 1))
+    """Spans of marked messages, each lasting until the next message, or ``length_ns`` where that is far off."""
+    order = np.argsort(times_ns, kind="stable")
+    times, length = times_ns[order], max(length_ns, 1)
+    following = np.append(times[1:], times[-1:] + length)
+    ends = np.where(following - times <= 2 * length, following, times + length)
+    chosen = mark[order]
+    return merge(times[chosen], ends[chosen])
