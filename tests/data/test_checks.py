@@ -102,6 +102,12 @@ def test_skew_names_the_stream_that_lies_apart_and_where(fakes: Any) -> None:
     assert all(200 * MS <= a < b <= 640 * MS for a, b in found.spans_ns)
 
 
+def test_a_slow_stream_is_not_blamed_for_its_own_period(fakes: Any) -> None:
+    slow = fakes.stream("slow", np.arange(0, SECOND, 200 * MS), rate_hz=5)
+    camera = fakes.stream("camera", TICKS, np.zeros((100, 2, 2, 3), np.uint8), kind=Kind.IMAGE)
+    assert run("skew", fakes.log(camera, slow)) == ()
+
+
 def test_a_sensor_clock_that_drifts_is_found_though_nearest_messages_stay_close(fakes: Any) -> None:
     slow = (TICKS * 0.95).astype(np.int64)
     log = fakes.log(fakes.stream("s", TICKS), fakes.stream("d", slow, clock="header", log_times_ns=TICKS))

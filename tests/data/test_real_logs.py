@@ -10,6 +10,7 @@ import pytest
 
 from worldgate.core.errors import LogUnreadable
 from worldgate.data import clips, contracts, datasets
+from worldgate.data.alignment import align
 from worldgate.data.alignment_report import report
 from worldgate.data.check import check
 from worldgate.data.contracts import Severity
@@ -82,3 +83,17 @@ def test_bridge_episodes_are_ingested_and_their_empty_cameras_found(workspace: A
     assert len(refs) == 25
     log = Shelf(workspace).open(refs[0].digest)
     assert [f.stream for f in run("frozen", log)] == ["observation.images.image_3"]
+
+
+def test_the_cell_fulfils_the_contract_that_ships_for_it(workspace: Any, tmp_path: Path) -> None:
+    record = pytest.importorskip("worldgate.sim.record").record
+    refs = ingest(workspace, record(tmp_path / "run.mcap", seed=0, duration_s=3))
+    (checked,) = check(workspace, refs, contracts.add(workspace, contracts.read("cell")))
+    assert checked.accepted
+    assert not [f for f in checked.found() if f.check in {"jump", "skew"}]
+    log = Shelf(workspace).open(refs[0].digest)
+    episode = align(log, contracts.read("cell").spec(), digest=refs[0].digest)
+    streams = report(episode).streams
+    assert all(s.future == 0 for s in streams.values())
+    assert 0 < streams["observation.images.front"].skew.max_ns < 50_000_000
+    assert 0 < streams["observation.force"].skew.max_ns < 20_000_000
