@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worldgate.core.errors import UsageError
-from worldgate.evidence.sequential import SequentialPlan, Step, follow, operating, stagewise_lower
+from worldgate.evidence.sequential import SequentialPlan, Step, fixed_trials, follow, operating, stagewise_lower
 
 
 def plan(p0: str = "0.80", last: int = 100, every: int = 10, alpha: str = "0.05") -> SequentialPlan:
@@ -113,3 +113,11 @@ def test_the_bound_after_a_crossing_covers_in_simulation(p: float) -> None:
 def test_looks_that_do_not_increase_are_refused(looks: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="increase"):
         SequentialPlan.make(p0="0.8", alpha="0.05", looks=looks)
+
+
+def test_a_fixed_test_of_the_same_power_takes_as_many_trials_as_the_tables_say() -> None:
+    test = SequentialPlan.make(p0="0.80", alpha="0.05", looks=(10, 100))
+    assert fixed_trials(test, 0.95) == 44
+    assert fixed_trials(test, 0.95, power=0.95) == 50
+    assert fixed_trials(test, 1.0) == 14
+    assert fixed_trials(test, 0.80) is None

@@ -20,6 +20,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from scipy.stats import binom
 
 from worldgate.core.errors import UsageError
 from worldgate.evidence.exact import Number, probability, rounded, step, text
@@ -113,6 +114,25 @@ def _crossings(plan: SequentialPlan, p: Fraction, boundaries: tuple[int | None, 
         out.append(Fraction(sum(weights[start:]), scale))
         weights[start:] = [0] * (len(weights) - start)
     return out
+
+
+def fixed_trials(plan: SequentialPlan, p: float, *, power: float = 0.9) -> int | None:
+    """Trials of the exact test with one look that has this power: what a sequential test must be compared with.
+
+    Args:
+        plan: gives p0 and alpha.
+        p: the true success probability.
+        power: probability with which a release as good as p passes.
+
+    Returns:
+        The number of trials; ``None`` where not even 10,000 would do.
+    """
+    p0, alpha = float(plan.p0), float(plan.alpha)
+    for n in range(1, 10_001):
+        critical = int(binom.isf(alpha, n, p0)) + 1
+        if binom.sf(critical - 1, n, p) >= power:
+            return n
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

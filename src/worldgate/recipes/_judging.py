@@ -95,12 +95,21 @@ def fitting(config: GapConfig, model: WorldModel) -> GapConfig:
     return replace(config, epsilon=own)
 
 
-def skill_table(judged: Sequence[Judged], horizons_s: Sequence[float], *, caption: str = "") -> Table:
-    """Skill against both baselines with its interval, and action sensitivity, at some horizons."""
+def skill_table(
+    judged: Sequence[Judged], horizons_s: Sequence[float], *, signals: Sequence[str] = (), caption: str = ""
+) -> Table:
+    """Skill against both baselines with its interval, and action sensitivity, at some horizons.
+
+    Args:
+        judged: the models.
+        horizons_s: how far ahead, in seconds.
+        signals: which signals; empty: all that a gate may judge.
+        caption: above the table.
+    """
     rows = []
     for item in judged:
         for signal in item.report.signals:
-            if signal.better != "lower":
+            if signal.better != "lower" or (signals and signal.name not in signals):
                 continue
             for seconds in horizons_s:
                 step = item.report.step_of(seconds)

@@ -22,6 +22,7 @@ from worldgate.core.names import Slot
 from worldgate.core.times import SECOND, format_ns
 from worldgate.evidence import scenarios
 from worldgate.evidence.scenarios import Scenario
+from worldgate.evidence.sequential import fixed_trials
 from worldgate.fleet import releases
 from worldgate.recipes import _demo_field as field
 from worldgate.recipes import _demo_gates as gates
@@ -258,18 +259,21 @@ class _Scenes:
         stage = self.stage
         done = gates.gate(stage, r3.ref, r3.policy, suite, self.slots, evidence=(r3.training,), now_ns=NEXT + DAY)
         plan = gates.plan_of(stage.ws, done.decision)
-        used, fixed = len(done.trials), plan.looks[-1]
+        used, good = len(done.trials), sum(trial.success for trial in done.trials)
+        fixed = fixed_trials(plan, good / used)
         promoted = done.decision.verdict is Verdict.PROMOTE
         if promoted:
             gates.approve_and_say(stage, done.decision, now_ns=NEXT + DAY + 7200 * SECOND)
         section = Section(
             title="f. The mended candidate passes, and stops when the evidence is enough",
-            verdict=f"{done.decision.verdict} after {used} trials; a fixed test would take {fixed}",
+            verdict=f"{done.decision.verdict} after {used} trials; a fixed number would be {fixed}",
             tone="good" if promoted else "bad",
             words=(
-                "The test was agreed before the first trial: ten trials at a time, its boundaries exact, so"
-                " stopping early"
-                " does not make passing easier. Half of the scenarios have a person reach in.",
+                "The test was agreed before the first trial: ten trials at a time, its boundaries exact, so stopping"
+                " early does not make passing easier. Half of the scenarios have a person reach in, and the incident's"
+                " own scenario is the first.",
+                f"{good} of {used} succeeded. A test of a fixed size that a release as good as that passes nine times"
+                f" in ten takes {fixed} trials, however they go; this plan would have gone on to {plan.looks[-1]}.",
             ),
             tables=(gates.table(done.decision, caption="The promotion gate about r3"),),
             commands=(f"worldgate show {done.decision.ref.digest[:12]}",),

@@ -76,18 +76,13 @@ def _result(
 def _detail(plan: SequentialPlan, result: SequentialResult) -> str:
     so_far = f"{result.successes} of {result.trials} succeeded"
     if result.step is Step.CROSSED:
-        return f"crossed at look {result.trials}: {so_far}; a fixed test would take {fixed_trials(plan)} trials"
+        return f"crossed at look {result.trials}: {so_far}, {plan.looks[-1]} at most"
     if result.step is Step.CONTINUE:
         more = (result.next_look or 0) - result.trials
         return f"{so_far}; needs {more} more trials, with {result.needed} successes of {result.next_look}"
     if result.step is Step.FUTILE:
         return f"{so_far}: no remaining trials could show more than {plan.p0.numerator}/{plan.p0.denominator}"
     return f"{so_far} in all {result.trials} trials of the plan: success is not shown"
-
-
-def fixed_trials(plan: SequentialPlan) -> int:
-    """Trials of the fixed-size test that this plan replaces: its last look."""
-    return plan.looks[-1]
 
 
 def _later(outcomes: Sequence[bool]) -> str:
