@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,13 @@ def test_another_contract_of_the_same_name_and_version_is_refused(tmp_path: Path
 def test_an_unknown_contract_lists_the_shipped_ones() -> None:
     with pytest.raises(NotFound, match="cell"):
         contracts.read("sell")
+
+
+def test_the_contract_on_the_how_to_page_is_a_contract(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "write-a-contract.md"
+    blocks = re.findall(r"^```toml\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    *whole, by_fact = blocks
+    contract = contracts.read(write(tmp_path, "\n".join(whole)))
+    assert set(contract.checks) == {"finite", "gaps", "jump"}
+    other = contracts.read(write(tmp_path, "\n".join(whole).split("[splits]")[0] + by_fact))
+    assert other.splits.by == "site"
