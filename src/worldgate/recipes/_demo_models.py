@@ -109,7 +109,7 @@ def _section(stage: Stage, models: Models) -> Section:
                 [*good, models.broken],
                 (0.5, 1.0),
                 signals=(*EPSILON, "observation.environment_state[m]"),
-                caption="Held-out skill with bootstrap bounds over episodes; nobody is admitted for the tracker's signal",
+                caption="Held-out skill with bootstrap bounds over episodes; none is admitted for the tracker",
             ),
         ),
         pictures=(
