@@ -18,6 +18,7 @@ from worldgate.worlds.nn.ensemble import Ensemble
 from worldgate.worlds.nn.rolling import Rolling
 from worldgate.worlds.pictures import MOVING, Pictures
 from worldgate.worlds.tokenizers.background import BackgroundTokenizer, to_signed
+from worldgate.worlds.tracks import Layout
 from worldgate.worlds.train.config import PhaseConfig
 from worldgate.worlds.windows import Bank
 
@@ -29,6 +30,7 @@ _JUDGED = 64
 class VideoModel(Protocol):
     """What this phase needs of a family."""
 
+    layout: Layout
     ensemble: Ensemble
     tokenizer: BackgroundTokenizer
 
@@ -138,16 +140,19 @@ class DynamicsPhase:
         if self.held_out is None:
             return {}
         self.held_out.settle(self.model.tokenizer)
-        return video_skill(self.model, self.held_out)
+        return video_skill(self.model, self.held_out, self.model.layout.rate_hz)
 
     def finish(self) -> None:
         """Nothing is left to do."""
 
 
 @torch.no_grad()
-def video_skill(model: VideoModel, pictures: Pictures, horizons: Sequence[int] = (5, 10)) -> dict[str, float]:
+def video_skill(
+    model: VideoModel, pictures: Pictures, rate_hz: float, seconds: Sequence[float] = (0.5, 1.0)
+) -> dict[str, float]:
     """One minus the squared error over that of copy-last, where pixels changed, and the ratio with wrong actions."""
-    steps, context = max(horizons), model.context
+    horizons = {f"{s:g}s": max(1, round(s * rate_hz)) for s in seconds}
+    steps, context = max(horizons.values()), model.context
     bank = Bank(pictures.tracks)
     rows = bank.rows(context, steps)
     rows = rows[:: -(-len(rows) // _JUDGED)] if len(rows) else rows
@@ -165,9 +170,9 @@ def video_skill(model: VideoModel, pictures: Pictures, horizons: Sequence[int] =
     wrong_NTA = actions_NTA.roll(max(1, len(rows) // 2), dims=0)
     wrong = _error(_imagine(model, frames, background, states_NCD, wrong_NTA), frames[:, 2:], region)
     out: dict[str, float] = {}
-    for k in horizons:
-        out[f"skill_over_copy_last_{k}"] = float(1 - ours[k - 1] / still[k - 1])
-        out[f"action_sensitivity_{k}"] = float(wrong[k - 1] / ours[k - 1])
+    for tag, k in horizons.items():
+        out[f"video_skill_over_copy_last_{tag}"] = float(1 - ours[k - 1] / still[k - 1])
+        out[f"video_action_sensitivity_{tag}"] = float(wrong[k - 1] / ours[k - 1])
     return out
 
 
