@@ -30,7 +30,7 @@ def markdown(text: str) -> str:
 
 def commands() -> str:
     """Every command, its examples and options."""
-    app = build(root_help=False)
+    app = build()
     parts = ["# Commands", "", "What `worldgate --help` shows, in the order of work.", ""]
     for command in COMMANDS:
         page = app[command.name].generate_docs(

@@ -27,7 +27,7 @@ def texts(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_every_command_that_the_program_tells_people_to_run_exists() -> None:
-    app = build(root_help=False)
+    app = build()
     wrong, seen = [], 0
     for file in sorted(SOURCE.rglob("*.py")):
         for line, text in texts(file):

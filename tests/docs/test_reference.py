@@ -50,7 +50,7 @@ def names(app: App, path: str) -> Iterator[str]:
 
 def test_every_command_has_a_section_with_its_examples(pages: Path) -> None:
     found = sections(pages / "commands.md")
-    app = build(root_help=False)
+    app = build()
     for name in [n for c in app if not c.startswith("-") for n in names(app[c], f"worldgate {c}")]:
         assert name in found, name
         assert len(found[name].strip()) > 25, name

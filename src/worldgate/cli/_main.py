@@ -1,8 +1,9 @@
 """Builds the command tree, runs one command, turns every exception into three lines and an exit code.
 
-Source: exit codes and the three-line error are those of ``core/errors.py``. Notable choices: the root page is made from
-the table in ``_commands.py`` without importing a single command, so ``--help`` needs neither numpy nor torch; parsing
-errors of cyclopts take the same three lines; stdout is the answer, stderr everything else.
+Source: exit codes and the three-line error are those of ``core/errors.py``. Notable choices: the root page is drawn in
+``_root.py`` from the table of commands, without cyclopts or rich, because it is what people wait for most often; each
+command is imported when it is called; parsing errors of cyclopts take the same three lines; stdout is the answer,
+stderr everything else.
 """
 
 from __future__ import annotations
@@ -11,42 +12,35 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-
-from cyclopts import App, CycloptsError, Group
+from typing import TYPE_CHECKING
 
 from worldgate import __version__
 from worldgate.cli._commands import COMMANDS, PANELS
+from worldgate.cli._root import EPILOGUE, SUMMARY, root_page
 from worldgate.core.errors import Interrupted, UsageError, WorldgateError
 
+if TYPE_CHECKING:
+    from cyclopts import App
 
-def build(*, root_help: bool) -> App:
-    """The command tree.
 
-    Args:
-        root_help: give each command its one line from the table; else its own docstring is the help, which a command's
-            own page needs and the root page must not import.
-    """
+def build() -> App:
+    """The command tree; each command's own docstring is its page."""
+    from cyclopts import App, Group
+
     app = App(
         name="worldgate",
-        help="Robot logs to world models, and measured gates before new weights touch hardware.",
+        help=SUMMARY,
         help_format="plaintext",
-        help_epilogue="exit codes: 0 done, 1 failed, 2 usage, 3 the gate did not pass, 4 data refused, 130 interrupted",
+        help_epilogue=EPILOGUE,
         version=__version__,
         version_flags=["--version"],
         help_flags=["--help", "-h"],
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
-    app["--help"].group = app["--version"].group = Group("Options", sort_key=len(PANELS))
     groups = {panel: Group(panel, sort_key=place) for place, panel in enumerate(PANELS)}
     for place, command in enumerate(COMMANDS):
-        app.command(
-            command.target,
-            name=command.name,
-            help=command.line if root_help else None,
-            group=groups[command.panel],
-            sort_key=place,
-        )
+        app.command(command.target, name=command.name, group=groups[command.panel], sort_key=place)
     return app
 
 
@@ -57,8 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in tokens[:end]
     tokens = [token for place, token in enumerate(tokens) if token != "--debug" or place >= end]
     try:
-        app = build(root_help=not tokens or tokens[0].startswith("-"))
-        code = app(tokens, exit_on_error=False, print_error=False)
+        if not tokens or tokens[0] in {"--help", "-h"}:
+            sys.stdout.write(root_page())
+            code = 0
+        else:
+            code = build()(tokens, exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader went away (`worldgate list logs | head -1`): nothing is left to say, and nowhere to say it.
@@ -80,6 +77,8 @@ def report(error: BaseException, *, debug: bool) -> int:
 
 def explain(error: BaseException) -> WorldgateError:
     """Any exception as one of ours: what is wrong, what was got and where, what to try."""
+    from cyclopts import CycloptsError
+
     if isinstance(error, WorldgateError):
         return error
     if isinstance(error, CycloptsError):
