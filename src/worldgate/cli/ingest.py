@@ -51,10 +51,13 @@ def ingest(
             refs += take(ws, source, site=site, robot=robot, arm=arm, origin=marked, progress=tell)
         known = ingested(ws)
     logs = [known[ref.digest] for ref in refs]
-    rows, lost = [], []
+    rows = []
+    noticed: dict[str, list[str]] = {}
     for log in logs:
         seconds = (log.span_ns[1] - log.span_ns[0]) / SECOND
         rows.append((short(log.digest), log.name, log.origin, len(log.streams), f"{seconds:.2f}", len(log.findings)))
-        lost += [f"{log.name}: {finding.stream} {finding.message}" for finding in log.findings]
+        for finding in log.findings:
+            noticed.setdefault(f"{finding.stream} {finding.message}".strip(), []).append(log.name)
+    lost = [f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {what}" for what, names in noticed.items()]
     table = Table(columns=("log", "name", "origin", "streams", "span [s]", "findings"), rows=rows)
     answer("ingest", {"logs": logs}, table, *lost, "next: worldgate check CONTRACT", as_json=json)

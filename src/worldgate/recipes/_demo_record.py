@@ -76,7 +76,7 @@ def record_sites(stage: Stage, *, per_arm: int, duration_s: float, seed: int) ->
 def _attributes(*, failing: bool, person: bool) -> Attributes:
     faults = (
         CameraFault(camera="front", mode="freeze", start_s=1.5, end_s=3.0),
-        CameraFault(camera="front", mode="black", start_s=3.0, end_s=3.8),
+        CameraFault(camera="front", mode="black", start_s=3.0, end_s=4.4),
     )
     return Attributes(person=person, camera_faults=faults if failing else ())
 
