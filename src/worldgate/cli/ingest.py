@@ -58,6 +58,8 @@ def ingest(
         rows.append((short(log.digest), log.name, log.origin, len(log.streams), f"{seconds:.2f}", len(log.findings)))
         for finding in log.findings:
             noticed.setdefault(f"{finding.stream} {finding.message}".strip(), []).append(log.name)
-    lost = [f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {what}" for what, names in noticed.items()]
+    lost = [
+        f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {what}" for what, names in noticed.items()
+    ]
     table = Table(columns=("log", "name", "origin", "streams", "span [s]", "findings"), rows=rows)
     answer("ingest", {"logs": logs}, table, *lost, "next: worldgate check CONTRACT", as_json=json)
