@@ -16,12 +16,12 @@ from worldgate.core.errors import ContractBroken, NameRefused, NotFound
 from worldgate.core.names import Name
 from worldgate.core.times import SECOND
 from worldgate.data import contracts, datasets
-from worldgate.data.check import CheckedLog, Severity, check
-from worldgate.data.contracts import CheckRule, Contract, Splits
+from worldgate.data.check import CheckedLog, check
+from worldgate.data.contracts import CheckRule, Contract, Severity, Splits
 from worldgate.data.ingest import IngestedLog, ingest, ingested
 from worldgate.recipes._real_stage import Robot, Stage
 from worldgate.recipes._report import Section, Table
-from worldgate.record.workspace import Ref
+from worldgate.record.events import Ref
 
 _RENEWAL = CheckRule(severity=Severity.FLAG, params={"least_s": 0.05})
 """Flags pictures that renew more slowly than their stamps: two equal frames of 30 Hz span 67 ms."""
@@ -163,8 +163,8 @@ def _section(
         words.append(f"People labelled {sum(labelled)} as success and {len(labelled) - sum(labelled)} as failure.")
     if slow:
         words.append(
-            f"In {len(slow)} logs the camera hands out the same picture again while the robot moves: it renews more slowly"
-            f" than its stamps say. This is flagged, not refused; video is judged at {robot.video_hz:g} Hz."
+            f"In {len(slow)} logs the camera hands out the same picture again while the robot moves: it renews more"
+            f" slowly than its stamps say. This is flagged, not refused; video is judged at {robot.video_hz:g} Hz."
         )
     return Section(
         title="a. Real logs come in",

@@ -23,7 +23,7 @@ from worldgate.evidence.policy import GatePolicy
 from worldgate.recipes._real_data import Taken
 from worldgate.recipes._real_stage import Stage
 from worldgate.recipes._report import Section, Table
-from worldgate.record.workspace import Ref
+from worldgate.record.events import Ref
 
 YEAR = 365 * 86_400 * SECOND
 

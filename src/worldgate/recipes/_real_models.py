@@ -24,7 +24,7 @@ from worldgate.recipes._real_data import Fold, Taken, cut
 from worldgate.recipes._real_gates import Admission
 from worldgate.recipes._real_stage import Stage
 from worldgate.recipes._report import Section, Table, figure
-from worldgate.record.workspace import Ref
+from worldgate.record.events import Ref
 from worldgate.worlds.family import FamilyConfig
 from worldgate.worlds.models import conv, state
 from worldgate.worlds.tracks import Inputs
@@ -51,7 +51,7 @@ def judge_state(stage: Stage, taken: Taken, config: RealConfig) -> bool:
     whole, folds = cut(stage, taken, taken.telemetry, purpose="telemetry", count=config.state.folds)
     good = state.Config(
         inputs=Inputs(states=robot.states, action=robot.action),
-        phase=PhaseConfig(steps=config.state.steps, batch=32, rate=5e-4),
+        phase=PhaseConfig(steps=config.state.steps, batch=32, rate=2e-3),
         loop=LoopConfig(seed=config.seed, checkpoint_every=_RARELY, evaluate_every=_RARELY),
     )
     broken = replace(good, loop=replace(good.loop, shuffle_actions=True))
@@ -188,17 +188,17 @@ def _decide(
 
 
 _WORDS = (
-    "The control learned from the same episodes with actions that belong to other moments. HOLD means that nothing failed"
-    " but the episodes are too few to conclude; the reason says how many are needed. H is the horizon up to which the"
-    " error stays within the tolerance with the stated probability, by a lower 95 % bound."
+    "The control learned from the same episodes with actions that belong to other moments. HOLD means that nothing"
+    " failed but the episodes are too few to conclude; the reason says how many are needed. H is the horizon up to which"
+    " the error stays within the tolerance with the stated probability, by a lower 95 % bound."
 )
 
 
 def _words(whole: Ref, folds: Sequence[Fold], count: int) -> str:
     how = "left out alone" if len(folds) == count else f"left out in one of {len(folds)} groups"
     return (
-        f"Dataset {whole.digest[:12]} holds {count} episodes. Each was {how} and predicted by a model that never saw it;"
-        " the bounds are over episodes."
+        f"Dataset {whole.digest[:12]} holds {count} episodes. Each was {how} and predicted by a model that never saw"
+        " it; the bounds are over episodes."
     )
 
 
@@ -266,9 +266,7 @@ def _table(figures_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
         "H at p 0.8 / 0.5 [s]",
         "episodes",
     )
-    return Table(
-        headings=headings, rows=tuple(rows), caption="Estimate [lower, upper] one-sided 95 % bounds, and width"
-    )
+    return Table(headings=headings, rows=tuple(rows), caption="Estimate [lower, upper] by one-sided 95 % bounds")
 
 
 def _shown(found: Mapping[str, float] | None) -> str:

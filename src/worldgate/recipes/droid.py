@@ -25,8 +25,8 @@ ROBOT = Robot(
     name="droid",
     contract="droid",
     title="DROID: real Franka arms",
-    lead="Teleoperated episodes with success and failure labels: what a world model learnt from a handful of them may be"
-    " trusted for, and what a release would still have to show.",
+    lead="Teleoperated episodes with success and failure labels: what a world model learnt from a handful of them may"
+    " be trusted for, and what a release would still have to show.",
     folder="droid_ctrlworld",
     slot="droid_subset/franka/arm",
     telemetry_hz=15.0,
@@ -45,8 +45,8 @@ ROBOT = Robot(
     },
     video_horizons_s=(0.4, 1.0),
     notes=(
-        "Almost every episode is another scene with cameras elsewhere, so a held-out episode is a new place: the hardest"
-        " case for video, while joints and tool move alike everywhere.",
+        "Almost every episode is another scene with cameras elsewhere, so a held-out episode is a new place: the"
+        " hardest case for video, while joints and tool move alike everywhere.",
         "The action is the commanded tool pose. A command says much of where the arm will be; skill is therefore what"
         " the model adds to holding the last row or its velocity, not what it adds to knowing the command.",
     ),
