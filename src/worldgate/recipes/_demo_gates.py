@@ -20,7 +20,7 @@ from worldgate.evidence import decide, trials
 from worldgate.evidence import policy as policies
 from worldgate.evidence.approvals import approve
 from worldgate.evidence.decide import Decision, Scope
-from worldgate.evidence.scenarios import Envelope, Scenario, register
+from worldgate.evidence.scenarios import Envelope, Scenario, Source, register
 from worldgate.evidence.sequential import SequentialPlan
 from worldgate.recipes._demo_stage import DAY, OPERATOR, Stage
 from worldgate.recipes._report import Table
@@ -50,18 +50,11 @@ def cell_scenario(site: str, seed: int, *, person: bool, name: str = "") -> Scen
     return wrap(drawn, name=name or f"{site}-{'person' if person else 'plain'}-{seed}")
 
 
-def wrap(drawn: situations.Scenario, *, name: str, source: str = "authored", incident: str = "") -> Scenario:
+def wrap(drawn: situations.Scenario, *, name: str, source: Source = "authored", incident: str = "") -> Scenario:
     """The cell's own scenario inside the record's."""
     initial = to_json(drawn)
     assert isinstance(initial, dict)
-    return Scenario(
-        name=name,
-        site=drawn.site,
-        initial=initial,
-        envelope=ENVELOPE,
-        source=source,
-        incident=incident,  # type: ignore[arg-type]  # literal
-    )
+    return Scenario(name=name, site=drawn.site, initial=initial, envelope=ENVELOPE, source=source, incident=incident)
 
 
 def environment(slot: Slot) -> trials.EnvironmentFactory:

@@ -68,7 +68,6 @@ def _learn(stage: Stage, dataset: Ref, family: str, config: FamilyConfig, *, nam
         ref,
         training.load(ws, ref.digest),
         datasets.load(ws, dataset.digest, "val"),
-        datasets.load(ws, dataset.digest, "train"),
         policy=gate_policy(ws, "demo-admission"),
         sites=sorted({str(slot.site) for slot in SLOTS}),
         config=GapConfig(horizon_s=2.0, windows=8, epsilon=EPSILON),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worldgate.core.episodes import Episode
 from worldgate.core.evidence import Status
@@ -13,7 +13,6 @@ from worldgate.evidence.decide import Decision, Scope, decide, put_evidence
 from worldgate.evidence.gap import gap
 from worldgate.evidence.gap_bounds import Unmeasured
 from worldgate.evidence.gap_report import GapConfig, GapReport
-from worldgate.evidence.gate_evidence import TrainingRecord
 from worldgate.recipes._report import Picture, Table, figure
 from worldgate.recipes._story import Story
 from worldgate.record.events import Ref
@@ -42,7 +41,6 @@ def judge(
     subject: Ref,
     model: WorldModel,
     held_out: Sequence[Episode],
-    trained_on: Sequence[Episode],
     *,
     policy: Ref,
     sites: Sequence[str],
@@ -54,10 +52,9 @@ def judge(
     Args:
         ws: the workspace.
         story: where progress goes.
-        subject: the recorded world model.
+        subject: the recorded world model; what it was fed stands on the ledger since its training.
         model: the same, loaded.
         held_out: episodes it has not seen.
-        trained_on: those it has.
         policy: the admission policy.
         sites: where it is to serve as evidence.
         config: how windows are cut, and epsilon by signal; signals the model does not predict are left out.
@@ -65,31 +62,13 @@ def judge(
     """
     with story.progress(f"gap of {subject.name}") as progress:
         report = gap(model, held_out, fitting(config, model), lambda done, total: progress(done, total))
-    return admit(ws, subject, model, report, trained_on, policy=policy, sites=sites, now_ns=now_ns)
-
-
-def admit(
-    ws: Workspace,
-    subject: Ref,
-    model: WorldModel,
-    report: GapReport,
-    trained_on: Sequence[Episode],
-    *,
-    policy: Ref,
-    sites: Sequence[str],
-    now_ns: int,
-) -> Judged:
-    """Record a gap report with the record of the training run, and ask the admission gate."""
-    training = TrainingRecord.of_model(model.spec, episodes=tuple(e.id for e in trained_on), origin=report.origin)
-    evidence = [put_evidence(ws, document, inputs=(subject,)) for document in (report, training)]
-    decision = decide(ws, policy, subject, evidence, scope=Scope(sites=tuple(sites)), now_ns=now_ns)
+    evidence = put_evidence(ws, report, inputs=(subject,))
+    decision = decide(ws, policy, subject, [evidence], scope=Scope(sites=tuple(sites)), now_ns=now_ns)
     return Judged(ref=subject, model=model, report=report, decision=decision)
 
 
 def fitting(config: GapConfig, model: WorldModel) -> GapConfig:
     """The same configuration without tolerances of streams that this model does not predict."""
-    from dataclasses import replace
-
     streams = {signal.name for signal in (*model.spec.states, *model.spec.cameras)}
     own = {name: e for name, e in config.epsilon.items() if name.split("[")[0].split("/")[0] in streams}
     return replace(config, epsilon=own)
