@@ -62,14 +62,14 @@ class RealConfig:
 
     seed: int = 0
     """Of everything that is drawn."""
-    windows: int = 12
+    windows: int = 24
     """Most windows that one held-out episode is judged on."""
     data: DataConfig = field(default_factory=DataConfig)
     state: StateConfig = field(default_factory=StateConfig)
     video: VideoConfig = field(default_factory=VideoConfig)
 
 
-DEBUG = RealConfig(windows=3, state=StateConfig(steps=2, folds=3), video=VideoConfig(seconds=0.0))
+DEBUG = RealConfig(windows=3, state=StateConfig(steps=2, folds=2), video=VideoConfig(seconds=0.0))
 """Every stage but video, in seconds."""
 
 

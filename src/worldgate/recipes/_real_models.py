@@ -189,8 +189,8 @@ def _decide(
 
 _WORDS = (
     "The control learned from the same episodes with actions that belong to other moments. HOLD means that nothing"
-    " failed but the episodes are too few to conclude; the reason says how many are needed. H is the horizon up to which"
-    " the error stays within the tolerance with the stated probability, by a lower 95 % bound."
+    " failed but the episodes are too few to conclude; the reason says how many are needed. H is the horizon up to"
+    " which the error stays within the tolerance with the stated probability, by a lower 95 % bound."
 )
 
 
