@@ -28,6 +28,9 @@ EPSILON: Mapping[str, float] = {
 """Largest tolerable error: 2 cm at the tool, which is the envelope's own limit; 0.1 rad at the joints; where pixels
 move, less than the 0.055 that holding the last frame costs there on average."""
 
+_THREADS = 1
+"""Tensors this small gain nothing from a second thread, and lose much where two virtual cores share one."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
@@ -40,10 +43,13 @@ class Models:
 
 def learn(stage: Stage, dataset: Ref, *, state_s: float, video_s: float, seed: int) -> tuple[Models, Section]:
     """Train ``state``, ``conv`` and a control with shuffled actions; judge all three on the same held-out episodes."""
+    import torch
+
     from worldgate.worlds.models import conv, state  # torch, which `demo --quick` does without
     from worldgate.worlds.tracks import Inputs
     from worldgate.worlds.train.config import LoopConfig
 
+    torch.set_num_threads(_THREADS)
     loop = LoopConfig(seed=seed, max_seconds=state_s, checkpoint_every=100_000, evaluate_every=100_000)
     telemetry = state.Config(inputs=Inputs(states=STATES), loop=loop)
     pictures = conv.Config(inputs=Inputs(states=STATES, cameras=(CAMERA,)), loop=replace(loop, max_seconds=video_s))
