@@ -16,10 +16,12 @@ from worldgate.evidence.scenarios import Scenario
 from worldgate.fleet import deployments
 from worldgate.fleet.as_of import Answer, Certainty, as_of
 from worldgate.fleet.backfill import backfill
+from worldgate.fleet.ribbon import ribbon
 from worldgate.recipes._demo_gates import ENVELOPE, MAX_STEPS, cell_scenario, environment
 from worldgate.recipes._demo_record import recording
 from worldgate.recipes._demo_stage import (
     ARM_B,
+    DAY,
     LATE,
     NEAR_MISS,
     RECORDED,
@@ -27,7 +29,7 @@ from worldgate.recipes._demo_stage import (
     SWITCHED,
     Stage,
 )
-from worldgate.recipes._report import Section, Table
+from worldgate.recipes._report import Picture, Section, Table, figure
 from worldgate.record.events import Ref
 from worldgate.sim import scenario as situations
 from worldgate.sim.record import record
@@ -151,13 +153,13 @@ def questions(stage: Stage, release: Ref, happened: NearMiss, slots: Sequence[Sl
     asked = SWITCHED + 3600 * SECOND
     before = ask(late, asked)
     boot(stage, late, release, number=3, learned_ns=LATE)
-    after, reproduced = ask(late, asked), ask(late, asked, LATE - 1)
+    after, reproduced = ask(late, asked), ask(late, asked, LATE - SECOND)
     rows = [
         ("the near-miss", ARM_B, happened.at_ns, "now", ask(ARM_B, happened.at_ns)),
         ("two seconds after the switch", ARM_B, beside, "now", ask(ARM_B, beside)),
-        ("arm A, before its receipt came", late, asked, "then", before),
-        ("arm A, after its receipt came", late, asked, "now", after),
-        ("arm A, as known before it came", late, asked, format_ns(LATE - 1), reproduced),
+        ("before its receipt came", late, asked, "then", before),
+        ("after its receipt came", late, asked, "now", after),
+        ("as known before it came", late, asked, format_ns(LATE - SECOND), reproduced),
     ]
     stage.facts["as_of"] = {what: str(answer.certainty) for what, _, _, _, answer in rows}
     assert replace(before, known_as_of_ns=None) == replace(reproduced, known_as_of_ns=None), "the past is reproducible"
@@ -182,8 +184,22 @@ def questions(stage: Stage, release: Ref, happened: NearMiss, slots: Sequence[Sl
             " be asked for, and comes out the same.",
         ),
         tables=(table,),
+        pictures=(_ribbon(stage, happened, slots),),
         commands=(
             f"worldgate fleet as-of {ARM_B} {format_ns(happened.at_ns)}",
-            f"worldgate fleet as-of {late} {format_ns(asked)} --known-as-of {format_ns(LATE - 1)}",
+            f"worldgate fleet as-of {late} {format_ns(asked)} --known-as-of {format_ns(LATE - SECOND)}",
         ),
     )
+
+
+def _ribbon(stage: Stage, happened: NearMiss, slots: Sequence[Slot]) -> Picture:
+    names = {ref.digest: ref.name for ref in stage.ws.artifacts("release")}
+    drawing = ribbon(
+        deployments.Deployments.of(stage.ws),
+        [str(slot) for slot in slots],
+        SWITCHED - 2 * DAY,
+        LATE + DAY,
+        names=names,
+        marks={"near-miss ": happened.at_ns},
+    )
+    return figure(drawing, alt="releases by slot and time, one band each for desired, reported and observed", wide=True)
