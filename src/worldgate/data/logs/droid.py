@@ -137,7 +137,7 @@ class DroidLog:
         return Finding(
             check="count_mismatch",
             stream=stream,
-            message=f"{self.name}: {message}, {limit} expected",
+            message=f"{message}, {limit} expected",
             value=float(value),
             limit=float(limit),
             unit="frames",
