@@ -117,7 +117,7 @@ def _start(states: object, around: object) -> int:
 def _png(picture: ByteArray) -> bytes:
     import cv2
 
-    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert done
     return bytes(data)
 
