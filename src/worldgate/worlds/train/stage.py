@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -112,11 +113,12 @@ def _go(
     else:
         dataset = asked["dataset"]
         folder = loop.train(asked["family"], episodes, held_out, config, run_dir, report, dataset=dataset)
-    model = _record(ws, asked, digest, folder, time.monotonic() - begun)
-    fed = TrainingRecord.of_model(
-        load(ws, model.digest).spec, episodes=tuple(e.id for e in episodes), origin=episodes[0].origin
-    )
-    put_evidence(ws, fed, inputs=[model, Ref("dataset", asked["dataset"])])
+    for file in (checkpoint.CONFIG, checkpoint.WEIGHTS, checkpoint.NORMALISER):
+        ws.store.put_file(folder / file)
+    model = Ref("world_model", checkpoint.identity(folder), asked["name"])
+    # First what it was fed: whoever is killed in between trains nothing again, and no model stands without this record.
+    _record_fed(ws, model, Ref("dataset", asked["dataset"]), episodes)
+    _record(ws, asked, digest, folder, model, time.monotonic() - begun)
     return model
 
 
@@ -124,11 +126,14 @@ def _split(ws: Workspace, dataset: str, name: str) -> list[Episode]:
     return datasets.load(ws, dataset, name)
 
 
-def _record(ws: Workspace, asked: dict[str, Any], digest: str, folder: Path, seconds: float) -> Ref:
+def _record_fed(ws: Workspace, model: Ref, dataset: Ref, episodes: Sequence[Episode]) -> None:
+    spec = load(ws, model.digest).spec
+    fed = TrainingRecord.of_model(spec, episodes=tuple(e.id for e in episodes), origin=episodes[0].origin)
+    put_evidence(ws, fed, inputs=[model, dataset])
+
+
+def _record(ws: Workspace, asked: dict[str, Any], digest: str, folder: Path, model: Ref, seconds: float) -> None:
     about = checkpoint.about(folder)
-    for file in (checkpoint.CONFIG, checkpoint.WEIGHTS, checkpoint.NORMALISER):
-        ws.store.put_file(folder / file)
-    model = Ref("world_model", checkpoint.identity(folder), asked["name"])
     body = {
         "run": short(digest),
         "family": asked["family"],
@@ -139,4 +144,3 @@ def _record(ws: Workspace, asked: dict[str, Any], digest: str, folder: Path, sec
     }
     outputs = [model, Ref("weights", about["weights"]), Ref("normaliser", about["normaliser"])]
     ws.record(FINISHED, body=body, inputs=[Ref("dataset", asked["dataset"]), Ref("run", digest)], outputs=outputs)
-    return model
