@@ -42,7 +42,8 @@ def write_episode(root: Path, number: int, *, obedient: bool) -> None:
     """Six seconds of an arm whose tool goes a fifth of the way to its command at every row, or wanders by itself."""
     rng = np.random.default_rng(number)
     t = np.arange(ROWS)[:, None] / 15.0
-    command = sum(rng.uniform(0.1, 0.3, 7) * np.sin(rng.uniform(0.5, 4.0, 7) * t + rng.uniform(0, 6, 7)) for _ in "ab")
+    waves = [rng.uniform(0.1, 0.3, 7) * np.sin(rng.uniform(0.5, 4.0, 7) * t + rng.uniform(0, 6, 7)) for _ in range(2)]
+    command = np.sum(waves, axis=0)
     towards = command if obedient else np.cumsum(rng.normal(size=(ROWS, 7)) * 0.05, axis=0)
     state = np.zeros((ROWS, 7))
     for k in range(1, ROWS):
@@ -194,8 +195,8 @@ EPISODES = {"droid": (18, 11), "g1": (6, 6)}
 
 
 def real(name: str, data: Path, workspace: Path, config: RealConfig) -> RealResult:
-    module = {"droid": droid, "g1": g1}[name]
-    return module.run(workspace, replace(config, data=DataConfig(root=str(data))))
+    run = {"droid": droid.run, "g1": g1.run}[name]
+    return run(workspace, replace(config, data=DataConfig(root=str(data))))
 
 
 @pytest.mark.parametrize("name", list(EPISODES))

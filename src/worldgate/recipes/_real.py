@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worldgate.core.evidence import Verdict
 from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.recipes import _real_data as data
 from worldgate.recipes import _real_gates as gates
@@ -81,7 +82,8 @@ class RealResult:
     workspace: Path
     seconds: float
     as_told: bool
-    """Whether the control was refused and the record holds; the good model's verdict is whatever the data says."""
+    """Whether the control was refused (video: not admitted) and the record holds; the good model's verdict is whatever
+    the data says."""
     facts: dict[str, Any]
     commands: tuple[str, ...]
     """What to try next."""
@@ -121,21 +123,25 @@ def run(robot: Robot, folder: Path, config: RealConfig, story: Story | None = No
 
 
 def _play(stage: Stage, source: Path, config: RealConfig) -> bool:
-    """All parts in order; whether the control was refused and the record holds."""
+    """All parts in order; whether the control was refused and the record holds.
+
+    Telemetry is strong enough evidence to refuse the control for every signal. Video of a few episodes may leave that
+    open (HOLD); it must not be admitted.
+    """
     from worldgate.recipes import _real_models as models  # torch
 
     stage.scene("a. Real logs come in")
     taken, section = data.take_in(stage, source)
     stage.close_scene(section)
     stage.scene("b. Telemetry, each episode predicted by a model that never saw it")
-    refused = models.judge_state(stage, taken, config)
+    as_told = models.judge_state(stage, taken, config) == {Verdict.REJECT}
     if config.video.seconds:
         stage.scene("c. Video")
-        models.judge_video(stage, taken, config)
+        as_told &= Verdict.ADMIT not in models.judge_video(stage, taken, config)
     stage.scene("d. What a promotion would still need")
     stage.close_scene(gates.promotion(stage, taken))
     stage.scene("e. The record")
-    return _verified(stage) and refused
+    return _verified(stage) and as_told
 
 
 def _verified(stage: Stage) -> bool:
