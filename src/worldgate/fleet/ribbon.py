@@ -67,9 +67,9 @@ def ribbon(
     axes.set_yticks(places, labels, fontsize=7)
     axes.set_ylim(len(slots) - 0.4, -0.6)
     axes.set_xlim(_days(from_ns), _days(to_ns))
-    locator = AutoDateLocator()
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]  # matplotlib leaves dates untyped
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     axes.set_xlabel("time, UTC; hatched: may be; empty: unknown", fontsize=8)
     handles = [Patch(color=c, label=names.get(r) or short(r)) for r, c in colours.items()]
     if handles:
@@ -79,4 +79,4 @@ def ribbon(
 
 def _days(time_ns: int) -> float:
     """Matplotlib's date number; drawing needs no more than microseconds."""
-    return float(date2num(datetime.fromtimestamp(time_ns / SECOND, tz=UTC)))
+    return float(date2num(datetime.fromtimestamp(time_ns / SECOND, tz=UTC)))  # type: ignore[no-untyped-call]
