@@ -43,14 +43,13 @@ class Models:
 
 def learn(stage: Stage, dataset: Ref, *, state_s: float, video_s: float, seed: int) -> tuple[Models, Section]:
     """Train ``state``, ``conv`` and a control with shuffled actions; judge all three on the same held-out episodes."""
-    import torch
-
     from worldgate.worlds.models import conv, state  # torch, which `demo --quick` does without
     from worldgate.worlds.tracks import Inputs
     from worldgate.worlds.train.config import LoopConfig
 
-    torch.set_num_threads(_THREADS)
-    loop = LoopConfig(seed=seed, max_seconds=state_s, checkpoint_every=100_000, evaluate_every=100_000)
+    loop = LoopConfig(
+        seed=seed, max_seconds=state_s, checkpoint_every=100_000, evaluate_every=100_000, threads=_THREADS
+    )
     telemetry = state.Config(inputs=Inputs(states=STATES), loop=loop)
     pictures = conv.Config(inputs=Inputs(states=STATES, cameras=(CAMERA,)), loop=replace(loop, max_seconds=video_s))
     shuffled = replace(telemetry, loop=replace(loop, shuffle_actions=True))
