@@ -141,7 +141,9 @@ def _section(
     rows = []
     for log, found in zip(logs, checked, strict=True):
         why = "; ".join(dict.fromkeys(f"{f.stream} {f.message}".strip() for f in found.found(Severity.REFUSE)))
-        flags = [f"{f.check}: {f.stream} {f.message}" for f in found.found(Severity.FLAG)]
+        flags = [
+            " ".join(part for part in (f"{f.check}:", f.stream, f.message) if part) for f in found.found(Severity.FLAG)
+        ]
         if log.digest in repeated:
             flags.append(f"pictures repeat in {repeated[log.digest]} spans")
         label = log.facts.get("success")

@@ -77,8 +77,10 @@ def table(found_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
                     name,
                     row["signal"],
                     f"{row['seconds']:g}",
-                    f"{row['error']:.4g} {row['unit']}".strip(),
-                    *(_shown(row[key]) for key in ("hold", "velocity", "sensitivity")),
+                    f"{row['error']:.4g} {row['unit']}".removesuffix(" 1").strip(),
+                    _shown(row["hold"], "+.2f"),
+                    _shown(row["velocity"], "+.2f"),
+                    _shown(row["sensitivity"], ".2f"),
                     f"{row['H at 0.8']:.2g} / {row['H at 0.5']:.2g}",
                     str(row["episodes"]),
                 )
@@ -97,10 +99,11 @@ def table(found_of: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
     return Table(headings=headings, rows=tuple(rows), caption="Estimate [lower, upper] by one-sided 95 % bounds")
 
 
-def _shown(found: Mapping[str, float] | None) -> str:
+def _shown(found: Mapping[str, float] | None, form: str) -> str:
     if found is None:
         return "-"
-    return f"{found['estimate']:+.2f} [{found['lower']:+.2f}, {found['upper']:+.2f}] width {found['width']:.2f}"
+    estimate, lower, upper = (format(found[key], form) for key in ("estimate", "lower", "upper"))
+    return f"{estimate} [{lower}, {upper}] width {found['width']:.2f}"
 
 
 def strips(model: WorldModel, episode: Episode, seconds: float, horizons: Mapping[str, int]) -> list[Picture]:

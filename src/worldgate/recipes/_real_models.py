@@ -70,7 +70,7 @@ def judge_state(stage: Stage, taken: Taken, config: RealConfig) -> set[Verdict]:
     good = state.Config(
         inputs=Inputs(states=robot.states, action=robot.action),
         phase=PhaseConfig(steps=config.state.steps, batch=32, rate=2e-3),
-        loop=LoopConfig(seed=config.seed, checkpoint_every=_RARELY, evaluate_every=_RARELY),
+        loop=LoopConfig(seed=config.seed, threads=1, checkpoint_every=_RARELY, evaluate_every=_RARELY),
     )
     epsilon = {name: e for name, e in robot.epsilon.items() if name.split("[")[0] in robot.states}
     contest = Contest(
@@ -91,7 +91,11 @@ def judge_video(stage: Stage, taken: Taken, config: RealConfig) -> set[Verdict]:
     robot = stage.robot
     whole, folds = cut(stage, taken, taken.video, purpose="video", count=config.video.folds)
     loop = LoopConfig(
-        seed=config.seed, max_seconds=config.video.seconds, checkpoint_every=_RARELY, evaluate_every=_RARELY
+        seed=config.seed,
+        max_seconds=config.video.seconds,
+        threads=1,
+        checkpoint_every=_RARELY,
+        evaluate_every=_RARELY,
     )
     good = conv.Config(
         inputs=Inputs(states=robot.states, action=robot.action, cameras=robot.cameras, size=config.video.size),
