@@ -41,6 +41,7 @@ def ingest(
     from worldgate.core.digest import short
     from worldgate.core.streams import Origin
     from worldgate.core.times import SECOND
+    from worldgate.data.contracts import shipped
     from worldgate.data.ingest import ingest as take
     from worldgate.data.ingest import ingested
 
@@ -62,4 +63,5 @@ def ingest(
         f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {what}" for what, names in noticed.items()
     ]
     table = Table(columns=("log", "name", "origin", "streams", "span [s]", "findings"), rows=rows)
-    answer("ingest", {"logs": logs}, table, *lost, "next: worldgate check CONTRACT", as_json=json)
+    hint = f"next: worldgate check CONTRACT (a TOML file, or one of {', '.join(shipped())})"
+    answer("ingest", {"logs": logs}, table, *lost, hint, as_json=json)
