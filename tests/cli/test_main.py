@@ -58,7 +58,7 @@ EXIT_CODES = {
     "WorldgateError": 1, "UsageError": 2, "ConfigError": 2, "NameRefused": 2, "NotFound": 2, "AmbiguousId": 2,
     "AlreadyExists": 2, "MissingExtra": 2, "CapabilityMissing": 2, "DataRefused": 4, "LogUnreadable": 4,
     "ContractBroken": 4, "SplitLeak": 4, "WeightsRefused": 4, "RecordError": 1, "Tampered": 1, "SchemaTooNew": 1,
-    "NotAuthorised": 1, "GateNotPassed": 3, "Interrupted": 130,
+    "NotAuthorised": 1, "Interrupted": 130,
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from worldgate.cli import main
 from worldgate.recipes import demo
+from worldgate.recipes._result import Result
 
 
 @pytest.fixture(autouse=True)
@@ -61,10 +62,10 @@ def test_a_run_makes_a_workspace_of_its_own_and_tells_what_came_out(
 ) -> None:
     ran: list[tuple[Path, int]] = []
 
-    def fake(folder: Path, config: demo.DemoConfig | None = None, story: object = None) -> demo.DemoResult:
+    def fake(folder: Path, config: demo.DemoConfig | None = None, story: object = None) -> Result:
         assert config is not None
         ran.append((folder, config.seed))
-        return demo.DemoResult(
+        return Result(
             report=folder / "report.html",
             workspace=folder,
             seconds=1.0,

@@ -18,6 +18,7 @@ from worldgate.recipes import _demo_releases as candidates
 from worldgate.recipes import demo
 from worldgate.recipes._demo_stage import ARM_B, NEXT, SLOTS, build
 from worldgate.recipes._demo_tamper import run_outsider
+from worldgate.recipes._result import Result
 from worldgate.recipes._story import Quiet
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
@@ -26,11 +27,11 @@ SOUTH = tuple(slot for slot in SLOTS if slot.site == ARM_B.site)
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> demo.DemoResult:
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Result:
     return demo.run(tmp_path_factory.mktemp("demo") / "workspace", demo.QUICK)
 
 
-def test_every_scene_of_the_quick_demo_ends_as_told(quick: demo.DemoResult) -> None:
+def test_every_scene_of_the_quick_demo_ends_as_told(quick: Result) -> None:
     assert quick.as_told
     assert quick.facts["refused"] == 1
     (finding,) = {row[2] for row in quick.facts["findings"]}
@@ -40,30 +41,30 @@ def test_every_scene_of_the_quick_demo_ends_as_told(quick: demo.DemoResult) -> N
     assert quick.facts["fixed"] > 0
 
 
-def test_the_failing_camera_is_refused_with_the_span_in_which_it_failed(quick: demo.DemoResult) -> None:
+def test_the_failing_camera_is_refused_with_the_span_in_which_it_failed(quick: Result) -> None:
     spans = [row[4] for row in quick.facts["findings"]]
     start = float(re.match(r"\[(\d+\.\d+),", spans[0]).group(1))  # type: ignore[union-attr]
     assert abs(start - 1.5) < 0.2, "the fault begins 1.5 s into the run"
 
 
-def test_as_of_is_certain_ambiguous_and_unknown_where_it_should_be(quick: demo.DemoResult) -> None:
+def test_as_of_is_certain_ambiguous_and_unknown_where_it_should_be(quick: Result) -> None:
     said = list(quick.facts["as_of"].values())
     assert said == ["CERTAIN", "AMBIGUOUS", "UNKNOWN", "CERTAIN", "UNKNOWN"]
 
 
-def test_the_releases_differ_in_one_line(quick: demo.DemoResult) -> None:
+def test_the_releases_differ_in_one_line(quick: Result) -> None:
     (line,) = quick.facts["diff"]
     assert line.startswith("normaliser.observation.environment_state.mean[0]: ")
 
 
-def test_the_report_loads_nothing_and_says_that_the_cell_stands_in_for_the_field(quick: demo.DemoResult) -> None:
+def test_the_report_loads_nothing_and_says_that_the_cell_stands_in_for_the_field(quick: Result) -> None:
     page = quick.report.read_text()
     assert "nothing on this page is evidence about real arms" in page
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)
     assert "<script" not in page
 
 
-def test_the_record_of_the_demo_verifies_inside_and_outside(quick: demo.DemoResult) -> None:
+def test_the_record_of_the_demo_verifies_inside_and_outside(quick: Result) -> None:
     with Workspace.open(quick.workspace) as ws:
         report = verify(ws, recompute=RECOMPUTE)
         assert report.ok, report.problems

@@ -15,8 +15,9 @@ from worldgate.cli import main
 from worldgate.core.errors import ContractBroken, NotFound
 from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.recipes import droid, g1
-from worldgate.recipes._real import DEBUG, DataConfig, RealConfig, RealResult, StateConfig, VideoConfig
+from worldgate.recipes._real import DEBUG, DataConfig, RealConfig, StateConfig, VideoConfig
 from worldgate.recipes._real_data import locate
+from worldgate.recipes._result import Result
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
 
@@ -85,26 +86,26 @@ def make_folder(root: Path, *, episodes: int = 6, obedient: bool = True) -> Path
     return root
 
 
-def judge(root: Path, workspace: Path, config: RealConfig = SMALL) -> RealResult:
+def judge(root: Path, workspace: Path, config: RealConfig = SMALL) -> Result:
     return droid.run(workspace, replace(config, data=DataConfig(root=str(root))))
 
 
-def verdicts(result: RealResult, model: str) -> dict[str, str]:
+def verdicts(result: Result, model: str) -> dict[str, str]:
     return {d["signal"]: d["verdict"] for d in result.facts["decisions"] if d["model"] == model}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> RealResult:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Result:
     folder = tmp_path_factory.mktemp("made")
     return judge(make_folder(folder / "logs"), folder / "workspace")
 
 
-def test_logs_without_actions_are_ingested_and_refused_by_the_contract(made: RealResult) -> None:
+def test_logs_without_actions_are_ingested_and_refused_by_the_contract(made: Result) -> None:
     assert (made.facts["ingested"], made.facts["accepted"], made.facts["refused"]) == (7, 6, 1)
     assert "refused: action is missing" in made.report.read_text()
 
 
-def test_the_control_is_refused_for_every_signal_and_the_good_model_is_not(made: RealResult) -> None:
+def test_the_control_is_refused_for_every_signal_and_the_good_model_is_not(made: Result) -> None:
     assert made.as_told
     good, control = verdicts(made, "state"), verdicts(made, "state, actions shuffled")
     assert set(good) == set(control) == set(list(droid.ROBOT.epsilon)[:4])
@@ -112,13 +113,13 @@ def test_the_control_is_refused_for_every_signal_and_the_good_model_is_not(made:
     assert "REJECT" not in good.values()
 
 
-def test_few_episodes_hold_and_say_how_many_are_needed(made: RealResult) -> None:
+def test_few_episodes_hold_and_say_how_many_are_needed(made: Result) -> None:
     held = [d for d in made.facts["decisions"] if d["model"] == "state"]
     assert {d["verdict"] for d in held} == {"HOLD"}
     assert all("needs at least 14 clean episodes, has 6" in d["why"] for d in held)
 
 
-def test_every_figure_has_its_interval_and_every_episode_was_judged_once(made: RealResult) -> None:
+def test_every_figure_has_its_interval_and_every_episode_was_judged_once(made: Result) -> None:
     for row in made.facts["figures"]["state"]:
         assert row["episodes"] == 6
         for baseline in ("hold", "velocity"):
@@ -127,14 +128,14 @@ def test_every_figure_has_its_interval_and_every_episode_was_judged_once(made: R
             assert found["width"] == pytest.approx(found["upper"] - found["lower"])
 
 
-def test_a_promotion_would_still_need_trials_and_says_how_many(made: RealResult) -> None:
+def test_a_promotion_would_still_need_trials_and_says_how_many(made: Result) -> None:
     assert made.facts["promotion"]["verdict"] == "HOLD"
     missing = "; ".join(made.facts["promotion"]["missing"])
     assert "needs 59 clean trials for violations <= 5 %" in missing
     assert "29 successes of the first 30 would pass" in missing
 
 
-def test_the_record_of_a_run_verifies_again_and_lineage_reaches_the_logs(made: RealResult) -> None:
+def test_the_record_of_a_run_verifies_again_and_lineage_reaches_the_logs(made: Result) -> None:
     with Workspace.open(made.workspace) as ws:
         assert verify(ws, recompute=RECOMPUTE).ok
         policies = [ws.get_json(ref.digest) for ref in ws.artifacts("gate_policy")]
@@ -144,7 +145,7 @@ def test_the_record_of_a_run_verifies_again_and_lineage_reaches_the_logs(made: R
         assert len(folds) == 2 * SMALL.state.folds
 
 
-def test_the_report_loads_nothing(made: RealResult) -> None:
+def test_the_report_loads_nothing(made: Result) -> None:
     page = made.report.read_text()
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "<script" not in page
@@ -194,7 +195,7 @@ EPISODES = {"droid": (18, 11), "g1": (6, 6)}
 """Ingested, and accepted by the contract: seven of DROID logged no actions."""
 
 
-def real(name: str, data: Path, workspace: Path, config: RealConfig) -> RealResult:
+def real(name: str, data: Path, workspace: Path, config: RealConfig) -> Result:
     run = {"droid": droid.run, "g1": g1.run}[name]
     return run(workspace, replace(config, data=DataConfig(root=str(data))))
 

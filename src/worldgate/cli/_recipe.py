@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from worldgate.cli._output import answer
 
 if TYPE_CHECKING:
-    from worldgate.recipes._resolve import Result
+    from worldgate.recipes._result import Result
 
 SetOption: TypeAlias = Annotated[
     tuple[str, ...],

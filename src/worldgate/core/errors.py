@@ -20,8 +20,9 @@
     │   ├── Tampered                   bytes that do not match their digest, chain or signature
     │   ├── SchemaTooNew               written by a newer Worldgate
     │   └── NotAuthorised              a key that may not do this
-    ├── GateNotPassed              3   refused, held or inconclusive
     └── Interrupted              130   stopped by the user; the message says how to resume
+
+Exit code 3, a gate that did not pass, is an answer and no error.
 """
 
 from __future__ import annotations
@@ -135,12 +136,6 @@ class SchemaTooNew(RecordError):
 
 class NotAuthorised(RecordError):
     """A key that may not do this."""
-
-
-class GateNotPassed(WorldgateError):
-    """A gate refused, held or could not conclude."""
-
-    exit_code = 3
 
 
 class Interrupted(WorldgateError):

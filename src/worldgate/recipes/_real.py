@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from worldgate.core.evidence import Verdict
 from worldgate.evidence.recompute import RECOMPUTE
@@ -18,6 +17,7 @@ from worldgate.recipes import _real_data as data
 from worldgate.recipes import _real_gates as gates
 from worldgate.recipes._real_stage import Robot, Stage
 from worldgate.recipes._report import Section, write_report
+from worldgate.recipes._result import Result
 from worldgate.recipes._story import Quiet, Story
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
@@ -74,22 +74,7 @@ DEBUG = RealConfig(windows=3, state=StateConfig(steps=2, folds=2), video=VideoCo
 """Every stage but video, in seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealResult:
-    """What came out."""
-
-    report: Path
-    workspace: Path
-    seconds: float
-    as_told: bool
-    """Whether the control was refused (video: not admitted) and the record holds; the good model's verdict is whatever
-    the data says."""
-    facts: dict[str, Any]
-    commands: tuple[str, ...]
-    """What to try next."""
-
-
-def run(robot: Robot, folder: Path, config: RealConfig, story: Story | None = None) -> RealResult:
+def run(robot: Robot, folder: Path, config: RealConfig, story: Story | None = None) -> Result:
     """Judge a robot's logs in a new workspace and write one report.
 
     Args:
@@ -112,7 +97,7 @@ def run(robot: Robot, folder: Path, config: RealConfig, story: Story | None = No
         folder / "report.html", title=robot.title, lead=robot.lead, notice=NOTICE, sections=stage.sections
     )
     first = stage.facts["decisions"][0]["decision"][:12]
-    return RealResult(
+    return Result(
         report=report,
         workspace=folder,
         seconds=time.monotonic() - begun,

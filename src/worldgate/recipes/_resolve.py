@@ -12,42 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 
 from worldgate.core import seams
 from worldgate.core.config import Sourced, read_toml, resolve
 from worldgate.core.errors import ConfigError
 
 KEY = "recipe"
-
-
-class Result(Protocol):
-    """What every recipe's ``run`` returns."""
-
-    @property
-    def report(self) -> Path:
-        """The page to open."""
-        ...
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        ...
-
-    @property
-    def as_told(self) -> bool:
-        """Whether it ended as the recipe expected, refusals it expected included."""
-        ...
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What came out, as plain JSON."""
-        ...
-
-    @property
-    def commands(self) -> tuple[str, ...]:
-        """What to try next."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from worldgate.core.errors import WorldgateError
 from worldgate.core.evidence import Status, Verdict
@@ -37,6 +36,7 @@ from worldgate.recipes._demo_replay import freeze
 from worldgate.recipes._demo_stage import ARM_B, DAY, DECIDED, NEXT, SLOTS, Stage, build
 from worldgate.recipes._demo_tamper import tamper
 from worldgate.recipes._report import Section, Table, write_report
+from worldgate.recipes._result import Result
 from worldgate.recipes._story import Quiet, Story
 
 CARD = {
@@ -81,21 +81,7 @@ QUICK = DemoConfig(quick=True, per_arm=3)
 """What ``worldgate demo --quick`` starts from."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoResult:
-    """What came out."""
-
-    report: Path
-    workspace: Path
-    seconds: float
-    as_told: bool
-    """Whether every scene ended as the story says; the demo is itself a test."""
-    facts: dict[str, Any]
-    commands: tuple[str, ...]
-    """What to try next."""
-
-
-def run(folder: Path, config: DemoConfig | None = None, story: Story | None = None) -> DemoResult:
+def run(folder: Path, config: DemoConfig | None = None, story: Story | None = None) -> Result:
     """Play all scenes in a new workspace and write one report.
 
     Args:
@@ -120,7 +106,7 @@ def run(folder: Path, config: DemoConfig | None = None, story: Story | None = No
         sections=stage.sections,
     )
     root = folder
-    return DemoResult(
+    return Result(
         report=report,
         workspace=root,
         seconds=time.monotonic() - begun,

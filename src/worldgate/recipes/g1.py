@@ -10,8 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from worldgate.recipes import _real
-from worldgate.recipes._real import RealConfig, RealResult
+from worldgate.recipes._real import RealConfig
 from worldgate.recipes._real_stage import Robot
+from worldgate.recipes._result import Result
 from worldgate.recipes._story import Story
 
 CARD = {
@@ -45,6 +46,6 @@ ROBOT = Robot(
 )
 
 
-def run(folder: Path, config: RealConfig | None = None, story: Story | None = None) -> RealResult:
+def run(folder: Path, config: RealConfig | None = None, story: Story | None = None) -> Result:
     """Judge G1 logs in a new workspace; see :func:`worldgate.recipes._real.run`."""
     return _real.run(ROBOT, folder, config or RealConfig(), story)

@@ -153,7 +153,7 @@ def _fill(model: Family, weights: bytes, folder: Path) -> None:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsRefused("weights that are not finite", got=name, where=folder / WEIGHTS)
     model.load_state_dict(tensors)
-    model.eval()
+    model.train(False)
 
 
 def _spec(tree: Mapping[str, Any], layout: Layout, model: Family, digest: str) -> ModelSpec:

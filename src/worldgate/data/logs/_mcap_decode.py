@@ -174,10 +174,6 @@ def _twist_part(path: str) -> Part:
     return Part(suffix="", kind=Kind.VECTOR, value=value, names=_TWIST, unit="m/s,m/s,m/s,rad/s,rad/s,rad/s")
 
 
-def _scan_part(dtype: type) -> Part:
-    return Part(suffix="", kind=Kind.VECTOR, value=_floats("ranges", dtype), unit="m")
-
-
 def _text_part(path: str) -> Part:
     return Part(suffix="", kind=Kind.TEXT, value=lambda message: str(get(message, path, "")))
 
