@@ -14,9 +14,9 @@ from worldgate.control.policies._release import WEIGHTS
 from worldgate.core import seams
 from worldgate.core.episodes import Episode, Rows
 from worldgate.core.errors import DataRefused, NotFound, Tampered, WeightsRefused
+from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import Kind, Origin, StreamInfo
 from worldgate.fleet import releases
-from worldgate.fleet.normalisers import Normaliser, Statistics
 from worldgate.sim.experts import ExpertConfig
 
 RNG = np.random.default_rng(3)
@@ -115,7 +115,7 @@ def test_other_statistics_make_another_machine_of_the_same_weights(made):
     release, store = made
     statistics = release.normaliser.streams[AROUND.name]
     mean = (*statistics.mean[:3], statistics.mean[3] + 40.0, *statistics.mean[4:])
-    streams = {**release.normaliser.streams, AROUND.name: Statistics(mean=mean, std=statistics.std)}
+    streams = {**release.normaliser.streams, AROUND.name: dataclasses.replace(statistics, mean=mean)}
     other = dataclasses.replace(release, normaliser=Normaliser(streams=streams))
     assert other.digest != release.digest
     seen = [observation() for _ in range(20)]

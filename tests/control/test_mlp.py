@@ -12,9 +12,9 @@ from worldgate.control.demonstrations import LABEL, demonstrate
 from worldgate.control.policies import mlp
 from worldgate.core.episodes import Episode, Rows
 from worldgate.core.errors import DataRefused
+from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import Kind, Origin, StreamInfo
 from worldgate.fleet import releases
-from worldgate.fleet.normalisers import Normaliser, Statistics
 from worldgate.fleet.releases import diff
 from worldgate.sim import sensing
 from worldgate.sim.attributes import Attributes
@@ -109,7 +109,7 @@ def test_rows_with_a_gap_are_not_learned_from(workspace):
 def test_a_wrong_normaliser_is_another_release_and_shows_its_one_line(workspace):
     release, good = built(workspace, mlp.train([episode()], CONFIG))
     statistics = release.normaliser.streams["observation.state"]
-    wrong = Statistics(mean=(*statistics.mean[:3], statistics.mean[3] * 100), std=statistics.std)
+    wrong = dataclasses.replace(statistics, mean=(*statistics.mean[:3], statistics.mean[3] * 100))
     streams = {**release.normaliser.streams, "observation.state": wrong}
     other = dataclasses.replace(release, normaliser=Normaliser(streams=streams))
     (change,) = diff(release, other)

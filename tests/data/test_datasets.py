@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from worldgate.core.errors import ContractBroken, NameRefused, NotFound, SplitLeak, Tampered
+from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import Origin
 from worldgate.data import clips, contracts, datasets, episode_cache
-from worldgate.data.datasets import channel_statistics
 from worldgate.data.ingest import ingest, ingested
 from worldgate.record.lineage import backward
 from worldgate.record.verify import verify
@@ -69,7 +69,7 @@ def test_lineage_walks_from_the_dataset_to_the_logs_bytes(made: Any) -> None:
 
 def test_statistics_come_from_the_train_split_alone(made: Any) -> None:
     ws, _, ref = made
-    held = datasets.statistics(ws, ref.digest)
+    held = Normaliser.from_bytes(ws.store.get(datasets.normaliser(ws, ref.digest).digest))
     train = np.concatenate([e.array("observation.state") for e in datasets.load(ws, ref.digest, "train")])
     state = held.streams["observation.state"]
     assert state.rows == len(train)
@@ -77,13 +77,6 @@ def test_statistics_come_from_the_train_split_alone(made: Any) -> None:
     np.testing.assert_allclose(state.std, train.std(axis=0))
     assert state.unit == "rad"
     assert set(held.streams) == {"observation.state", "action"}
-
-
-def test_statistics_leave_out_rows_that_are_not_finite() -> None:
-    rows = np.array([[1.0, 2.0], [np.nan, 9.0], [3.0, 4.0]])
-    found = channel_statistics([rows], unit="m")
-    assert (found.rows, found.mean, found.min, found.max) == (2, (2.0, 3.0), (1.0, 2.0), (3.0, 4.0))
-    assert channel_statistics([rows[1:2]]).rows == 0
 
 
 def same(a: Any, b: Any) -> None:

@@ -13,9 +13,9 @@ from safetensors.numpy import save_file
 
 from worldgate.core.digest import sha256
 from worldgate.core.errors import DataRefused, NotFound, WeightsRefused
+from worldgate.core.normalisers import Normaliser, Statistics
 from worldgate.core.worlds import Signal
 from worldgate.fleet import releases
-from worldgate.fleet.normalisers import Normaliser, Statistics
 from worldgate.fleet.releases import Controller, Release, diff
 
 ENVIRONMENT = "observation.environment_state"

@@ -18,7 +18,8 @@ from worldgate.core.digest import short
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import ContractBroken, NotFound, Tampered
 from worldgate.core.names import Name
-from worldgate.core.streams import NUMERIC, FloatArray, Kind, Origin
+from worldgate.core.normalisers import Normaliser, fit
+from worldgate.core.streams import NUMERIC, Kind, Origin
 from worldgate.data import contracts, episode_cache
 from worldgate.data.alignment import align
 from worldgate.data.alignment_report import report
@@ -85,29 +86,6 @@ class DatasetManifest:
             have = ", ".join(sorted({e.split for e in self.episodes}))
             raise NotFound("no episode in this split", got=name, where=self.name, hint=f"one of {have}")
         return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelStatistics:
-    """Of each of a stream's D channels over the finite rows of the train split, in the stream's unit."""
-
-    unit: str
-    rows: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    min: tuple[float, ...]
-    max: tuple[float, ...]
-    q01: tuple[float, ...]
-    q99: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetStatistics:
-    """What normalisers may be fitted from: the train split alone."""
-
-    dataset: str
-    split: str
-    streams: Mapping[str, ChannelStatistics]
 
 
 def snapshot(
@@ -230,36 +208,14 @@ def _words(schema: StreamSchema) -> str:
 
 
 def _record_statistics(ws: Workspace, dataset: Ref, train: Sequence[Episode]) -> None:
+    """Measure the numbers of the train split; a stream without a finite row has no statistics."""
     streams = {}
     for name, rows in train[0].streams.items() if train else ():
-        if rows.info.kind in NUMERIC:
-            arrays = [e.array(name).reshape(len(e), -1) for e in train]
-            streams[name] = channel_statistics(arrays, unit=rows.info.unit)
-    statistics = DatasetStatistics(dataset=dataset.digest, split="train", streams=streams)
-    ref = Ref("normaliser", ws.put_json(statistics), f"{dataset.name}.statistics")
+        arrays = [e.array(name).reshape(len(e), -1) for e in train] if rows.info.kind in NUMERIC else []
+        if any(np.isfinite(a).all(axis=1).any() for a in arrays):
+            streams[name] = fit(arrays, unit=rows.info.unit)
+    ref = Ref("normaliser", ws.put_json(Normaliser(streams=streams)), f"{dataset.name}.normaliser")
     ws.record("dataset.measured", body={"split": "train"}, inputs=[dataset], outputs=[ref])
-
-
-def channel_statistics(arrays: Sequence[FloatArray], *, unit: str = "") -> ChannelStatistics:
-    """Statistics of each of D channels over the finite rows of (T, D) arrays; zeros where no row is finite."""
-    rows = np.concatenate([np.asarray(a, np.float64) for a in arrays])
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    held = rows if len(rows) else np.zeros((1, rows.shape[1]))
-    low, high = np.quantile(held, [0.01, 0.99], axis=0)
-
-    def floats(values: FloatArray) -> tuple[float, ...]:
-        return tuple(float(v) for v in values)
-
-    return ChannelStatistics(
-        unit=unit,
-        rows=len(rows),
-        mean=floats(held.mean(axis=0)),
-        std=floats(held.std(axis=0)),
-        min=floats(held.min(axis=0)),
-        max=floats(held.max(axis=0)),
-        q01=floats(low),
-        q99=floats(high),
-    )
 
 
 def manifest(ws: Workspace, digest: str) -> DatasetManifest:
@@ -275,15 +231,15 @@ def manifest(ws: Workspace, digest: str) -> DatasetManifest:
     return decode(DatasetManifest, tree, where=f"dataset {short(digest)}")
 
 
-def statistics(ws: Workspace, dataset: str) -> DatasetStatistics:
-    """The statistics recorded with a dataset.
+def normaliser(ws: Workspace, dataset: str) -> Ref:
+    """The statistics of a dataset's train split, recorded when it was made.
 
     Raises:
         NotFound: none were.
     """
     for event in ws.ledger.events("dataset.measured"):
         if event.inputs[0].digest == dataset:
-            return decode(DatasetStatistics, ws.get_json(event.outputs[0].digest), where=short(event.digest))
+            return event.outputs[0]
     raise NotFound("no statistics of this dataset", got=short(dataset), hint="worldgate snapshot records them")
 
 

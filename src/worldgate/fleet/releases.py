@@ -24,8 +24,8 @@ from worldgate.core.config import decode
 from worldgate.core.digest import canonical, digest_json, short, to_json
 from worldgate.core.errors import DataRefused, NotFound, WeightsRefused
 from worldgate.core.names import Name
+from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import Signal
-from worldgate.fleet.normalisers import Normaliser
 from worldgate.record.events import Ref, is_digest
 from worldgate.record.workspace import Workspace
 
@@ -77,7 +77,7 @@ class Release:
     def manifest(self) -> dict[str, Any]:
         """The identity as plain JSON; statistics by digest."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        tree = to_json({"schema": SCHEMA, **fields, "normaliser": self.normaliser.digest()})
+        tree = to_json({"schema": SCHEMA, **fields, "normaliser": self.normaliser.digest})
         assert isinstance(tree, dict)
         return tree
 
@@ -124,8 +124,8 @@ def from_manifest(tree: Mapping[str, Any], normaliser: Normaliser, *, where: str
     rest = {k: v for k, v in tree.items() if k not in {"schema", "normaliser"}}
     if tree.get("schema") != SCHEMA:
         raise DataRefused("not a release manifest this version reads", got=tree.get("schema"), where=where)
-    if normaliser.digest() != tree.get("normaliser"):
-        raise DataRefused("the statistics are not those of this release", got=short(normaliser.digest()), where=where)
+    if normaliser.digest != tree.get("normaliser"):
+        raise DataRefused("the statistics are not those of this release", got=short(normaliser.digest), where=where)
     return decode(Release, {**rest, "normaliser": to_json(normaliser)}, where=where)
 
 
@@ -207,7 +207,7 @@ def load(ws: Workspace, digest: str) -> Release:
         raise DataRefused("not a release manifest", where=short(digest)) from error
     if not isinstance(tree, dict) or not is_digest(tree.get("normaliser")):
         raise DataRefused("not a release manifest", where=short(digest))
-    statistics = Normaliser.from_json(json.loads(ws.store.get(tree["normaliser"])), where=short(tree["normaliser"]))
+    statistics = Normaliser.from_bytes(ws.store.get(tree["normaliser"]), where=short(tree["normaliser"]))
     return from_manifest(tree, statistics, where=short(digest))
 
 

@@ -16,12 +16,12 @@ from worldgate.control.policies import scripted
 from worldgate.control.policies._release import Fitted
 from worldgate.core.episodes import Episode
 from worldgate.core.names import Slot
+from worldgate.core.normalisers import Normaliser, Statistics
 from worldgate.core.streams import Origin
 from worldgate.core.worlds import Policy
 from worldgate.evidence.decide import put_evidence
 from worldgate.evidence.gate_evidence import TrainingRecord
 from worldgate.fleet import releases
-from worldgate.fleet.normalisers import Normaliser, Statistics
 from worldgate.fleet.releases import Release
 from worldgate.recipes._demo_stage import Stage
 from worldgate.record.events import Ref
@@ -97,7 +97,7 @@ def publish(
     record = TrainingRecord(
         subject=next(iter(release.weights.values())),
         dataset=dataset.digest,
-        normaliser=release.normaliser.digest(),
+        normaliser=release.normaliser.digest,
         signals=(*release.observation, release.action),
         episodes=episodes,
         origin=Origin.SIMULATED,

@@ -23,9 +23,9 @@ from worldgate.core.atomic import atomic_dir
 from worldgate.core.config import decode
 from worldgate.core.digest import Json, canonical, sha256, to_json
 from worldgate.core.errors import ConfigError, NotFound, SchemaTooNew, WeightsRefused
+from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec, WorldModel
 from worldgate.worlds.family import Family, FamilyConfig, load_family
-from worldgate.worlds.normaliser import Normaliser
 from worldgate.worlds.tracks import Layout
 
 SCHEMA = 1

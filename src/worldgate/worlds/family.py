@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from worldgate.core import seams
+from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec, WorldModel
-from worldgate.worlds.normaliser import Normaliser
 from worldgate.worlds.tracks import Inputs, Layout, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
 

@@ -89,7 +89,7 @@ def telemetry_skill(ensemble: Ensemble, tracks: Sequence[Track], rate_hz: float,
     wrong_NTA = actions_NTA.roll(max(1, len(rows) // 2), dims=0)
 
     def error(path_ND: Tensor) -> float:
-        scaled_ND = ensemble.difference(path_ND, target_ND) / ensemble.state_scale_D
+        scaled_ND = ensemble.difference(path_ND, target_ND) / ensemble.state_std_D
         return float((scaled_ND.square() * (1 - ensemble.state_constant_D)).mean()) + 1e-12
 
     ours = error(ensemble.forecast(states_NCD, actions_NTA))

@@ -15,10 +15,10 @@ import numpy as np
 
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, NotFound
+from worldgate.core.normalisers import Normaliser, Statistics, fit
 from worldgate.core.streams import NUMERIC, BoolArray, ByteArray, FloatArray, IntArray, Kind
 from worldgate.core.worlds import Signal
 from worldgate.data.clips import frames as clip_frames
-from worldgate.worlds.normaliser import Channels, Normaliser, fit_channels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,12 +173,12 @@ def _matrix(episode: Episode, name: str) -> FloatArray:
 def fit_normaliser(tracks: Sequence[Track], layout: Layout) -> Normaliser:
     """Statistics of every state stream and the action, over valid rows of these tracks."""
     held = [np.where(t.valid_T[:, None], t.states_TD, np.nan) for t in tracks]
-    streams: dict[str, Channels] = {}
+    streams: dict[str, Statistics] = {}
     for signal in layout.states:
         arrays = [layout.split(states)[signal.name] for states in held]
-        streams[signal.name] = fit_channels(arrays, unit=signal.unit)
+        streams[signal.name] = fit(arrays, unit=signal.unit)
     actions = [np.where(t.valid_T[:, None], t.actions_TA, np.nan) for t in tracks]
-    streams[layout.action.name] = fit_channels(actions, unit=layout.action.unit)
+    streams[layout.action.name] = fit(actions, unit=layout.action.unit)
     return Normaliser(streams=streams)
 
 

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from worldgate.core.errors import DataRefused, WeightsRefused
+from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import Array, FloatArray, StreamInfo
 from worldgate.core.worlds import Observation, Signal
 from worldgate.fleet import releases
-from worldgate.fleet.normalisers import Normaliser
 from worldgate.fleet.releases import Controller, Release, Setting
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace

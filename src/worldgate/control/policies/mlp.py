@@ -19,9 +19,9 @@ import numpy as np
 from worldgate.control.policies._release import Fitted, read_observation, read_tensors, reference_index, signal_of
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, MissingExtra, WeightsRefused
+from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Observation, Policy, Signal
-from worldgate.fleet.normalisers import Normaliser
 from worldgate.fleet.releases import Controller, Release
 from worldgate.worlds.train.monitor import Report
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from worldgate.control.policies._release import Fitted, read_observation, read_tensors, signal_of
 from worldgate.core.errors import DataRefused, WeightsRefused
+from worldgate.core.normalisers import Normaliser, Statistics
 from worldgate.core.streams import Array, FloatArray
 from worldgate.core.worlds import Observation, Policy
-from worldgate.fleet.normalisers import Normaliser, Statistics
 from worldgate.fleet.releases import Controller, Release
 from worldgate.sim import sensing
 from worldgate.sim.cell import CONTROL_S

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
 from worldgate.worlds.dynamics import DynamicsPhase
@@ -25,7 +26,6 @@ from worldgate.worlds.family import Phase
 from worldgate.worlds.nn.blocks import FilmResidual, PlaceMap
 from worldgate.worlds.nn.ensemble import Ensemble, EnsembleConfig
 from worldgate.worlds.nn.rolling import Rolling
-from worldgate.worlds.normaliser import Normaliser
 from worldgate.worlds.pictures import Pictures, TokenizerPhase
 from worldgate.worlds.prompts import check_actions, check_prompt, joined_states, past_actions
 from worldgate.worlds.telemetry import TelemetryPhase

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
 from worldgate.worlds.family import Phase, seeded
 from worldgate.worlds.nn.ensemble import Ensemble, EnsembleConfig
 from worldgate.worlds.nn.rolling import Rolling
-from worldgate.worlds.normaliser import Normaliser
 from worldgate.worlds.prompts import check_actions, check_prompt, joined_states, past_actions
 from worldgate.worlds.telemetry import TelemetryPhase
 from worldgate.worlds.tracks import Inputs, Layout, Track

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from worldgate.core.normalisers import Normaliser, wrap
 from worldgate.core.streams import FloatArray
-from worldgate.worlds.normaliser import Normaliser, wrap
 from worldgate.worlds.tracks import Layout, Track
 from worldgate.worlds.windows import Bank
 
@@ -69,7 +69,7 @@ class Ensemble(nn.Module):
         action = _joined(normaliser, [layout.action.name])
         for name, values in state.items():
             self.register_buffer(f"state_{name}_D", values, persistent=False)
-        for name in ("center", "scale", "step", "circular", "constant"):
+        for name in ("mean", "std", "step", "circular", "constant"):
             self.register_buffer(f"action_{name}_A", action[name], persistent=False)
         width_d, width_a = layout.state_width, layout.action_width
         self.sizes = [(self.context - 1) * (width_d + width_a), width_d, width_a, 2 * width_d]
@@ -87,15 +87,15 @@ class Ensemble(nn.Module):
         self.outer = EnsembleLinear(config.members, config.width, 2 * width_d, gain=0.01)
 
     # buffers registered in loops above, named for the type checker
-    state_center_D: Tensor
-    state_scale_D: Tensor
+    state_mean_D: Tensor
+    state_std_D: Tensor
     state_step_D: Tensor
-    state_low_D: Tensor
-    state_high_D: Tensor
+    state_min_D: Tensor
+    state_max_D: Tensor
     state_circular_D: Tensor
     state_constant_D: Tensor
-    action_center_A: Tensor
-    action_scale_A: Tensor
+    action_mean_A: Tensor
+    action_std_A: Tensor
     action_step_A: Tensor
     action_circular_A: Tensor
     action_constant_A: Tensor
@@ -129,13 +129,13 @@ class Ensemble(nn.Module):
 
     def command(self, actions_NA: Tensor) -> Tensor:
         """(..., A) actions, centred and scaled, clamped to three spreads."""
-        scaled_NA = (actions_NA - self.action_center_A) / self.action_scale_A * (1 - self.action_constant_A)
+        scaled_NA = (actions_NA - self.action_mean_A) / self.action_std_A * (1 - self.action_constant_A)
         return scaled_NA.clamp(-3, 3)
 
     def place(self, states_ND: Tensor) -> Tensor:
         """(..., 2 D) states, centred and scaled, clamped to three spreads; angles as sine and cosine."""
         circular_D = self.state_circular_D > 0
-        place_ND = (states_ND - self.state_center_D) / self.state_scale_D * (1 - self.state_constant_D)
+        place_ND = (states_ND - self.state_mean_D) / self.state_std_D * (1 - self.state_constant_D)
         place_ND = torch.where(circular_D, torch.sin(states_ND), place_ND.clamp(-3, 3))
         cos_ND = torch.where(circular_D, torch.cos(states_ND), torch.zeros_like(states_ND))
         return torch.cat([place_ND, cos_ND], dim=-1)
@@ -163,9 +163,9 @@ class Ensemble(nn.Module):
     def advance(self, now_MND: Tensor, change_MND: Tensor) -> Tensor:
         """Add a change; angles wrap, others go no further than half the training range beyond it, or back in."""
         next_MND = now_MND + change_MND * self.state_step_D
-        margin_D = 0.5 * (self.state_high_D - self.state_low_D)
-        high_MND = torch.maximum(self.state_high_D + margin_D, now_MND)
-        low_MND = torch.minimum(self.state_low_D - margin_D, now_MND)
+        margin_D = 0.5 * (self.state_max_D - self.state_min_D)
+        high_MND = torch.maximum(self.state_max_D + margin_D, now_MND)
+        low_MND = torch.minimum(self.state_min_D - margin_D, now_MND)
         bounded_MND = torch.maximum(torch.minimum(next_MND, high_MND), low_MND)
         bounded_MND = torch.where(self.state_constant_D > 0, now_MND, bounded_MND)
         return torch.where(self.state_circular_D > 0, _wrap(next_MND), bounded_MND)
@@ -196,7 +196,7 @@ class Ensemble(nn.Module):
 
     def _commands(self, tracks: Sequence[Track]) -> tuple[FloatArray, FloatArray]:
         """For each state channel the action channel that is its set point, or -1, and the usual gap between them."""
-        circular, scale = self.state_circular_D.numpy() > 0, self.state_scale_D.numpy().astype(np.float64)
+        circular, scale = self.state_circular_D.numpy() > 0, self.state_std_D.numpy().astype(np.float64)
         states = np.concatenate([t.states_TD[1:] for t in tracks])
         actions = np.concatenate([t.actions_TA[:-1] for t in tracks])
         keep = np.concatenate([t.valid_T[1:] & t.valid_T[:-1] for t in tracks])
@@ -341,7 +341,7 @@ def _wrap(angle: Tensor) -> Tensor:
 
 
 def _joined(normaliser: Normaliser, names: Sequence[str]) -> dict[str, Tensor]:
-    fields = ("center", "scale", "step", "low", "high", "circular", "constant")
+    fields = ("mean", "std", "step", "min", "max", "circular", "constant")
     return {
         field: torch.tensor([float(v) for n in names for v in getattr(normaliser.streams[n], field)])
         for field in fields
