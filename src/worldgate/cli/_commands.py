@@ -45,6 +45,12 @@ COMMANDS = (
     Command("run", LOOK, "worldgate.cli.run:run", "Run a recipe from start to report."),
     Command("demo", LOOK, "worldgate.cli.demo:demo", DEMO),
     Command("doctor", LOOK, "worldgate.cli.doctor:doctor", "Say what this machine has and lacks."),
+    Command(
+        "data",
+        NOUNS,
+        "worldgate.cli.data:app",
+        "Label, search, deduplicate, align and export what was ingested.",
+    ),
     Command("list", NOUNS, "worldgate.cli.list:list_", "List what can be named at a seam."),
     Command("record", NOUNS, "worldgate.cli.record:app", "Verify the record and keep its keys."),
     Command("sim", NOUNS, "worldgate.cli.sim:app", "Record simulated runs of the embedded cell."),
