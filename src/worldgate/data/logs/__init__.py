@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from worldgate.core import seams
-from worldgate.core.errors import LogUnreadable, NotFound
+from worldgate.core.errors import LogUnreadable, MissingExtra, NotFound
 from worldgate.core.streams import LogFolder
 
 _log = logging.getLogger(__name__)
@@ -50,8 +50,14 @@ def open_folder(path: Path | str) -> LogFolder:
     if path.is_dir() and next(path.iterdir(), None) is None:
         raise NotFound("an empty folder holds no logs", got=path)
     names = tuple(seams.cards("logs"))
+    missing: dict[str, str] = {}
     for name in names:
-        module: LogFormat = seams.load("logs", name)
+        try:
+            module: LogFormat = seams.load("logs", name)
+        except MissingExtra as error:
+            # Another format may read it: who has MCAP alone needs no h5py.
+            missing[name] = str(error.hint)
+            continue
         if module.detect(path):
             _log.debug("%s reads as %s", path, name)
             return module.open_logs(path)
@@ -59,5 +65,10 @@ def open_folder(path: Path | str) -> LogFolder:
         "no log format recognises this",
         got=path.suffix or "a folder" if path.is_dir() else path.suffix or "a file without a suffix",
         where=path,
-        hint=f"formats that are read: {', '.join(names)} (worldgate list logs)",
+        hint="; ".join(
+            [
+                f"formats that are read: {', '.join(n for n in names if n not in missing)} (worldgate list logs)",
+                *(f"{name} needs {hint}" for name, hint in missing.items()),
+            ]
+        ),
     )
