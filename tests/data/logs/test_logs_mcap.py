@@ -420,7 +420,7 @@ def test_a_stream_written_with_log_clock_reads_its_log_times(tmp_path: Path) -> 
 
 
 def test_fields_are_found_in_objects_and_mappings_alike() -> None:
-    from worldgate.data.logs._mcap_decode import stamp_ns
+    from worldgate.data.logs._messages import stamp_ns
 
     assert stamp_ns({"timestamp": "2026-11-22T10:00:00.000000001Z"}) == 1_795_341_600_000_000_001
     assert stamp_ns(SimpleNamespace(header=SimpleNamespace(stamp=SimpleNamespace(sec=2, nanosec=3)))) == 2_000_000_003

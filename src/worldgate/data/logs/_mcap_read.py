@@ -1,4 +1,6 @@
-"""One MCAP file as a :class:`~worldgate.core.streams.Log`: streams decoded when read, images a frame at a time.
+"""Messages in a container as a :class:`~worldgate.core.streams.Log`: decoded when read, images a frame at a time.
+
+A container is anything that lists channels with MCAP's records and gives payloads by row: an MCAP file, a ROS bag.
 
 Which clock ``times_ns`` is on: a message's header stamp where its type has one and the first is not zero, else the
 publish time where any differs from the log time, else the log time. Files written here say it in their channels.
@@ -10,17 +12,35 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from mcap.records import Channel, Schema
+from mcap.records import Channel, Metadata, Schema
 
-from worldgate.core.errors import LogUnreadable, NotFound, WorldgateError
+from worldgate.core.errors import LogUnreadable, MissingExtra, NotFound, WorldgateError
 from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Array, Finding, IntArray, Kind, Origin, Stream, StreamInfo
 from worldgate.data.logs._images import Encoded, EncodedFrames, decode
 from worldgate.data.logs._mcap_container import Container, Messages
-from worldgate.data.logs._mcap_decode import JSON_TEXT, Decode, Part, decode_text, decoder, frame_of, parts, stamp_ns
+from worldgate.data.logs._mcap_decode import JSON_TEXT, Decode, decode_text, decoder
 from worldgate.data.logs._mcap_write import LIBRARY, PREFIX, RECORD, info_from_metadata, stream_key
+from worldgate.data.logs._messages import Part, frame_of, parts, stamp_ns
+
+
+class MessageSource(Protocol):
+    """A container of messages, indexed: what :class:`MessageLog` reads from."""
+
+    path: Path
+    library: str
+    """Who wrote it; empty where the container does not say."""
+    schemas: dict[int, Schema]
+    channels: dict[int, Channel]
+    messages: dict[int, Messages]
+    metadata: list[Metadata]
+    findings: list[Finding]
+
+    def payloads(self, channel: int, rows: Iterable[int]) -> Iterator[bytes]:
+        """Payloads of these messages of a channel, in this order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,25 +56,28 @@ class _Source:
     """Element type to give back; empty: as decoded."""
 
 
-class McapLog:
-    """One MCAP file. Opening reads the file once, checks every CRC and indexes the messages; values stay on disk.
+class MessageLog:
+    """One container of messages as a log; values stay on disk.
 
     Args:
-        path: the file.
-        name: what people call the log; the file's name where absent.
+        container: the messages, indexed.
+        name: what people call the log.
+        facts: what is known of it beside what the container's own record says.
 
     Raises:
-        NotFound: no such file.
-        LogUnreadable: not MCAP, nothing readable in it, or a file of ours whose origin is lost.
+        LogUnreadable: a file of ours whose origin is lost.
     """
 
-    def __init__(self, path: Path, *, name: str = "") -> None:
-        self.path = path
-        self.name = name or path.name
-        self._container = Container(path)
-        self._findings = list(self._container.findings)
+    def __init__(
+        self, container: MessageSource, *, name: str, facts: Mapping[str, str | float | bool] | None = None
+    ) -> None:
+        self.path = container.path
+        self.name = name
+        self._container = container
+        self._findings = list(container.findings)
         self._header_ns: dict[int, IntArray] = {}
-        self.origin, self.facts = self._provenance()
+        self.origin, stated = self._provenance()
+        self.facts: Mapping[str, str | float | bool] = {**(facts or {}), **stated}
         self._sources: dict[str, _Source] = {}
         for channel in sorted(self._container.channels.values(), key=lambda c: (c.topic, c.id)):
             for source in self._open_channel(channel):
@@ -128,6 +151,8 @@ class McapLog:
             return [self._unique(source) for source in empty]
         try:
             return [self._unique(source) for source in self._sample(channel, schema, messages, ours)]
+        except MissingExtra:
+            raise  # the same file must not be another log on another machine
         except WorldgateError as error:
             self._note(channel, error.what, len(messages))
         return []
@@ -142,7 +167,7 @@ class McapLog:
         if decode_message is None:
             raise LogUnreadable(f"messages of encoding {channel.message_encoding!r} are not read")
         first = _guarded(decode_message, channel.topic)(next(iter(self._container.payloads(channel.id, [0]))))
-        found = _guarded(lambda _: parts(schema, first), channel.topic)(b"")
+        found = _guarded(lambda _: parts("" if schema is None else schema.name, first), channel.topic)(b"")
         if ours is not None and len(found) == 1:
             if _family(ours[0].kind) != _family(found[0].kind):
                 raise LogUnreadable(
@@ -256,6 +281,22 @@ class McapLog:
         if stacked[0].size != np.prod(info.shape, dtype=np.int64):
             raise LogUnreadable("values and declared shape disagree", got=info.shape, where=f"{self.name}:{info.name}")
         return _narrow(stacked, source.dtype, f"{self.name}:{info.name}").reshape(len(values), *info.shape)
+
+
+class McapLog(MessageLog):
+    """One MCAP file. Opening reads the file once, checks every CRC and indexes the messages; values stay on disk.
+
+    Args:
+        path: the file.
+        name: what people call the log; the file's name where absent.
+
+    Raises:
+        NotFound: no such file.
+        LogUnreadable: not MCAP, nothing readable in it, or a file of ours whose origin is lost.
+    """
+
+    def __init__(self, path: Path, *, name: str = "") -> None:
+        super().__init__(Container(path), name=name or path.name)
 
 
 def _family(kind: Kind) -> str:

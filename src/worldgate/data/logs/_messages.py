@@ -1,0 +1,272 @@
+"""From a message to the streams it carries: ROS 1, ROS 2, protobuf and JSON messages through one set of tables.
+
+Known by type: ``sensor_msgs`` Image, CompressedImage, JointState, LaserScan; ``geometry_msgs`` Pose, Transform, Wrench
+and Twist, plain and stamped; ``nav_msgs/Odometry`` (its pose); ``std_msgs`` String and float arrays; Foxglove's
+counterparts. Of any other message: only numbers, or one list of numbers, become a vector; everything else an event that
+holds the message's JSON text, so nothing is dropped silently. A message is read by field name alone, so it does not
+matter which library decoded it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import numpy as np
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message as Protobuf
+
+from worldgate.core.errors import LogUnreadable
+from worldgate.core.streams import Kind
+from worldgate.core.times import SECOND
+from worldgate.data.logs import _images as images
+
+Message: TypeAlias = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One stream inside a message type."""
+
+    suffix: str
+    """Appended to the channel's name; empty where the message is one stream."""
+    kind: Kind
+    value: Callable[[Message], Any]
+    """An array, a text, or an encoded image."""
+    names: tuple[str, ...] = ()
+    unit: str = ""
+
+
+def get(message: Message, path: str, default: Any = None) -> Any:
+    """A field by its dotted path, from an object or a mapping."""
+    for name in path.split("."):
+        message = message.get(name) if isinstance(message, Mapping) else getattr(message, name, None)
+        if message is None:
+            return default
+    return message
+
+
+def stamp_ns(message: Message) -> int | None:
+    """The header's or message's own time in ns; None where it has none or it is zero."""
+    for path in ("header.stamp", "timestamp", "stamp"):
+        value = get(message, path)
+        if value is not None:
+            return _time_ns(value) or None
+    return None
+
+
+def _time_ns(value: Any) -> int:
+    if isinstance(value, str):
+        text, _, rest = value.partition(".")
+        digits = "".join(c for c in rest[:9] if c.isdigit()).ljust(9, "0") if rest else "0"
+        moment = datetime.fromisoformat(text.rstrip("Z") + "+00:00")
+        return round(moment.timestamp()) * SECOND + int(digits)
+    seconds = get(value, "sec", get(value, "seconds"))
+    nanos = get(value, "nanosec", get(value, "nsec", get(value, "nanos", 0)))
+    return 0 if seconds is None else int(seconds) * SECOND + int(nanos)
+
+
+def frame_of(message: Message) -> str:
+    """Coordinate frame, where the message names one."""
+    return str(get(message, "header.frame_id", get(message, "frame_id", "")))
+
+
+# -------------------------------------------------------------------- fields
+
+
+def _xyz(message: Message, path: str) -> list[float]:
+    return [float(get(message, f"{path}.{axis}", 0.0)) for axis in "xyz"]
+
+
+def _pose(position: str, orientation: str) -> Callable[[Message], Any]:
+    def value(message: Message) -> Any:
+        quaternion = [float(get(message, f"{orientation}.{axis}", 0.0)) for axis in "xyzw"]
+        return np.array([*_xyz(message, position), *quaternion], dtype=np.float64)
+
+    return value
+
+
+def _pair(first: str, second: str) -> Callable[[Message], Any]:
+    return lambda message: np.array([*_xyz(message, first), *_xyz(message, second)], dtype=np.float64)
+
+
+def _floats(path: str, dtype: type = np.float64) -> Callable[[Message], Any]:
+    return lambda message: np.asarray(get(message, path, ()), dtype=dtype)
+
+
+def _bytes(message: Message, path: str) -> bytes:
+    data = get(message, path, b"")
+    return base64.b64decode(data, validate=True) if isinstance(data, str) else bytes(data)
+
+
+def _raw_image(message: Message) -> images.Encoded:
+    return images.Encoded(
+        data=_bytes(message, "data"),
+        format=str(get(message, "encoding", "")),
+        height=int(get(message, "height", 0)),
+        width=int(get(message, "width", 0)),
+        step=int(get(message, "step", 0)),
+        bigendian=bool(get(message, "is_bigendian", False)),
+    )
+
+
+def _compressed_image(message: Message) -> images.Encoded:
+    stated = str(get(message, "format", "")).lower()
+    data = _bytes(message, "data")
+    if "compresseddepth" in stated:
+        # compressed_depth_image_transport puts a 12-byte configuration before the PNG.
+        return images.Encoded(data=data[12:], format="png")
+    for name, keys in (("jpeg", ("jpeg", "jpg")), ("png", ("png",)), ("webp", ("webp",)), ("avif", ("avif",))):
+        if any(key in stated for key in keys):
+            return images.Encoded(data=data, format=name)
+    raise LogUnreadable("an image format that is not read", got=stated[:40] or "none")
+
+
+_POSE_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
+_WRENCH = ("fx", "fy", "fz", "tx", "ty", "tz")
+_TWIST = ("vx", "vy", "vz", "wx", "wy", "wz")
+
+
+def _pose_part(position: str, orientation: str) -> Part:
+    return Part(suffix="", kind=Kind.POSE, value=_pose(position, orientation), names=_POSE_NAMES, unit="m,m,m,1,1,1,1")
+
+
+def _wrench_part(path: str) -> Part:
+    value = _pair(f"{path}force", f"{path}torque")
+    return Part(suffix="", kind=Kind.VECTOR, value=value, names=_WRENCH, unit="N,N,N,N*m,N*m,N*m")
+
+
+def _twist_part(path: str) -> Part:
+    value = _pair(f"{path}linear", f"{path}angular")
+    return Part(suffix="", kind=Kind.VECTOR, value=value, names=_TWIST, unit="m/s,m/s,m/s,rad/s,rad/s,rad/s")
+
+
+def _text_part(path: str) -> Part:
+    return Part(suffix="", kind=Kind.TEXT, value=lambda message: str(get(message, path, "")))
+
+
+def _image_part(read: Callable[[Message], images.Encoded], sample: Message) -> Part:
+    encoded = read(sample)
+    kind = images.kind_of(encoded)
+    if "compresseddepth" in str(get(sample, "format", "")).lower():
+        kind = Kind.DEPTH
+    return Part(suffix="", kind=kind, value=read, unit="m" if kind is Kind.DEPTH else "")
+
+
+def _joint_parts(sample: Message) -> tuple[Part, ...]:
+    """A joint state is up to three streams; fields that are empty are none."""
+    names = tuple(str(n) for n in get(sample, "name", ()))
+    fields = [f for f in ("position", "velocity", "effort") if len(get(sample, f, ()))]
+    return tuple(Part(suffix=f".{f}", kind=Kind.VECTOR, value=_floats(f), names=names) for f in fields)
+
+
+_array_part = Part(suffix="", kind=Kind.VECTOR, value=_floats("data"))
+
+_PARTS: dict[str, Callable[[Message], tuple[Part, ...]]] = {
+    "sensor_msgs/Image": lambda m: (_image_part(_raw_image, m),),
+    "foxglove/RawImage": lambda m: (_image_part(_raw_image, m),),
+    "sensor_msgs/CompressedImage": lambda m: (_image_part(_compressed_image, m),),
+    "foxglove/CompressedImage": lambda m: (_image_part(_compressed_image, m),),
+    "sensor_msgs/JointState": _joint_parts,
+    "sensor_msgs/LaserScan": lambda _: (
+        Part(suffix="", kind=Kind.VECTOR, value=_floats("ranges", np.float32), unit="m"),
+    ),
+    "foxglove/LaserScan": lambda _: (Part(suffix="", kind=Kind.VECTOR, value=_floats("ranges"), unit="m"),),
+    "geometry_msgs/Pose": lambda _: (_pose_part("position", "orientation"),),
+    "geometry_msgs/PoseStamped": lambda _: (_pose_part("pose.position", "pose.orientation"),),
+    "foxglove/PoseInFrame": lambda _: (_pose_part("pose.position", "pose.orientation"),),
+    "nav_msgs/Odometry": lambda _: (_pose_part("pose.pose.position", "pose.pose.orientation"),),
+    "geometry_msgs/Transform": lambda _: (_pose_part("translation", "rotation"),),
+    "geometry_msgs/TransformStamped": lambda _: (_pose_part("transform.translation", "transform.rotation"),),
+    "foxglove/FrameTransform": lambda _: (_pose_part("translation", "rotation"),),
+    "geometry_msgs/Wrench": lambda _: (_wrench_part(""),),
+    "geometry_msgs/WrenchStamped": lambda _: (_wrench_part("wrench."),),
+    "geometry_msgs/Twist": lambda _: (_twist_part(""),),
+    "geometry_msgs/TwistStamped": lambda _: (_twist_part("twist."),),
+    "std_msgs/Float32MultiArray": lambda _: (_array_part,),
+    "std_msgs/Float64MultiArray": lambda _: (_array_part,),
+    "worldgate/FloatArray": lambda _: (_array_part,),
+    "std_msgs/String": lambda _: (_text_part("data"),),
+    "foxglove/Log": lambda _: (_text_part("message"),),
+}
+
+
+def type_key(name: str) -> str:
+    """``sensor_msgs/msg/Image`` and ``foxglove.RawImage`` as ``package/Name``."""
+    pieces = name.replace("/", ".").split(".")
+    return f"{pieces[0]}/{pieces[-1]}" if len(pieces) > 1 else name
+
+
+def parts(type_name: str, sample: Message) -> tuple[Part, ...]:
+    """The streams that messages of this type carry, judged by the first message.
+
+    Raises:
+        LogUnreadable: an image of an unknown format.
+    """
+    known = _PARTS.get(type_key(type_name))
+    return known(sample) if known is not None else (_generic_part(sample),)
+
+
+# -------------------------------------------------------------------- any other message
+
+_TIME_FIELDS = frozenset({"timestamp", "stamp", "header", "frame_id", "layout"})
+
+
+def plain(message: Message) -> Any:
+    """Any message as plain JSON values; long byte fields as length and digest."""
+    if isinstance(message, Protobuf):
+        return MessageToDict(message, preserving_proto_field_name=True)
+    if isinstance(message, Mapping):
+        return {str(k): plain(v) for k, v in message.items()}
+    if isinstance(message, bytes | bytearray | memoryview):
+        data = bytes(message)
+        return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    if isinstance(message, float) and not math.isfinite(message):
+        return str(message)
+    if isinstance(message, str | int | float | bool) or message is None:
+        return message
+    if isinstance(message, Iterable):
+        return [plain(item) for item in message]
+    fields = getattr(message, "__slots__", ())
+    return {name: plain(getattr(message, name)) for name in fields}
+
+
+def _fields(message: Message) -> tuple[str, ...]:
+    if isinstance(message, Protobuf):
+        return tuple(field.name for field in message.DESCRIPTOR.fields)
+    return tuple(message) if isinstance(message, Mapping) else tuple(getattr(message, "__slots__", ()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _generic_part(sample: Message) -> Part:
+    names = tuple(name for name in _fields(sample) if name not in _TIME_FIELDS)
+    values = [get(sample, name) for name in names]
+    if names and all(_is_number(value) for value in values):
+        return Part(suffix="", kind=Kind.VECTOR, value=_numbers(names), names=names)
+    if len(names) == 1 and _is_list_of_numbers(values[0]):
+        return Part(suffix="", kind=Kind.VECTOR, value=_floats(names[0]))
+    return Part(suffix="", kind=Kind.EVENT, value=_event_text)
+
+
+def _event_text(message: Message) -> str:
+    return json.dumps(plain(message), sort_keys=True)
+
+
+def _numbers(names: tuple[str, ...]) -> Callable[[Message], Any]:
+    return lambda message: np.array([float(get(message, name)) for name in names], dtype=np.float64)
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
+        return False
+    items = list(value)
+    return bool(items) and all(_is_number(item) for item in items)
