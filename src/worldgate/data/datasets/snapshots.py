@@ -1,91 +1,28 @@
-"""Datasets: an immutable manifest of episodes, splits and evidence, named by its digest.
-
-A manifest names logs and an alignment, never arrays: loading opens the logs from the store, verified, and aligns them
-again, so what a model is trained on is what was recorded. Aligned numbers are cached under the episode's id; the cache
-may be deleted at any time.
-"""
+"""Snapshots: the logs that a contract accepts, aligned, split and frozen as a dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from worldgate.core.config import decode
-from worldgate.core.digest import short
 from worldgate.core.episodes import Episode
-from worldgate.core.errors import ContractBroken, NotFound, Tampered
+from worldgate.core.errors import ContractBroken
 from worldgate.core.names import Name
 from worldgate.core.normalisers import Normaliser, fit
-from worldgate.core.streams import NUMERIC, Kind, Origin
+from worldgate.core.streams import NUMERIC
 from worldgate.data import contracts, episode_cache
 from worldgate.data.alignment import align
 from worldgate.data.alignment_report import report
 from worldgate.data.check import CheckedLog, check, reasons
 from worldgate.data.contracts import Contract
-from worldgate.data.ingest import Facts, Progress, Shelf
+from worldgate.data.datasets.manifests import SCHEMA, DatasetManifest, EpisodeEntry, StreamSchema
+from worldgate.data.ingest import Progress, Shelf
 from worldgate.data.splits import assign, refuse_leaks
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
-SCHEMA = "worldgate.dataset/1"
 EVENT = "dataset.snapshot"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamSchema:
-    """A stream as every episode of a dataset holds it."""
-
-    kind: Kind
-    unit: str = ""
-    shape: tuple[int, ...] = ()
-    names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpisodeEntry:
-    """One episode of a dataset."""
-
-    id: str
-    log: str
-    name: str
-    split: str
-    site: str
-    origin: Origin
-    rows: int
-    report: str
-    """Digest of its alignment report."""
-    facts: Facts = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetManifest:
-    """What a dataset is."""
-
-    schema: str
-    name: str
-    contract: str
-    alignment: str
-    rate_hz: float
-    origins: tuple[Origin, ...]
-    streams: Mapping[str, StreamSchema]
-    episodes: tuple[EpisodeEntry, ...]
-    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Log -> why the contract left it out."""
-
-    def split(self, name: str | None) -> tuple[EpisodeEntry, ...]:
-        """Episodes of one split, or all.
-
-        Raises:
-            NotFound: no episode of this split.
-        """
-        found = tuple(e for e in self.episodes if name in (None, e.split))
-        if not found:
-            have = ", ".join(sorted({e.split for e in self.episodes}))
-            raise NotFound("no episode in this split", got=name, where=self.name, hint=f"one of {have}")
-        return found
 
 
 def snapshot(
@@ -216,59 +153,3 @@ def _record_statistics(ws: Workspace, dataset: Ref, train: Sequence[Episode]) ->
             streams[name] = fit(arrays, unit=rows.info.unit)
     ref = Ref("normaliser", ws.put_json(Normaliser(streams=streams)), f"{dataset.name}.normaliser")
     ws.record("dataset.measured", body={"split": "train"}, inputs=[dataset], outputs=[ref])
-
-
-def manifest(ws: Workspace, digest: str) -> DatasetManifest:
-    """The manifest of a dataset.
-
-    Raises:
-        NotFound: not in the store.
-        Tampered: other bytes, or not a manifest.
-    """
-    tree: Any = ws.get_json(digest)
-    if not isinstance(tree, dict) or tree.get("schema") != SCHEMA:
-        raise Tampered("not the manifest of a dataset", got=short(digest))
-    return decode(DatasetManifest, tree, where=f"dataset {short(digest)}")
-
-
-def normaliser(ws: Workspace, dataset: str) -> Ref:
-    """The statistics of a dataset's train split, recorded when it was made.
-
-    Raises:
-        NotFound: none were.
-    """
-    for event in ws.ledger.events("dataset.measured"):
-        if event.inputs[0].digest == dataset:
-            return event.outputs[0]
-    raise NotFound("no statistics of this dataset", got=short(dataset), hint="worldgate snapshot records them")
-
-
-def load(ws: Workspace, digest: str, split: str | None = None, *, progress: Progress | None = None) -> list[Episode]:
-    """The episodes of a dataset, or of one split, aligned from verified logs or from the cache.
-
-    Args:
-        ws: the workspace.
-        digest: of the dataset.
-        split: its name; None: all.
-        progress: called after every episode.
-
-    Raises:
-        NotFound: no such dataset or split.
-        Tampered: bytes of a log that are not what was recorded.
-    """
-    held = manifest(ws, digest)
-    spec = contracts.load(ws, held.contract).spec()
-    shelf = Shelf(ws)
-    entries = held.split(split)
-    out = []
-    for done, entry in enumerate(entries):
-        episode = episode_cache.load(ws.cache, shelf, entry.id, entry.log)
-        if episode is None:
-            episode = align(shelf.open(entry.log), spec, digest=entry.log)
-            episode_cache.save(ws.cache, episode)
-        if (episode.id, episode.origin) != (entry.id, entry.origin):
-            raise Tampered("an episode that is not the recorded one", got=short(episode.id), where=short(entry.id))
-        out.append(episode_cache.with_clip_cache(episode, ws.cache))
-        if progress is not None:
-            progress(done + 1, len(entries), entry.name)
-    return out
