@@ -102,6 +102,8 @@ def test_every_policy_combines_numbers_as_the_oracle_does(
         expected: Any = {
             Policy.LINEAR: lambda s=share, a=one, b=two: (1 - s) * values[a] + s * values[b],
             Policy.WINDOW_MEAN: lambda i=inside: np.mean(i, axis=0),
+            Policy.WINDOW_RMS: lambda i=inside: np.sqrt(np.mean(np.square(i), axis=0)),
+            Policy.WINDOW_PEAK: lambda i=inside: [max(column, key=abs) for column in np.transpose(i)],
             Policy.WINDOW_MIN: lambda i=inside: np.min(i, axis=0),
             Policy.WINDOW_MAX: lambda i=inside: np.max(i, axis=0),
         }.get(policy, lambda a=one: values[a])()

@@ -30,6 +30,11 @@ class Rows:
     """(T,) grid time minus the newest message at or before it."""
     gap: BoolArray
     """(T,) no message within tolerance, or older than the allowed staleness."""
+    segment: IntArray | None = None
+    """(T,) which piece of the stream's clock stamped that message, counted over the steps of its clock model, -1 where
+    there is none; None: a clock without steps."""
+    clock_model: str = ""
+    """The numbers that brought the clock here, as canonical JSON; empty: the stamps as they were recorded."""
 
     def __len__(self) -> int:
         return len(self.index)

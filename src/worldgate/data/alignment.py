@@ -14,15 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
-from worldgate.core.digest import digest_json
+from worldgate.core.digest import canonical, digest_json, to_json
 from worldgate.core.episodes import Episode, Rows
 from worldgate.core.errors import ConfigError, DataRefused
 from worldgate.core.streams import NUMERIC, Array, Frames, IntArray, Kind, Log, Stream, StreamInfo, log_digest
 from worldgate.core.times import MILLISECOND, SECOND
+from worldgate.data.clocks.model import ClockModel
 from worldgate.data.resample import BETWEEN, BY_INDEX, Picks, Policy, combine, pick, timeline
 
 SCHEMA = "worldgate.alignment/1"
@@ -43,6 +44,8 @@ class StreamAlignment:
     """Which of the stream's stamps to use: its own, or the recorder's ``log`` time."""
     offset_ns: int = 0
     """Added to every stamp: the known delay of the sensor's clock, with its sign turned."""
+    clock_model: ClockModel | None = None
+    """Offset, drift and steps of the clock in fixed numbers, applied to its stamps before ``offset_ns`` is added."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,8 @@ class AlignmentSpec:
     """For streams that are not named below."""
     streams: Mapping[str, StreamAlignment] = field(default_factory=dict)
     """Streams to align, by name; empty: all of the log."""
+    logs: Mapping[str, Mapping[str, ClockModel]] = field(default_factory=dict)
+    """Digest of a log -> stream -> the model of that stream's clock in this log; goes before the stream's own."""
 
     def __post_init__(self) -> None:
         if (self.rate_hz > 0) == bool(self.reference):
@@ -69,9 +74,26 @@ class AlignmentSpec:
             if min(numbers) < 0:
                 raise ConfigError("tolerance, staleness and window are lengths of time", where=f"alignment:{name}")
 
+    def of(self, log: str) -> AlignmentSpec:
+        """What the spec says of one log: the clock models of that log in their streams, and none of others."""
+        if not self.logs:
+            return self
+        own = self.logs.get(log, {})
+        named = {name: self.streams.get(name, self.default) for name in (*self.streams, *own)}
+        if own and not self.streams:
+            raise ConfigError("clock models of a log need named streams", got=sorted(own), where="alignment.logs")
+        streams = {n: replace(item, clock_model=own.get(n, item.clock_model)) for n, item in named.items()}
+        return replace(self, streams=streams, logs={})
+
     def digest(self) -> str:
-        """Identity of the spec."""
-        return digest_json({"schema": SCHEMA, "spec": self})
+        """Identity of the spec; one without clock models has the identity it had before there were any."""
+        tree: dict[str, Any] = cast("dict[str, Any]", to_json(self))
+        for item in (tree["default"], *tree["streams"].values()):
+            if item["clock_model"] is None:
+                del item["clock_model"]
+        if not tree["logs"]:
+            del tree["logs"]
+        return digest_json({"schema": SCHEMA, "spec": tree})
 
 
 class AlignedFrames:
@@ -121,6 +143,7 @@ def align(log: Log, spec: AlignmentSpec, *, digest: str | None = None) -> Episod
         DataRefused: no instant at which all streams run.
     """
     content = digest or log_digest(log)
+    spec = spec.of(content)
     infos = {info.name: info for info in log.streams()}
     names = list(spec.streams) or list(infos)
     if spec.reference and spec.reference not in names:
@@ -148,6 +171,9 @@ def align(log: Log, spec: AlignmentSpec, *, digest: str | None = None) -> Episod
 def _on_clock(stream: Stream, item: StreamAlignment) -> Stream:
     """The stream with the stamps of the wanted clock, after offset."""
     times, clock = stream.times_ns, stream.info.clock
+    if item.clock_model is not None and item.clock_model.steps and item.clock_model.steps[-1].message >= len(stream):
+        got, where = item.clock_model.steps[-1].message, f"alignment:streams.{stream.info.name}.clock_model.steps"
+        raise ConfigError("a step after the stream's last message", got=f"{got} of {len(stream)}", where=where)
     if item.clock == "log" and stream.log_times_ns is not None:
         times, clock = stream.log_times_ns, "log"
     if item.clock not in {"native", clock}:
@@ -158,6 +184,8 @@ def _on_clock(stream: Stream, item: StreamAlignment) -> Stream:
             where=f"alignment:streams.{stream.info.name}.clock",
             hint=f"it carries {have}",
         )
+    if item.clock_model is not None:
+        times = item.clock_model.apply(times)
     return replace(stream, info=replace(stream.info, clock=clock), times_ns=times + np.int64(item.offset_ns))
 
 
@@ -232,7 +260,16 @@ def _rows(stream: Stream, grid_ns: IntArray, item: StreamAlignment, rate_hz: flo
         skew_ns=picks.skew_ns,
         staleness_ns=picks.staleness_ns,
         gap=picks.gap,
+        segment=_segment(item.clock_model, picks.index, len(stream)),
+        clock_model="" if item.clock_model is None else canonical(item.clock_model).decode(),
     )
+
+
+def _segment(model: ClockModel | None, index: IntArray, count: int) -> IntArray | None:
+    """(T,) piece of the clock behind each row's message; None for a clock without steps."""
+    if model is None or not model.steps:
+        return None
+    return np.append(model.segments(count), np.int64(-1))[index]
 
 
 def _picked(values: Array, index: IntArray) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,19 @@ class Spread:
     p95_ns: int
     p99_ns: int
     max_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Rows whose messages a clock stamped between two of its steps."""
+
+    number: int
+    """0 before the first step."""
+    rows: int
+    start_ns: int
+    """First such row."""
+    end_ns: int
+    """Last such row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +57,10 @@ class StreamReport:
     """Rows marked as gaps."""
     gap_spans_ns: tuple[tuple[int, int], ...]
     """Half-open spans of consecutive gap rows."""
+    clock_model: str = ""
+    """Numbers that every stamp was brought here by, as canonical JSON; empty: the stamps as they were recorded."""
+    segments: tuple[Segment, ...] = ()
+    """Rows by the piece of the clock that stamped their message; empty for a clock without steps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +104,17 @@ def _stream(rows: Rows, grid: IntArray, rate_hz: float) -> StreamReport:
         staleness=spread(rows.staleness_ns[rows.staleness_ns >= 0]),
         gaps=int(rows.gap.sum()),
         gap_spans_ns=spans(rows.gap, grid, round(SECOND / rate_hz) if rate_hz else 1),
+        clock_model=rows.clock_model,
+        segments=tuple(_segments(rows, grid)),
     )
+
+
+def _segments(rows: Rows, grid: IntArray) -> Iterator[Segment]:
+    if rows.segment is None:
+        return
+    for number in np.unique(rows.segment[rows.segment >= 0]):
+        where = grid[rows.segment == number]
+        yield Segment(number=int(number), rows=len(where), start_ns=int(where[0]), end_ns=int(where[-1]))
 
 
 def spread(values: IntArray) -> Spread:

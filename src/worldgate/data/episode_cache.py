@@ -68,6 +68,8 @@ def save(cache: Path, episode: Episode) -> None:
     arrays: dict[str, Array] = {"times_ns": episode.times_ns}
     for name, rows in episode.streams.items():
         arrays |= {f"{name}/{part}": np.ascontiguousarray(getattr(rows, part)) for part in _PARTS}
+        if rows.segment is not None:
+            arrays[f"{name}/segment"] = np.ascontiguousarray(rows.segment)
         if isinstance(rows.values, np.ndarray):
             if rows.values.dtype == object:
                 return
@@ -78,6 +80,7 @@ def save(cache: Path, episode: Episode) -> None:
         "alignment": episode.alignment,
         "rate_hz": episode.rate_hz,
         "streams": {name: rows.info for name, rows in episode.streams.items()},
+        "clock_models": {name: rows.clock_model for name, rows in episode.streams.items() if rows.clock_model},
         "digest": _digest(arrays),
     }
     target = path_of(cache, episode.id)
@@ -97,7 +100,11 @@ def load(cache: Path, shelf: Shelf, episode: str, log: str) -> Episode | None:
         infos = {name: decode(StreamInfo, info, where=path.name) for name, info in about["streams"].items()}
         record = shelf.record(log)
         counts = {stream.name: stream.count for stream in record.streams}
-        rows = {n: _rows(arrays, n, info, StoredFrames(shelf, log, n, counts[n])) for n, info in infos.items()}
+        models = about.get("clock_models", {})
+        rows = {
+            n: _rows(arrays, info, StoredFrames(shelf, log, n, counts[n]), models.get(n, ""))
+            for n, info in infos.items()
+        }
     except (SafetensorError, OSError, ValueError, KeyError, ConfigError) as error:
         _logger.warning("%s is made again: %s", path, error)
         return None
@@ -120,11 +127,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         return about, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
 
 
-def _rows(arrays: Mapping[str, Array], name: str, info: StreamInfo, frames: StoredFrames) -> Rows:
-    parts = {part: arrays[f"{name}/{part}"] for part in _PARTS}
+def _rows(arrays: Mapping[str, Array], info: StreamInfo, frames: StoredFrames, clock_model: str) -> Rows:
+    name = info.name
     held = arrays.get(f"{name}/values")
-    values = AlignedFrames(frames, parts["index"]) if held is None else held
-    return Rows(info=info, values=values, **parts)
+    return Rows(
+        info=info,
+        values=AlignedFrames(frames, arrays[f"{name}/index"]) if held is None else held,
+        segment=arrays.get(f"{name}/segment"),
+        clock_model=clock_model,
+        **{part: arrays[f"{name}/{part}"] for part in _PARTS},  # type: ignore[arg-type]  # the five arrays of a row
+    )
 
 
 def _digest(arrays: Mapping[str, Array]) -> str:

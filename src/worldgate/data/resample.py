@@ -30,17 +30,21 @@ class Policy(StrEnum):
     """Poses: positions linear, rotations along the shortest arc."""
     WINDOW_MEAN = "window_mean"
     """Mean of the messages in the half-open window ``(row - window, row]``."""
+    WINDOW_RMS = "window_rms"
+    """Root of the mean square in the window: how strong a force was that changes sign."""
     WINDOW_MIN = "window_min"
     """Least value in the window."""
     WINDOW_MAX = "window_max"
     """Greatest value in the window, for peaks of force or contact."""
+    WINDOW_PEAK = "window_peak"
+    """Value of greatest size in the window, with its sign: a push and a pull both count."""
     WINDOW_LAST = "window_last"
     """Newest message in the window; older ones do not count."""
 
 
 BETWEEN = frozenset({Policy.LINEAR, Policy.SLERP})
 """Policies that combine the messages before and after a row."""
-WINDOWS = frozenset({Policy.WINDOW_MEAN, Policy.WINDOW_MIN, Policy.WINDOW_MAX, Policy.WINDOW_LAST})
+WINDOWS = frozenset(policy for policy in Policy if policy.startswith("window_"))
 BY_INDEX = frozenset({Policy.NEAREST, Policy.HOLD, Policy.WINDOW_LAST})
 """Policies that take one message as it is, so they fit images, events and text too."""
 
@@ -215,14 +219,27 @@ def slerp(first: FloatArray, second: FloatArray, weight: FloatArray) -> FloatArr
 
 
 def _reduce(ordered: Array, picks: Picks, policy: Policy) -> FloatArray:
-    """Mean, least or greatest over each row's window by ``ufunc.reduceat`` over [low, high) pairs."""
-    wide = np.concatenate([ordered.astype(np.float64), np.zeros((1, *ordered.shape[1:]))])
+    """One number a channel over each row's window."""
+    values = ordered.astype(np.float64)
+    if policy is Policy.WINDOW_MIN:
+        return _over(np.minimum, values, picks)
+    if policy is Policy.WINDOW_MAX:
+        return _over(np.maximum, values, picks)
+    if policy is Policy.WINDOW_PEAK:
+        low, high = _over(np.minimum, values, picks), _over(np.maximum, values, picks)
+        return np.where(-low > high, low, high)
+    count = np.maximum(picks.high - picks.low, 1).reshape(-1, *([1] * (ordered.ndim - 1)))
+    if policy is Policy.WINDOW_MEAN:
+        return np.asarray(_over(np.add, values, picks) / count)
+    scale = np.abs(values).max(axis=0, initial=0.0, where=np.isfinite(values))
+    scale = np.where(scale > 0, scale, 1.0)  # squares of large numbers must not overflow
+    return np.asarray(scale * np.sqrt(_over(np.add, (values / scale) ** 2, picks) / count))
+
+
+def _over(ufunc: np.ufunc, values: FloatArray, picks: Picks) -> FloatArray:
+    """``ufunc.reduceat`` over the [low, high) pairs."""
+    wide = np.concatenate([values, np.zeros((1, *values.shape[1:]))])
     bounds = np.stack([picks.low, picks.high], axis=1).reshape(-1)
     if len(bounds) == 0:
-        return np.zeros((0, *ordered.shape[1:]))
-    ufunc = {Policy.WINDOW_MEAN: np.add, Policy.WINDOW_MIN: np.minimum, Policy.WINDOW_MAX: np.maximum}[policy]
-    reduced = ufunc.reduceat(wide, bounds, axis=0)[::2]
-    if policy is not Policy.WINDOW_MEAN:
-        return np.asarray(reduced)
-    count = np.maximum(picks.high - picks.low, 1)
-    return np.asarray(reduced / count.reshape(-1, *([1] * (ordered.ndim - 1))))
+        return np.zeros((0, *values.shape[1:]))
+    return np.asarray(ufunc.reduceat(wide, bounds, axis=0)[::2])
