@@ -50,6 +50,7 @@ _TABLE = (
     ("rad/s^2", "angular acceleration", 1.0),
     ("A", "current", 1.0),
     ("mA", "current", 0.001),
+    ("C", "charge", 1.0),
     ("A*h", "charge", 3600.0),
     ("V", "voltage", 1.0),
     ("T", "magnetic flux density", 1.0),
