@@ -1,4 +1,8 @@
-"""From a payload to a message: ROS 2 CDR, protobuf and JSON, each by its reference decoder."""
+"""From a payload to a message: ROS 2 CDR, ROS 1, protobuf and JSON, each by its reference decoder.
+
+CDR whose types are given as ``ros2msg`` is decoded by mcap-ros2-support, whatever container it stands in; ROS 1 and
+CDR with IDL by rosbags (the ``ros`` extra).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from mcap_protobuf.decoder import DecoderFactory as ProtobufFactory
 from mcap_ros2.decoder import DecoderFactory as Ros2Factory
 
 from worldgate.core.streams import Kind
+from worldgate.data.logs import _ros_types
 from worldgate.data.logs._messages import Message, Part
 
 Decode: TypeAlias = Callable[[bytes], Message]
@@ -25,9 +30,18 @@ def decode_text(data: bytes) -> Message:
 
 
 def decoder(channel: Channel, schema: Schema | None) -> Decode | None:
-    """The function from payload to message; None for an encoding that is not read (ROS IDL, FlatBuffers, CBOR)."""
+    """The function from payload to message; None for an encoding that is not read (FlatBuffers, CBOR).
+
+    Raises:
+        MissingExtra: ROS 1 or ROS IDL, and rosbags is not installed.
+        LogUnreadable: a ROS definition that does not parse.
+    """
     if channel.message_encoding == "json":
         return _decode_json
+    if schema is not None and (channel.message_encoding, schema.encoding) == ("ros1", "ros1msg"):
+        return _ros_types.ros1_decoder(schema.name, schema.data.decode())
+    if schema is not None and (channel.message_encoding, schema.encoding) == ("cdr", "ros2idl"):
+        return _ros_types.idl_decoder(schema.name, schema.data.decode())
     for factory in (Ros2Factory(), ProtobufFactory()):
         made: Decode | None = factory.decoder_for(channel.message_encoding, schema)
         if made is not None:

@@ -200,7 +200,7 @@ class MessageLog:
             shape=tuple(shape),
             names=part.names if len(part.names) == (shape[0] if shape else 0) else (),
             unit=part.unit,
-            frame=frame_of(first),
+            frame=frame_of(first, part),
             clock=clock,
             topic=channel.topic,
         )

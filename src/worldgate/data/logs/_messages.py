@@ -1,10 +1,14 @@
 """From a message to the streams it carries: ROS 1, ROS 2, protobuf and JSON messages through one set of tables.
 
-Known by type: ``sensor_msgs`` Image, CompressedImage, JointState, LaserScan; ``geometry_msgs`` Pose, Transform, Wrench
-and Twist, plain and stamped; ``nav_msgs/Odometry`` (its pose); ``std_msgs`` String and float arrays; Foxglove's
-counterparts. Of any other message: only numbers, or one list of numbers, become a vector; everything else an event that
-holds the message's JSON text, so nothing is dropped silently. A message is read by field name alone, so it does not
-matter which library decoded it.
+Known by type: ``sensor_msgs`` images, JointState, Imu, NavSatFix, BatteryState, LaserScan, Range, Joy and the scalar
+sensors; ``geometry_msgs`` points, poses, transforms, wrenches, twists and accelerations, plain, stamped and with
+covariance; ``nav_msgs/Odometry`` (pose and twist); ``std_msgs`` String and float arrays; Foxglove's counterparts.
+Covariances are taken of NavSatFix alone, where they say how good a fix is; elsewhere they are a driver's constants.
+Of any other message: only numbers, or one list of numbers, become a vector; everything else an event that holds the
+message's JSON text, so no topic is dropped silently. A message is read by field name alone, so it does not matter which
+library decoded it.
+
+Units are the ones of the definitions in https://github.com/ros2/common_interfaces (and REP 103).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -41,6 +45,8 @@ class Part:
     """An array, a text, or an encoded image."""
     names: tuple[str, ...] = ()
     unit: str = ""
+    frame: str = "header.frame_id"
+    """Path of the field that names the coordinate frame; ``frame_id`` where the message has no header."""
 
 
 def get(message: Message, path: str, default: Any = None) -> Any:
@@ -72,9 +78,9 @@ def _time_ns(value: Any) -> int:
     return 0 if seconds is None else int(seconds) * SECOND + int(nanos)
 
 
-def frame_of(message: Message) -> str:
-    """Coordinate frame, where the message names one."""
-    return str(get(message, "header.frame_id", get(message, "frame_id", "")))
+def frame_of(message: Message, part: Part) -> str:
+    """Coordinate frame of a part, where the message names one."""
+    return str(get(message, part.frame, get(message, "frame_id", "")))
 
 
 # -------------------------------------------------------------------- fields
@@ -128,9 +134,15 @@ def _compressed_image(message: Message) -> images.Encoded:
     raise LogUnreadable("an image format that is not read", got=stated[:40] or "none")
 
 
-_POSE_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
+_XYZ = ("x", "y", "z")
+_QUATERNION = ("qx", "qy", "qz", "qw")
+_POSE_NAMES = (*_XYZ, *_QUATERNION)
 _WRENCH = ("fx", "fy", "fz", "tx", "ty", "tz")
 _TWIST = ("vx", "vy", "vz", "wx", "wy", "wz")
+_ACCEL = ("ax", "ay", "az", "alphax", "alphay", "alphaz")
+_FIX = ("latitude", "longitude", "altitude")
+_BATTERY = ("voltage", "temperature", "current", "charge", "capacity", "design_capacity", "percentage")
+_BATTERY_STATUS = ("power_supply_status", "power_supply_health", "power_supply_technology", "present")
 
 
 def _pose_part(position: str, orientation: str) -> Part:
@@ -142,9 +154,55 @@ def _wrench_part(path: str) -> Part:
     return Part(suffix="", kind=Kind.VECTOR, value=value, names=_WRENCH, unit="N,N,N,N*m,N*m,N*m")
 
 
-def _twist_part(path: str) -> Part:
-    value = _pair(f"{path}linear", f"{path}angular")
-    return Part(suffix="", kind=Kind.VECTOR, value=value, names=_TWIST, unit="m/s,m/s,m/s,rad/s,rad/s,rad/s")
+def _twist_part(path: str, **more: str) -> Part:
+    value, unit = _pair(f"{path}linear", f"{path}angular"), "m/s,m/s,m/s,rad/s,rad/s,rad/s"
+    return Part(**{"suffix": "", **more}, kind=Kind.VECTOR, value=value, names=_TWIST, unit=unit)
+
+
+def _accel_part(path: str) -> Part:
+    value, unit = _pair(f"{path}linear", f"{path}angular"), ",".join(["m/s^2"] * 3 + ["rad/s^2"] * 3)
+    return Part(suffix="", kind=Kind.VECTOR, value=value, names=_ACCEL, unit=unit)
+
+
+def _field_part(names: tuple[str, ...], unit: str = "", *, path: str = "", suffix: str = "") -> Part:
+    """Numbers that stand in fields of their own: those below ``path`` named by the last word of ``names``' entries."""
+    value = _numbers(tuple(f"{path}{name}" for name in names))
+    return Part(suffix=suffix, kind=Kind.VECTOR, value=value, names=names, unit=unit)
+
+
+def _xyz_part(path: str, unit: str, *, suffix: str = "") -> Part:
+    value: Callable[[Message], Any] = lambda message: np.array(_xyz(message, path), dtype=np.float64)  # noqa: E731
+    return Part(suffix=suffix, kind=Kind.VECTOR, value=value, names=_XYZ, unit=unit)
+
+
+def _quaternion_part(path: str, *, suffix: str = "") -> Part:
+    value = _numbers(tuple(f"{path}.{axis}" if path else axis for axis in "xyzw"))
+    return Part(suffix=suffix, kind=Kind.VECTOR, value=value, names=_QUATERNION, unit="1")
+
+
+def _imu_parts(sample: Message) -> tuple[Part, ...]:
+    """Up to three streams; a covariance that begins with -1 says that the sensor does not give that quantity."""
+    found = {
+        "orientation": _quaternion_part("orientation", suffix=".orientation"),
+        "angular_velocity": _xyz_part("angular_velocity", "rad/s", suffix=".angular_velocity"),
+        "linear_acceleration": _xyz_part("linear_acceleration", "m/s^2", suffix=".linear_acceleration"),
+    }
+    return tuple(part for name, part in found.items() if [*get(sample, f"{name}_covariance", ()), 0][0] != -1)
+
+
+def _fix_parts(_: Message) -> tuple[Part, ...]:
+    covariance = Part(suffix=".covariance", kind=Kind.VECTOR, value=_floats("position_covariance"), unit="m^2")
+    status = _field_part(("status", "service"), "1", path="status.", suffix=".status")
+    return _field_part(_FIX, "deg,deg,m"), covariance, status
+
+
+def _battery_parts(_: Message) -> tuple[Part, ...]:
+    return _field_part(_BATTERY, "V,degC,A,A*h,A*h,A*h,1"), _field_part(_BATTERY_STATUS, "1", suffix=".status")
+
+
+def _joy_parts(sample: Message) -> tuple[Part, ...]:
+    held = [name for name in ("axes", "buttons") if len(get(sample, name, ()))]
+    return tuple(Part(suffix=f".{name}", kind=Kind.VECTOR, value=_floats(name), unit="1") for name in held)
 
 
 def _text_part(path: str) -> Part:
@@ -162,8 +220,8 @@ def _image_part(read: Callable[[Message], images.Encoded], sample: Message) -> P
 def _joint_parts(sample: Message) -> tuple[Part, ...]:
     """A joint state is up to three streams; fields that are empty are none."""
     names = tuple(str(n) for n in get(sample, "name", ()))
-    fields = [f for f in ("position", "velocity", "effort") if len(get(sample, f, ()))]
-    return tuple(Part(suffix=f".{f}", kind=Kind.VECTOR, value=_floats(f), names=names) for f in fields)
+    held = [f for f in ("position", "velocity", "effort") if len(get(sample, f, ()))]
+    return tuple(Part(suffix=f".{f}", kind=Kind.VECTOR, value=_floats(f), names=names) for f in held)
 
 
 _array_part = Part(suffix="", kind=Kind.VECTOR, value=_floats("data"))
@@ -181,7 +239,12 @@ _PARTS: dict[str, Callable[[Message], tuple[Part, ...]]] = {
     "geometry_msgs/Pose": lambda _: (_pose_part("position", "orientation"),),
     "geometry_msgs/PoseStamped": lambda _: (_pose_part("pose.position", "pose.orientation"),),
     "foxglove/PoseInFrame": lambda _: (_pose_part("pose.position", "pose.orientation"),),
-    "nav_msgs/Odometry": lambda _: (_pose_part("pose.pose.position", "pose.pose.orientation"),),
+    "geometry_msgs/PoseWithCovariance": lambda _: (_pose_part("pose.position", "pose.orientation"),),
+    "geometry_msgs/PoseWithCovarianceStamped": lambda _: (_pose_part("pose.pose.position", "pose.pose.orientation"),),
+    "nav_msgs/Odometry": lambda _: (
+        _pose_part("pose.pose.position", "pose.pose.orientation"),
+        _twist_part("twist.twist.", suffix=".twist", frame="child_frame_id"),
+    ),
     "geometry_msgs/Transform": lambda _: (_pose_part("translation", "rotation"),),
     "geometry_msgs/TransformStamped": lambda _: (_pose_part("transform.translation", "transform.rotation"),),
     "foxglove/FrameTransform": lambda _: (_pose_part("translation", "rotation"),),
@@ -189,6 +252,26 @@ _PARTS: dict[str, Callable[[Message], tuple[Part, ...]]] = {
     "geometry_msgs/WrenchStamped": lambda _: (_wrench_part("wrench."),),
     "geometry_msgs/Twist": lambda _: (_twist_part(""),),
     "geometry_msgs/TwistStamped": lambda _: (_twist_part("twist."),),
+    "geometry_msgs/TwistWithCovariance": lambda _: (_twist_part("twist."),),
+    "geometry_msgs/TwistWithCovarianceStamped": lambda _: (_twist_part("twist.twist."),),
+    "geometry_msgs/Accel": lambda _: (_accel_part(""),),
+    "geometry_msgs/AccelStamped": lambda _: (_accel_part("accel."),),
+    "geometry_msgs/AccelWithCovarianceStamped": lambda _: (_accel_part("accel.accel."),),
+    "geometry_msgs/Point": lambda _: (_field_part(_XYZ, "m"),),
+    "geometry_msgs/PointStamped": lambda _: (_xyz_part("point", "m"),),
+    "geometry_msgs/Vector3Stamped": lambda _: (_xyz_part("vector", ""),),
+    "geometry_msgs/Quaternion": lambda _: (_quaternion_part(""),),
+    "geometry_msgs/QuaternionStamped": lambda _: (_quaternion_part("quaternion"),),
+    "sensor_msgs/Imu": _imu_parts,
+    "sensor_msgs/NavSatFix": _fix_parts,
+    "sensor_msgs/BatteryState": _battery_parts,
+    "sensor_msgs/MagneticField": lambda _: (_xyz_part("magnetic_field", "T"),),
+    "sensor_msgs/Range": lambda _: (_field_part(("range",), "m"),),
+    "sensor_msgs/FluidPressure": lambda _: (_field_part(("fluid_pressure",), "Pa"),),
+    "sensor_msgs/Temperature": lambda _: (_field_part(("temperature",), "degC"),),
+    "sensor_msgs/Illuminance": lambda _: (_field_part(("illuminance",), "lx"),),
+    "sensor_msgs/RelativeHumidity": lambda _: (_field_part(("relative_humidity",), "1"),),
+    "sensor_msgs/Joy": _joy_parts,
     "std_msgs/Float32MultiArray": lambda _: (_array_part,),
     "std_msgs/Float64MultiArray": lambda _: (_array_part,),
     "worldgate/FloatArray": lambda _: (_array_part,),
@@ -224,7 +307,11 @@ def plain(message: Message) -> Any:
         return MessageToDict(message, preserving_proto_field_name=True)
     if isinstance(message, Mapping):
         return {str(k): plain(v) for k, v in message.items()}
-    if isinstance(message, bytes | bytearray | memoryview):
+    if isinstance(message, np.generic):
+        return plain(message.item())
+    if isinstance(message, np.ndarray) and message.dtype != np.uint8:
+        return [plain(item) for item in message.tolist()]
+    if isinstance(message, bytes | bytearray | memoryview | np.ndarray):
         data = bytes(message)
         return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     if isinstance(message, float) and not math.isfinite(message):
@@ -233,14 +320,17 @@ def plain(message: Message) -> Any:
         return message
     if isinstance(message, Iterable):
         return [plain(item) for item in message]
-    fields = getattr(message, "__slots__", ())
-    return {name: plain(getattr(message, name)) for name in fields}
+    return {name: plain(getattr(message, name)) for name in _fields(message)}
 
 
 def _fields(message: Message) -> tuple[str, ...]:
     if isinstance(message, Protobuf):
         return tuple(field.name for field in message.DESCRIPTOR.fields)
-    return tuple(message) if isinstance(message, Mapping) else tuple(getattr(message, "__slots__", ()))
+    if isinstance(message, Mapping):
+        return tuple(message)
+    if is_dataclass(message):
+        return tuple(field.name for field in fields(message))
+    return tuple(getattr(message, "__slots__", ()))
 
 
 def _is_number(value: Any) -> bool:
@@ -266,6 +356,8 @@ def _numbers(names: tuple[str, ...]) -> Callable[[Message], Any]:
 
 
 def _is_list_of_numbers(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.size > 0 and value.dtype != np.uint8
     if isinstance(value, str | bytes | bytearray | Mapping) or not isinstance(value, Iterable):
         return False
     items = list(value)

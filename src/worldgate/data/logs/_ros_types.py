@@ -1,0 +1,109 @@
+"""Message definitions that rosbags parses: ROS 1 text, ROS 2 IDL, and the standard types where a bag names none.
+
+Source: https://gitlab.com/ternaris/rosbags (Apache-2.0). The library turns a definition into Python source and runs
+it; so before that, every name that a bag's definition brings is held against the grammar of ROS names here too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+from worldgate.core.errors import LogUnreadable, MissingExtra
+
+_TYPE: Final = re.compile(r"[A-Za-z]\w*(/[A-Za-z]\w*)+", re.ASCII)
+_FIELD: Final = re.compile(r"[A-Za-z]\w*", re.ASCII)
+_MAX_TEXT: Final = 1 << 20
+_DISTROS: Final = ("jazzy", "kilted", "iron", "humble", "galactic", "foxy", "eloquent", "dashing")
+
+
+def _rosbags() -> Any:
+    try:
+        import rosbags.typesys as typesys
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            "ROS 1 messages and ROS IDL need a package that is not installed",
+            got=error.name,
+            hint='pip install "worldgate[ros]"',
+        ) from error
+    return typesys
+
+
+def _full(name: str) -> str:
+    """``sensor_msgs/Imu`` as rosbags names it: ``sensor_msgs/msg/Imu``."""
+    package, _, rest = name.partition("/")
+    return name if "/" in rest else f"{package}/msg/{rest}"
+
+
+def _checked(types: Any) -> Any:
+    """The parsed definitions, every name of which is a ROS name."""
+    for name, (constants, fields) in types.items():
+        names = [*(constant[0] for constant in constants), *(field[0] for field in fields)]
+        if not _TYPE.fullmatch(name) or not all(_FIELD.fullmatch(each) for each in names):
+            raise LogUnreadable("a message definition with a name that ROS does not allow", got=ascii(name)[:60])
+    return types
+
+
+@lru_cache(maxsize=256)
+def _store(name: str, text: str, idl: bool) -> Any:
+    """A type store that knows one message type and what it refers to."""
+    typesys = _rosbags()
+    if len(text) > _MAX_TEXT:
+        raise LogUnreadable("a message definition beyond 1 MiB", got=name[:60])
+    try:
+        if idl:
+            separator = "=" * 80 + "\n"
+            pieces = [piece.partition("\n") for piece in text.split(separator) if piece.strip()]
+            bodies = [body if head.startswith("IDL: ") else head + "\n" + body for head, _, body in pieces]
+            types: dict[str, Any] = {}
+            for body in bodies:
+                types |= typesys.get_types_from_idl(body)
+        else:
+            types = typesys.get_types_from_msg(text, _full(name))
+        store = typesys.get_typestore(typesys.Stores.EMPTY)
+        store.register(_checked(types))
+        store.get_msgdef(_full(name))
+    except (typesys.TypesysError, KeyError, ValueError, SyntaxError, RecursionError, AssertionError) as error:
+        raise LogUnreadable(f"a definition of {name[:60]} that does not parse", got=str(error)[:80]) from error
+    return store
+
+
+def ros1_decoder(name: str, text: str) -> Callable[[bytes], Any]:
+    """The function from a ROS 1 payload to a message.
+
+    Raises:
+        MissingExtra: rosbags is not installed.
+        LogUnreadable: a definition that does not parse.
+    """
+    store, full = _store(name, text, idl=False), _full(name)
+    return lambda payload: store.deserialize_ros1(payload, full)
+
+
+def idl_decoder(name: str, text: str) -> Callable[[bytes], Any]:
+    """The function from a CDR payload, whose type is defined in IDL, to a message.
+
+    Raises:
+        MissingExtra: rosbags is not installed.
+        LogUnreadable: a definition that does not parse.
+    """
+    store, full = _store(name, text, idl=True), _full(name)
+    return lambda payload: store.deserialize_cdr(payload, full)
+
+
+@lru_cache(maxsize=256)
+def standard_definition(name: str, distro: str = "") -> str | None:
+    """The concatenated ROS 2 definition of a type that comes with ROS; None for any other type.
+
+    Args:
+        name: ``sensor_msgs/msg/Imu``.
+        distro: the ROS distribution that recorded it; where empty or unknown, the newest that knows the type.
+    """
+    typesys = _rosbags()
+    for each in (distro, *_DISTROS):
+        stores = [store for store in typesys.Stores if store.value == f"ros2_{each}"]
+        store = typesys.get_typestore(stores[0]) if stores else None
+        if store is not None and _full(name) in store.fielddefs:
+            return str(store.generate_msgdef(_full(name), ros_version=2)[0])
+    return None
