@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from worldgate.core.digest import canonical
 from worldgate.core.errors import DataRefused, NotFound, Tampered, UsageError
-from worldgate.record.stores.folder import TREE_TYPE, FolderStore, check_relative
+from worldgate.record.stores._objects import TREE_TYPE, check_relative
+from worldgate.record.stores.folder import FolderStore
 
 
 @pytest.fixture

@@ -21,8 +21,11 @@ from worldgate.core.errors import MissingExtra, NotFound
 
 SEAMS = {
     "stores": "worldgate.record.stores",
+    "engines": "worldgate.engines",
     "logs": "worldgate.data.logs",
     "checks": "worldgate.data.checks",
+    "labels": "worldgate.data.labels",
+    "labellers": "worldgate.data.labellers",
     "metrics": "worldgate.evidence.metrics",
     "gates": "worldgate.evidence.gates",
     "tokenizers": "worldgate.worlds.tokenizers",
