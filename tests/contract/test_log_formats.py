@@ -23,6 +23,9 @@ MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "lerobot-v21": ("lerobot", samples.make_lerobot_v21),
     "rlds": ("rlds", samples.make_rlds),
     "droid": ("droid", samples.make_droid),
+    "robomimic": ("robomimic", lambda path: samples.make_robomimic(path.with_suffix(".hdf5"))),
+    "act-jpeg": ("act", samples.make_act),
+    "act-raw": ("act", lambda path: samples.make_act(path, compressed=False)),
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -218,4 +219,52 @@ def make_rlds(root: Path, episodes: int = 3) -> Path:
     (root / "dataset_info.json").write_text(json.dumps(info))
     records = b"".join(frame_record(example(20 + i)) for i in range(episodes))
     (root / "sample-train.tfrecord-00000-of-00001").write_bytes(records)
+    return root
+
+
+def make_robomimic(path: Path, demos: int = 3) -> Path:
+    """Three demonstrations of a simulated robot, with chunked pictures and filter keys."""
+    environment = {"env_name": "Lift", "type": 1, "env_kwargs": {"control_freq": 20}}
+    with h5py.File(path, "w") as file:
+        data = file.create_group("data")
+        data.attrs["env_args"] = json.dumps(environment)
+        for number in range(demos):
+            length = 20 + number
+            demo = data.create_group(f"demo_{number}")
+            demo.attrs["num_samples"] = length
+            demo.attrs["model_file"] = "<mujoco/>" * 100
+            demo["actions"] = numbers(length, 2)
+            demo["states"] = numbers(length, 9).astype(np.float64)
+            demo["dones"] = np.arange(length) == length - 1
+            demo["obs/robot0_eef_pos"] = numbers(length)
+            demo["obs/object"] = numbers(length, 4)
+            options = {"chunks": (1, 32, 48, 3), "compression": "gzip"}
+            demo.create_dataset("obs/front_image", data=pictures(length), **options)
+            demo["obs/front_depth"] = np.full((length, 16, 24, 1), 0.5 + number, np.float32)
+            demo["next_obs/object"] = numbers(length, 4)
+        file["mask/train"] = np.array([b"demo_0", b"demo_1"])
+        file["mask/valid"] = np.array([b"demo_2"])
+    return path
+
+
+def make_act(root: Path, episodes: int = 2, compressed: bool = True, rate_hz: float = 50.0) -> Path:
+    """Episodes as ALOHA records them, the rate in a mapping file beside them."""
+    root.mkdir()
+    (root / "worldgate-log.toml").write_text(f"rate_hz = {rate_hz}\n" if rate_hz else "")
+    for number in range(episodes):
+        length = 20 + number
+        with h5py.File(root / f"episode_{number}.hdf5", "w") as file:
+            file.attrs["sim"] = True
+            file["action"] = numbers(length, 2)
+            for key in ("qpos", "qvel"):
+                file[f"observations/{key}"] = numbers(length)
+            if not compressed:
+                file["observations/images/front"] = pictures(length)
+                continue
+            file.attrs["compress"] = True
+            encoded = [images.encode(picture, "jpeg") for picture in pictures(length)]
+            longest = max(map(len, encoded))
+            padded = [np.frombuffer(data.ljust(longest, b"\0"), np.uint8) for data in encoded]
+            file["observations/images/front"] = np.stack(padded)
+            file["compress_len"] = np.array([[len(data) for data in encoded]])
     return root
