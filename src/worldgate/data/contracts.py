@@ -20,6 +20,7 @@ from worldgate.core.config import decode, read_toml
 from worldgate.core.errors import AlreadyExists, ConfigError, NotFound
 from worldgate.core.names import Name
 from worldgate.core.streams import Kind, Origin
+from worldgate.core.times import parse_ns
 from worldgate.data.alignment import AlignmentSpec
 from worldgate.data.checks import prepare
 from worldgate.record.events import Ref
@@ -66,11 +67,16 @@ class Splits:
     fractions: Mapping[str, float] = field(default_factory=lambda: {"train": 0.8, "val": 0.2})
     """Split -> share of groups, summing to 1; where ``by`` is given only the names count."""
     by: str = ""
-    """A fact, or ``site``, whose value decides the split."""
+    """A fact, ``site``, ``robot`` or ``time``, whose value decides the split."""
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Split -> values of ``by`` that belong to it; empty: the value is the split's name."""
+    since: Mapping[str, str] = field(default_factory=dict)
+    """By time: split -> UTC instant from which logs belong to it; ``train`` takes what is earlier."""
     group: str = ""
-    """A fact, or ``site``: logs with the same value never stand on two sides."""
+    """A fact, ``site``, ``robot`` or ``session``: logs with the same value never stand on two sides. Where logs do not
+    name their session, those of one robot with short breaks between them are one."""
+    session_gap_s: float = 1800.0
+    """Shortest break that ends a session."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,6 +91,14 @@ class Splits:
         strange = set(self.values) - set(self.fractions)
         if strange:
             raise ConfigError("values of a split that is not listed", got=sorted(strange), where="splits.values")
+        if (self.by == "time") != bool(self.since):
+            raise ConfigError("a split by time needs since, and only that", got=self.by, where="splits.since")
+        strange = set(self.since) - set(self.fractions)
+        if strange or "train" in self.since:
+            got = sorted(strange) or "train"
+            raise ConfigError("since is for the listed splits other than train", got=got, where="splits.since")
+        for text in self.since.values():
+            parse_ns(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ Facts = Mapping[str, str | float | bool]
 Progress = Callable[[int, int, str], None]
 """Called with logs done, logs in all, and the name of the one just done."""
 
-_UTC_FROM_NS = 946_684_800 * SECOND
+EPOCHS_NS = 946_684_800 * SECOND
 """Stamps before the year 2000 count from some other zero, and say nothing about when a log was recorded."""
 
 _LESS_REAL = (Origin.REAL, Origin.SIMULATED, Origin.IMAGINED)
@@ -298,7 +298,7 @@ def _settle(ws: Workspace, known: dict[str, IngestedLog], record: IngestedLog, s
     if before is None:
         body = {f: getattr(record, f) for f in record.__dataclass_fields__ if f != "digest"}
         start, end = record.span_ns
-        in_utc = start >= _UTC_FROM_NS
+        in_utc = start >= EPOCHS_NS
         ws.record(
             EVENT,
             body=body,

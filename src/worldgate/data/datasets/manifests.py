@@ -57,6 +57,8 @@ class DatasetManifest:
     episodes: tuple[EpisodeEntry, ...]
     refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Log -> why the contract left it out."""
+    parents: tuple[str, ...] = ()
+    """Digests of the datasets that it extends, merges or is a part of."""
 
     def split(self, name: str | None) -> tuple[EpisodeEntry, ...]:
         """Episodes of one split, or all.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,15 +15,16 @@ from worldgate.core.streams import NUMERIC
 from worldgate.data import contracts, episode_cache
 from worldgate.data.alignment import align
 from worldgate.data.alignment_report import report
-from worldgate.data.check import CheckedLog, check, reasons
+from worldgate.data.check import check, reasons
 from worldgate.data.contracts import Contract
-from worldgate.data.datasets.manifests import SCHEMA, DatasetManifest, EpisodeEntry, StreamSchema
-from worldgate.data.ingest import Progress, Shelf
+from worldgate.data.datasets.manifests import SCHEMA, DatasetManifest, EpisodeEntry, StreamSchema, manifest
+from worldgate.data.ingest import IngestedLog, Progress, Shelf
 from worldgate.data.splits import assign, refuse_leaks
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
 EVENT = "dataset.snapshot"
+MEASURED = "dataset.measured"
 
 
 def snapshot(
@@ -31,6 +33,7 @@ def snapshot(
     log_refs: Sequence[Ref] | None = None,
     *,
     name: str,
+    extends: Ref | None = None,
     progress: Progress | None = None,
 ) -> Ref:
     """Freeze the logs that a contract accepts into a dataset.
@@ -40,6 +43,7 @@ def snapshot(
         contract_ref: a recorded contract.
         log_refs: which logs; None: all.
         name: what people call the dataset.
+        extends: an earlier dataset, whose logs all keep the split they had there.
         progress: called after every episode.
 
     Returns:
@@ -57,21 +61,43 @@ def snapshot(
         raise ContractBroken(f"contract {contract.name} accepts none of {len(checked)} logs", got=why)
     shelf = Shelf(ws)
     records = [shelf.record(log) for log in accepted]
-    split_of = assign(records, contract.splits)
+    before = manifest(ws, extends.digest) if extends is not None else None
+    split_of = assign(records, contract.splits, before={e.log: e.split for e in before.episodes} if before else {})
     refuse_leaks(records, split_of)
     episodes = []
     for done, log in enumerate(accepted):
         episodes.append(_aligned(ws, shelf, contract, log))
         if progress is not None:
             progress(done + 1, len(accepted), episodes[-1].name)
-    manifest = _manifest(ws, contract, contract_ref.digest, label, episodes, split_of, shelf, checked)
-    ref = Ref("dataset", ws.put_json(manifest), label)
+    frozen = DatasetManifest(
+        schema=SCHEMA,
+        name=label,
+        contract=contract_ref.digest,
+        alignment=contract.spec().digest(),
+        rate_hz=float(np.median([e.rate_hz for e in episodes])),
+        origins=tuple(sorted({e.origin for e in episodes})),
+        streams=_schema(episodes),
+        episodes=tuple(_entry(ws, e, split_of[e.log], shelf.record(e.log)) for e in episodes),
+        refused={c.log: tuple(reasons([c])) for c in checked if not c.accepted},
+        parents=(extends.digest,) if extends is not None else (),
+    )
+    return freeze(ws, frozen, [e for e in episodes if split_of[e.log] == "train"])
+
+
+def freeze(ws: Workspace, held: DatasetManifest, train: Sequence[Episode]) -> Ref:
+    """Keep a manifest and record it, with the statistics of its train split; the same one is recorded once."""
+    ref = Ref("dataset", ws.put_json(held), held.name)
     if ref.digest not in {made.digest for made in ws.artifacts("dataset")}:
-        counts = {s: sum(e.split == s for e in manifest.episodes) for s in contract.splits.fractions}
-        body = {"episodes": counts, "refused": len(manifest.refused), "rows": sum(e.rows for e in manifest.episodes)}
-        inputs = [contract_ref, *(shelf.record(log).ref for log in accepted)]
-        ws.record(EVENT, body=body, inputs=inputs, outputs=[ref])
-        _record_statistics(ws, ref, [e for e in episodes if split_of[e.log] == "train"])
+        counts = Counter(e.split for e in held.episodes)
+        body = {"episodes": counts, "refused": len(held.refused), "rows": sum(e.rows for e in held.episodes)}
+        made_of = [
+            Ref("contract", held.contract),
+            *(Ref("dataset", parent) for parent in held.parents),
+            *(Ref("log", e.log, e.name) for e in held.episodes),
+        ]
+        ws.record(EVENT, body=body, inputs=made_of, outputs=[ref])
+    if train and not any(event.inputs[0].digest == ref.digest for event in ws.ledger.events(MEASURED)):
+        _measure(ws, ref, train)
     return ref
 
 
@@ -81,40 +107,17 @@ def _aligned(ws: Workspace, shelf: Shelf, contract: Contract, log: str) -> Episo
     return episode
 
 
-def _manifest(
-    ws: Workspace,
-    contract: Contract,
-    digest: str,
-    name: str,
-    episodes: Sequence[Episode],
-    split_of: Mapping[str, str],
-    shelf: Shelf,
-    checked: Sequence[CheckedLog],
-) -> DatasetManifest:
-    entries = tuple(
-        EpisodeEntry(
-            id=e.id,
-            log=e.log,
-            name=e.name,
-            split=split_of[e.log],
-            site=shelf.record(e.log).site,
-            origin=e.origin,
-            rows=len(e),
-            report=ws.put_json(report(e)),
-            facts=e.facts,
-        )
-        for e in episodes
-    )
-    return DatasetManifest(
-        schema=SCHEMA,
-        name=name,
-        contract=digest,
-        alignment=contract.spec().digest(),
-        rate_hz=float(np.median([e.rate_hz for e in episodes])),
-        origins=tuple(sorted({e.origin for e in episodes})),
-        streams=_schema(episodes),
-        episodes=entries,
-        refused={c.log: tuple(reasons([c])) for c in checked if not c.accepted},
+def _entry(ws: Workspace, episode: Episode, split: str, record: IngestedLog) -> EpisodeEntry:
+    return EpisodeEntry(
+        id=episode.id,
+        log=episode.log,
+        name=episode.name,
+        split=split,
+        site=record.site,
+        origin=episode.origin,
+        rows=len(episode),
+        report=ws.put_json(report(episode)),
+        facts=episode.facts,
     )
 
 
@@ -144,7 +147,7 @@ def _words(schema: StreamSchema) -> str:
     return f"{schema.kind} {'x'.join(map(str, schema.shape))} {schema.unit} {','.join(schema.names)}".strip()
 
 
-def _record_statistics(ws: Workspace, dataset: Ref, train: Sequence[Episode]) -> None:
+def _measure(ws: Workspace, dataset: Ref, train: Sequence[Episode]) -> None:
     """Measure the numbers of the train split; a stream without a finite row has no statistics."""
     streams = {}
     for name, rows in train[0].streams.items() if train else ():
@@ -152,4 +155,4 @@ def _record_statistics(ws: Workspace, dataset: Ref, train: Sequence[Episode]) ->
         if any(np.isfinite(a).all(axis=1).any() for a in arrays):
             streams[name] = fit(arrays, unit=rows.info.unit)
     ref = Ref("normaliser", ws.put_json(Normaliser(streams=streams)), f"{dataset.name}.normaliser")
-    ws.record("dataset.measured", body={"split": "train"}, inputs=[dataset], outputs=[ref])
+    ws.record(MEASURED, body={"split": "train"}, inputs=[dataset], outputs=[ref])
