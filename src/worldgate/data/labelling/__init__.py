@@ -1,0 +1,1 @@
+"""Labels under contract: schema, spans, record, agreement, adjudication, coverage and freshness."""
