@@ -70,6 +70,10 @@ class Objects(ABC):
         """Every object here, in order."""
 
     @abstractmethod
+    def delete(self, digest: str) -> None:
+        """Forget an object's bytes for good; nothing happens where there are none. Only an erasure calls it."""
+
+    @abstractmethod
     def size(self, digest: str) -> int:
         """Bytes of an object.
 

@@ -97,6 +97,12 @@ class FolderStore(Objects):
         if found != digest:
             raise Tampered("an object whose bytes are not its digest", got=found, where=path)
 
+    def delete(self, digest: str) -> None:
+        path = self.path(digest)
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            sync_dir(path.parent)
+
     def digests(self) -> Iterator[str]:
         for folder in sorted(p for p in self.root.iterdir() if len(p.name) == 2):
             for file in sorted(folder.iterdir()):
