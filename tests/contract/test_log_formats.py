@@ -24,6 +24,9 @@ MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "rlds": ("rlds", samples.make_rlds),
     "droid": ("droid", samples.make_droid),
     "robomimic": ("robomimic", lambda path: samples.make_robomimic(path.with_suffix(".hdf5"))),
+    "replay-buffer-2": ("replay_buffer", lambda path: samples.make_replay_buffer(path, format=2)),
+    "replay-buffer-3": ("replay_buffer", samples.make_replay_buffer),
+    "replay-buffer-zip": ("replay_buffer", lambda path: samples.make_replay_buffer(path, format=2, zipped=True)),
     "act-jpeg": ("act", samples.make_act),
     "act-raw": ("act", lambda path: samples.make_act(path, compressed=False)),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zarr
 
 from worldgate.core.streams import Kind, Origin, Stream, StreamInfo
 from worldgate.data.logs import _images as images
@@ -267,4 +269,28 @@ def make_act(root: Path, episodes: int = 2, compressed: bool = True, rate_hz: fl
             padded = [np.frombuffer(data.ljust(longest, b"\0"), np.uint8) for data in encoded]
             file["observations/images/front"] = np.stack(padded)
             file["compress_len"] = np.array([[len(data) for data in encoded]])
+    return root
+
+
+def make_replay_buffer(root: Path, episodes: int = 3, format: int = 3, zipped: bool = False) -> Path:
+    """Episodes of 20, 21 ... rows; zipped as UMI ships it, else with a mapping file beside the arrays."""
+    lengths = [20 + number for number in range(episodes)]
+    store = root.with_name(f"{root.name}.zarr") if not zipped else root.with_name(f"{root.name}_unpacked")
+    group = zarr.open_group(store, mode="w", zarr_format=format)  # type: ignore[arg-type]
+    moved = [numbers(length) + np.float32(number) for number, length in enumerate(lengths)]
+    group.create_array("data/state", data=np.concatenate(moved), chunks=(7, 3))
+    group.create_array("data/action", data=np.concatenate([numbers(n, 2) for n in lengths]))
+    group.create_array("data/front_rgb", data=np.concatenate([pictures(n) for n in lengths]), chunks=(1, 32, 48, 3))
+    group.create_array("meta/episode_ends", data=np.cumsum(lengths))
+    group.create_array("meta/success", data=np.arange(episodes) % 2 == 0)
+    mapping = 'rate_hz = 10\n[streams."observation.state"]\nunit = "m"\nnames = ["x", "y", "z"]\n'
+    if not zipped:
+        (store / "worldgate-log.toml").write_text(mapping)
+        return store
+    root.mkdir()
+    (root / "worldgate-log.toml").write_text(mapping)
+    with zipfile.ZipFile(root / "sample.zarr.zip", "w") as file:
+        for path in sorted(store.rglob("*")):
+            if path.is_file():
+                file.write(path, path.relative_to(store).as_posix())
     return root

@@ -11,7 +11,7 @@ Shape legend: N rows, K rows asked for, H x W pixels, D channels.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -56,6 +56,15 @@ class Source(Protocol):
             LogUnreadable: declared, but not there or damaged.
         """
         ...
+
+
+def gather(rows: IntArray, read: Callable[[int, int], Array]) -> Array:
+    """(K, ...) rows in any order, by slices of neighbours: an array's rows lie in chunks."""
+    wanted, place = np.unique(rows, return_inverse=True)
+    breaks = np.flatnonzero(np.diff(wanted) > 1) + 1
+    runs = [read(int(run[0]), int(run[-1]) + 1) for run in np.split(wanted, breaks)]
+    found: Array = runs[0] if len(runs) == 1 else np.concatenate(runs)
+    return found if len(wanted) == len(rows) and bool((rows == wanted).all()) else found[place]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

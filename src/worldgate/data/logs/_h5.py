@@ -20,6 +20,7 @@ import numpy as np
 
 from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Array, IntArray
+from worldgate.data.logs._arrays import gather
 
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _BROKEN: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -184,15 +185,6 @@ class H5Array:
         with opened(self.path) as file:
             dataset = file[self.key]
             return gather(rows, lambda start, stop: np.asarray(dataset[start:stop]))
-
-
-def gather(rows: IntArray, read: Callable[[int, int], Array]) -> Array:
-    """(K, ...) rows in any order, by slices of neighbours: an array's rows lie in chunks."""
-    wanted, place = np.unique(rows, return_inverse=True)
-    breaks = np.flatnonzero(np.diff(wanted) > 1) + 1
-    runs = [read(int(run[0]), int(run[-1]) + 1) for run in np.split(wanted, breaks)]
-    found: Array = runs[0] if len(runs) == 1 else np.concatenate(runs)
-    return found if len(wanted) == len(rows) and bool((rows == wanted).all()) else found[place]
 
 
 @lru_cache(maxsize=4096)
