@@ -5,6 +5,7 @@ Nothing heavy is imported to find out: packages are read from installed metadata
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -19,6 +20,9 @@ MINIMUM = (3, 11)
 CODECS = (("h264", "H.264"), ("hevc", "HEVC"), ("av1", "AV1"), ("mjpeg", "MJPEG"))
 DISK_GB = 2.0
 """Below this a demo or a small training run may not fit."""
+
+_MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""What a container may use, by control groups v2 and v1."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)")
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
@@ -128,6 +132,21 @@ def _codecs() -> list[Fact]:
         state = State.OK if ways else State.ABSENT
         facts.append(Fact(what=f"codec {title}", state=state, detail=", ".join(ways) or "neither read nor written"))
     return facts
+
+
+def memory_bytes() -> int:
+    """Memory that this process may use: the machine's, or its control group's where that is less; 0 where not known."""
+    try:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 0
+    limits = [whole] if whole > 0 else []
+    for path in _MEMORY_LIMITS:
+        try:
+            limits.append(int(path.read_text()))
+        except (OSError, ValueError):  # another kind of system, or "max"
+            continue
+    return min(limits, default=0)
 
 
 def _disk(folder: Path) -> Fact:
