@@ -18,16 +18,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from worldgate.core import seams
-from worldgate.core.config import decode, read_toml
+from worldgate.core.config import decode
 from worldgate.core.errors import ConfigError
 from worldgate.engines._code import code_digest
 from worldgate.engines._results import Results
 from worldgate.engines._run import Result, run
 from worldgate.engines._stage import Bundle, Call, Made, Place, Reply, Stage
-from worldgate.record.workspace import FILE, Workspace
+
+if TYPE_CHECKING:
+    from worldgate.record.workspace import Workspace  # a worker imports this package and has no use for a ledger
 
 __all__ = [
     "Call",
@@ -84,8 +86,7 @@ def choose(ws: Workspace, *, name: str | None = None, workers: int | None = None
     Raises:
         ConfigError: an unknown key or a value of the wrong type, with where it stands.
     """
-    path = ws.root / FILE
-    config = decode(EngineConfig, read_toml(path).get("engine", {}), where=f"{path}:engine")
+    config = decode(EngineConfig, ws.settings.get("engine", {}), where=f"{ws.file}:engine")
     if held := os.environ.get("WORLDGATE_ENGINE"):
         config = replace(config, name=held)
     if count := os.environ.get("WORLDGATE_WORKERS"):

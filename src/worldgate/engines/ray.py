@@ -65,7 +65,7 @@ class RayEngine:
                 index = running.pop(done)
                 yield index, _replies(done, bundles[index])
         finally:
-            for reference in running:
+            for reference in running if ray.is_initialized() else ():
                 ray.cancel(reference, force=True)
 
     def close(self) -> None:

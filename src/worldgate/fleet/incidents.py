@@ -24,6 +24,7 @@ from worldgate.core.streams import Log
 from worldgate.data.alignment import AlignmentSpec, align
 from worldgate.data.ingest import IngestedLog, Shelf
 from worldgate.data.logs import mcap
+from worldgate.data.retention import hold
 from worldgate.fleet.as_of import Answer, as_of
 from worldgate.fleet.deployments import CLOCK_FACT, Deployments, declared_err_ns
 from worldgate.record.events import Event, Ref
@@ -176,6 +177,9 @@ def open_incident(
         actor=by,
         recorded_at_ns=recorded_at_ns,
     )
+    if incident.slices:
+        logs = [Ref("log", piece.log, piece.name) for piece in incident.slices]
+        hold(ws, logs, case=f"incident {ref.name}", by=by)
     return ref
 
 
@@ -263,11 +267,11 @@ def episode(ws: Workspace, incident: Incident, spec: AlignmentSpec, *, log: str 
     if len(pieces) > 1:
         names = ", ".join(short(piece.log) for piece in pieces)
         raise UsageError("several logs touch this window", got=len(pieces), hint=f"choose one of {names}")
-    ws.store.check(pieces[0].file)
+    held = ws.store.local(pieces[0].file)
     path = ws.cache / "slices" / f"{short(pieces[0].log)}-{short(pieces[0].file)}.mcap"
     if not path.is_symlink():  # the reader goes by the name, and frames are read long after this returns
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(ws.store.path(pieces[0].file))
+        path.symlink_to(held)
     (found,) = mcap.open_logs(path).logs
     return align(found, spec)
 

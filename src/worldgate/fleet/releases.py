@@ -181,7 +181,7 @@ def register(ws: Workspace, release: Release, *, name: str, inputs: Sequence[Ref
             raise WeightsRefused(
                 "weights that are not in the store", got=short(digest), where=f"release:weights:{file}"
             )
-        check_weights(ws.store.path(digest))
+        check_weights(ws.store.local(digest))
         refs.append(Ref("weights", digest, file))
     refs.append(Ref("normaliser", ws.put_json(to_json(release.normaliser))))
     if release.dataset:

@@ -123,7 +123,7 @@ def stored_size(ws: Workspace, digest: str) -> int | None:
     if not ws.store.has(digest):
         return None
     parts = {digest, *ws.store.parts(digest).values()}
-    return sum(ws.store.path(part).stat().st_size for part in parts if ws.store.has(part))
+    return sum(ws.store.size(part) for part in parts if ws.store.has(part))
 
 
 def render(node: Node) -> str:

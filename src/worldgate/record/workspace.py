@@ -2,9 +2,9 @@
 
 ::
 
-    worldgate.toml   schema version, id of the ledger, name, whose workspace it is
+    worldgate.toml   schema version, id of the ledger, name, whose workspace it is; where it lies elsewhere, its store
     ledger.db        signed events and their projections
-    objects/         bytes by digest
+    objects/         bytes by digest, unless a bucket holds them
     keys/            private keys; folder 0700, files 0600
     cache/           disposable
     runs/            training runs and reports
@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ from worldgate.record import keys, tables
 from worldgate.record.events import Draft, Event, Ref, is_digest
 from worldgate.record.keys import Role
 from worldgate.record.ledger import Ledger, refuse_newer
-from worldgate.record.stores.folder import FolderStore
+from worldgate.record.stores import Objects, open_store
 
 FILE = "worldgate.toml"
 SERVICE = Name("service")
@@ -44,7 +45,10 @@ class Workspace:
     """A folder that holds a record; made by :meth:`init`, found by :meth:`open`."""
 
     def __init__(self, root: Path) -> None:
-        settings = read_toml(root / FILE)
+        self.file = root / FILE
+        self.settings: Mapping[str, Any] = read_toml(self.file)
+        """What ``worldgate.toml`` holds."""
+        settings = self.settings
         try:
             refuse_newer(settings["schema"], where=root / FILE)
             self.person = Name(settings["person"])
@@ -57,24 +61,27 @@ class Workspace:
         self.ledger = Ledger(root / "ledger.db")
         if self.ledger.id != self.id:
             raise Tampered("a ledger of another workspace", got=self.ledger.id, where=root / FILE)
-        self.store = FolderStore(root / "objects")
         self.cache = root / "cache"
         """Disposable: everything in it can be made again."""
+        self.store: Objects = open_store(str(settings.get("store") or root / "objects"), cache=self.cache)
         self.runs = root / "runs"
         self._signers: dict[Name, CryptoSigner] = {}
 
     @classmethod
-    def init(cls, path: Path | str, *, person: str, name: str = "") -> Workspace:
+    def init(cls, path: Path | str, *, person: str, name: str = "", store: str = "") -> Workspace:
         """Make a workspace with its ledger, store and first two keys: the person's, and one for the program itself.
 
         Args:
             path: a folder, made if need be; must not hold a workspace.
             person: whose key becomes the root of trust.
             name: what people call the workspace; the folder's name if empty.
+            store: URL of a bucket that holds the objects; empty: the folder ``objects``.
 
         Raises:
             AlreadyExists: a workspace, or files in its place.
             NameRefused: an unusable name.
+            ConfigError: a URL that is none, or with credentials in it.
+            RecordError: a store that does not keep what it is given.
         """
         root, who = Path(path).absolute(), Name(person)
         title = Name(name or (root.name if root.name.isascii() else "workspace"))
@@ -83,9 +90,13 @@ class Workspace:
                 half = f"an init that broke off: remove {part} and its like" if not (root / FILE).exists() else None
                 hint = half or "choose another folder"
                 raise AlreadyExists("there is a workspace already", where=root / part, hint=hint)
+        if store and "://" not in store:
+            raise ConfigError("not the URL of a store", got=store, hint="for example s3://bucket/prefix")
         root.mkdir(parents=True, exist_ok=True)
-        for folder in ("objects", "cache", "runs"):
+        for folder in ("cache", "runs") if store else ("objects", "cache", "runs"):
             (root / folder).mkdir(exist_ok=True)
+        if store:
+            open_store(store, cache=root / "cache").put_bytes(b"worldgate\n")  # learn now whether it can be used
         (root / "keys").mkdir(mode=0o700)
         ident = uuid.uuid4().hex
         ledger = Ledger.create(root / "ledger.db", ledger=ident)
@@ -96,6 +107,7 @@ class Workspace:
         ledger.append_many([Draft(kind=keys.ADDED, body=key.body(), name=key.name) for key in (own, served)], signer)
         ledger.close()
         lines = [f"schema = {tables.SCHEMA}", f'id = "{ident}"', f'name = "{title}"', f'person = "{who}"']
+        lines += [f"store = {json.dumps(store)}"] if store else []
         write_atomic(root / FILE, ("\n".join(lines) + "\n").encode())
         return cls(root)
 
@@ -254,7 +266,7 @@ class Workspace:
         try:
             return read_json(self.store.get(digest))
         except ValueError as error:
-            raise Tampered("not JSON", got=error, where=self.store.path(digest)) from error
+            raise Tampered("not JSON", got=error, where=f"{self.store.url}: {digest}") from error
 
     def resolve(self, text: str, kind: str | None = None) -> Ref:
         """What an id means: a digest, a unique prefix of one (4 digits or more), or a unique name.

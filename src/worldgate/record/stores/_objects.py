@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from worldgate.core.atomic import atomic_dir, is_done
@@ -112,10 +112,11 @@ class Objects(ABC):
         if not path.exists():
             raise NotFound("no such file or folder", where=path)
         base = path if path.is_dir() else path.parent
-        files = {_relative(file, base): self.put_file(file) for file in _files(path)}
-        if not files:
+        found = list(_files(path))
+        names = [_relative(file, base) for file in found]
+        if not found:
             raise DataRefused("an empty folder", where=path)
-        return self.put_manifest(files)
+        return self.put_manifest(dict(zip(names, self._put_files(found), strict=True)))
 
     def put_manifest(self, files: Mapping[str, str]) -> str:
         """Keep the manifest of a tree whose files are here; returns its digest."""
@@ -168,6 +169,9 @@ class Objects(ABC):
             if not is_done(target):  # else another process made the same view meanwhile
                 raise
         return target / "files"
+
+    def _put_files(self, files: Sequence[Path]) -> list[str]:
+        return [self.put_file(file) for file in files]
 
     def _whole(self, target: Path) -> bool:
         """Whether a view that was made before can still be used."""
