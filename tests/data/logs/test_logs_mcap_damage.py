@@ -20,8 +20,10 @@ from tests.data.logs import samples
 
 from worldgate.core.errors import LogUnreadable, NotFound, WorldgateError
 from worldgate.core.streams import Kind, Origin
+from worldgate.data.logs import _mcap_chunks as chunks
 from worldgate.data.logs import _mcap_container as container
 from worldgate.data.logs import open_folder
+from worldgate.data.logs._limits import Limits
 from worldgate.data.logs.mcap import McapLog, McapWriter
 
 NAME = "observation.state"
@@ -223,7 +225,7 @@ def hostile(path: Path, chunk: Chunk) -> Path:
 
 
 @pytest.mark.parametrize("compression", ["zstd", "lz4", "", "brotli"])
-@pytest.mark.parametrize("claimed", [2**63, container.MAX_CHUNK + 1, 1000])
+@pytest.mark.parametrize("claimed", [2**63, Limits().chunk_bytes + 1, 1000])
 def test_a_chunk_that_claims_another_size_is_refused_before_it_is_unpacked(
     tmp_path: Path, compression: str, claimed: int
 ) -> None:
@@ -246,16 +248,12 @@ def test_a_chunk_that_claims_another_size_is_refused_before_it_is_unpacked(
 
 def test_a_chunk_whose_crc_differs_is_not_unpacked_into_rows() -> None:
     data = b"\x05" + struct.pack("<Q", 0)
-    chunk = Chunk(
-        compression="",
-        data=data,
-        message_start_time=0,
-        message_end_time=0,
-        uncompressed_crc=zlib.crc32(data) ^ 1,
-        uncompressed_size=len(data),
-    )
+    body = struct.pack("<QQQII", 0, 0, len(data), zlib.crc32(data), 0) + struct.pack("<Q", len(data)) + data
+    assert chunks.unpack(body, 1 << 20) == data
+    damaged = bytearray(body)
+    damaged[24] ^= 1
     with pytest.raises(ValueError, match="CRC"):
-        container.decompress(chunk)
+        chunks.unpack(bytes(damaged), 1 << 20)
 
 
 def test_a_log_that_shrinks_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,4 +302,4 @@ def test_chunk_headers_are_read_by_the_reference_parser(whole: Path) -> None:
     index = chunks_of(whole)[1]
     body = whole.read_bytes()[index.chunk_start_offset + 9 :][: index.chunk_length - 9]
     chunk = Chunk.read(ReadDataStream(BytesIO(body)))
-    assert container._chunk_span(body) == (chunk.message_start_time, chunk.message_end_time)
+    assert chunks.chunk_span(body) == (chunk.message_start_time, chunk.message_end_time)

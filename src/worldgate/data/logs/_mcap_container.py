@@ -2,78 +2,108 @@
 
 Records are parsed by the ``mcap`` package; the walk over their envelopes is ours because the package stops at the first
 damage. A file counts as whole only after its chunk, data-section and summary CRCs (where the writer put any) and its
-own statistics agree with what was read. A damaged stretch is skipped up to the next chunk that the summary's index
-names; without an index the rest is lost. Sizes that a hostile file claims are checked before anything is allocated.
+own statistics and message indexes agree with what was read; reading itself trusts no index. A damaged stretch is
+skipped up to the next chunk that the summary's index names; without an index the rest is lost. Sizes that a hostile
+file claims are checked before anything is allocated (:class:`~worldgate.data.logs._limits.Limits`).
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
+import threading
 import zlib
-from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import lz4.frame  # type: ignore[import-untyped]
 import numpy as np
-import zstandard
 from mcap.data_stream import ReadDataStream
-from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Channel, Chunk, ChunkIndex, DataEnd, Footer, Header, Metadata, Schema, Statistics
+from mcap.records import Channel, ChunkIndex, DataEnd, Header, Metadata, Schema
 
 from worldgate.core.errors import LogUnreadable, NotFound
-from worldgate.core.streams import Finding, IntArray
+from worldgate.core.streams import Array, Finding, IntArray
 from worldgate.core.times import format_ns
+from worldgate.data.logs import _mcap_chunks as chunks
+from worldgate.data.logs._limits import Limits
+from worldgate.data.logs._mcap_chunks import BROKEN, END_NS, ENVELOPE, HEAD, MESSAGE_HEADER
+from worldgate.data.logs._mcap_index import Messages, Registry
+from worldgate.data.logs._mcap_summary import MAGIC, Summary, read_summary
 
-MAGIC: Final = b"\x89MCAP0\r\n"
-MAX_CHUNK: Final = 1 << 29
-"""Most bytes that a chunk may decompress to."""
-MAX_RECORD: Final = 1 << 30
-"""Most bytes of a record that is loaded."""
+__all__ = ["MAGIC", "MAX_CHUNK", "Block", "Container", "Messages"]
+
+MAX_CHUNK: Final = Limits().chunk_bytes
+"""Most bytes that a chunk may decompress to by default."""
 _CACHED: Final = 1 << 26
-_END_NS: Final = 2**63 - 1
-_ENVELOPE: Final = struct.Struct("<BQ")
+_WINDOW: Final = 1 << 24
+"""Bytes of a file without chunks that are read at once."""
+_PIECE: Final = 1 << 20
+_MOST_FINDINGS: Final = 100
+_MOST_DEFINITIONS: Final = 1 << 17
+"""Schema and channel records of one chunk; there are not more ids."""
 _MESSAGE: Final = struct.Struct("<HIQQ")
-_FOOTER_BYTES: Final = 9 + 20
-_KNOWN: Final = frozenset(int(code) for code in Opcode)
+_LOADED: Final = frozenset(
+    {
+        Opcode.CHUNK,
+        Opcode.MESSAGE,
+        Opcode.SCHEMA,
+        Opcode.CHANNEL,
+        Opcode.METADATA,
+        Opcode.DATA_END,
+        Opcode.HEADER,
+        Opcode.MESSAGE_INDEX,
+    }
+)
+"""Records that are looked into; all others are read past in pieces, for the CRC."""
 
-# What the record parsers and decompressors raise on damaged bytes.
-_BROKEN: Final = (McapError, struct.error, ValueError, OverflowError, zstandard.ZstdError, RuntimeError, EOFError)
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Messages that lie in one piece of memory."""
 
-@dataclass(slots=True)
-class Messages:
-    """Where the messages of one channel are."""
-
-    chunk: array[int] = field(default_factory=lambda: array("q"))
-    """File offset of the chunk record; -1 for a message outside chunks."""
-    offset: array[int] = field(default_factory=lambda: array("q"))
-    """Of the payload, within the decompressed chunk or the file."""
-    size: array[int] = field(default_factory=lambda: array("q"))
-    log_ns: array[int] = field(default_factory=lambda: array("q"))
-    publish_ns: array[int] = field(default_factory=lambda: array("q"))
+    first: int
+    """Place of the first one among the rows that were asked for; the others follow."""
+    data: bytes
+    offsets: IntArray
+    sizes: IntArray
 
     def __len__(self) -> int:
-        return len(self.offset)
+        return len(self.offsets)
 
-    def times(self, column: str) -> IntArray:
-        """One of the two time columns as an array."""
-        return np.array(getattr(self, column), dtype=np.int64)
+    def payload(self, place: int) -> bytes:
+        """One message."""
+        start = int(self.offsets[place])
+        return self.data[start : start + int(self.sizes[place])]
 
 
-@dataclass(slots=True, kw_only=True)
-class Summary:
-    """What the end of an intact file says about the file."""
+class _Chunks:
+    """Decompressed chunks of all open logs, the last used ones."""
 
-    chunks: tuple[ChunkIndex, ...] = ()
-    statistics: Statistics | None = None
-    schemas: dict[int, Schema] = field(default_factory=dict)
-    channels: dict[int, Channel] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._held: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[int, int]) -> bytes | None:
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+            return self._held.get(key)
+
+    def put(self, key: tuple[int, int], data: bytes) -> None:
+        with self._lock:
+            self._bytes += len(data) - len(self._held.pop(key, b""))
+            self._held[key] = data
+            while len(self._held) > 1 and self._bytes > _CACHED:
+                self._bytes -= len(self._held.popitem(last=False)[1])
+
+
+_CHUNKS: Final = _Chunks()
+_SERIAL: Final = itertools.count()
 
 
 class Container:
@@ -84,17 +114,22 @@ class Container:
         LogUnreadable: not MCAP, or nothing of it can be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
         self.path = path
+        self.limits = limits or Limits.from_environment()
         self.library = ""
-        self.schemas: dict[int, Schema] = {}
-        self.channels: dict[int, Channel] = {}
+        self.registry = Registry()
         self.messages: dict[int, Messages] = {}
         self.metadata: list[Metadata] = []
         self.findings: list[Finding] = []
-        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self.message_count = 0
+        """Messages that can be read."""
+        self._serial = next(_SERIAL)
         self._last_ns: int | None = None
-        self._orphans = 0
+        self._orphans = self._odd = self._bad_indexes = 0
+        self._unreported = [0, 0]
+        self._unpacked = 0
+        self._newest: tuple[IntArray, Array] | None = None
         self._stated_crc = 0
         try:
             with path.open("rb") as file:
@@ -103,9 +138,14 @@ class Container:
             raise NotFound("no such log file", got=path) from error
 
     @property
-    def message_count(self) -> int:
-        """Messages that can be read."""
-        return sum(len(m) for m in self.messages.values())
+    def channels(self) -> dict[int, Channel]:
+        """Channels by number; that of an id with two meanings is beyond 16 bits."""
+        return self.registry.channels
+
+    @property
+    def schemas(self) -> dict[int, Schema]:
+        """Schemas by number, as the channels name them."""
+        return self.registry.schemas
 
     # ---------------------------------------------------------------- the walk
 
@@ -114,25 +154,22 @@ class Container:
         file.seek(0)
         if file.read(len(MAGIC)) != MAGIC:
             raise LogUnreadable("not an MCAP file: the first eight bytes are wrong", where=self.path)
-        read = _read_summary(file, size)
+        read = read_summary(file, size, self.limits.record_bytes)
         summary = read or Summary()
-        # The summary repeats what a lost first chunk defined; the data section overrides it.
-        self.schemas |= summary.schemas
-        self.channels |= summary.channels
+        self.registry.presume(summary.schemas, summary.channels)
+        indexes = _Following(summary.chunks)
         position, crc = len(MAGIC), zlib.crc32(MAGIC)
         ended = False
         while position < size and not ended:
-            step = self._record(file, position, size)
+            step = self._record(file, position, size, crc, indexed=bool(summary.chunks))
             if step is None:
-                position, crc = self._skip_damage(position, size, summary), 0
+                position, crc = self._skip_damage(position, size, indexes), 0
                 continue
-            opcode, end, data = step
+            opcode, position, following = step
             if opcode == Opcode.DATA_END:
                 ended = True
                 self._check_data_crc(crc)
-            else:
-                crc = zlib.crc32(data, crc)
-            position = end
+            crc = following
         if not ended and not self.findings:
             self._lose(position, 0, "the file ends before its end mark", at_end=True)
         if ended and read is None and not self.findings:
@@ -146,45 +183,69 @@ class Container:
                 hint="restore a backup",
             )
 
-    def _record(self, file: BinaryIO, position: int, size: int) -> tuple[int, int, bytes] | None:
-        """Read and index the record at ``position``: (opcode, end, raw bytes); None where it is damaged."""
+    def _record(
+        self, file: BinaryIO, position: int, size: int, crc: int, *, indexed: bool
+    ) -> tuple[int, int, int] | None:
+        """Read and index the record at ``position``: (opcode, its end, the CRC so far); None where it is damaged."""
         file.seek(position)
-        head = file.read(_ENVELOPE.size)
-        if len(head) < _ENVELOPE.size:
+        head = file.read(ENVELOPE.size)
+        if len(head) < ENVELOPE.size:
             return None
-        opcode, length = _ENVELOPE.unpack(head)
-        end = position + _ENVELOPE.size + length
-        private = opcode >= 0x80
-        if (opcode not in _KNOWN and not private) or length > MAX_RECORD or end > size:
+        opcode, length = ENVELOPE.unpack(head)
+        end = position + ENVELOPE.size + length
+        foreign = opcode not in chunks.KNOWN
+        if opcode == 0 or end > size or (foreign and opcode < 0x80 and not _plausible(file, end, size)):
             return None
+        crc = zlib.crc32(head, crc)
+        if opcode not in _LOADED:
+            file.seek(position + ENVELOPE.size)
+            if foreign:
+                whose = "the private" if opcode >= 0x80 else "an unknown"
+                self._lose(position, end - position, f"a record of {whose} type {opcode:#x}, skipped")
+            return opcode, end, self._pass_over(file, length, crc, opcode, position)
+        if length > self.limits.record_bytes:
+            if indexed or not _plausible(file, end, size):
+                return None
+            why = f"a record of {length} bytes, more than the limit record_bytes={self.limits.record_bytes}"
+            self._lose(position, end - position, why)
+            file.seek(position + ENVELOPE.size)
+            return opcode, end, self._pass_over(file, length, crc, 0, position)
         body = file.read(length)
-        if private:
-            self._lose(position, end - position, f"a record of the private type {opcode:#x}, skipped")
-            return opcode, end, head + body
         try:
             self._take(opcode, body, position)
-        except _BROKEN as error:
-            start, stop = _chunk_span(body) if opcode == Opcode.CHUNK else (None, None)
+        except BROKEN as error:
+            start, stop = chunks.chunk_span(body) if opcode == Opcode.CHUNK else (None, None)
             self._lose(
                 position, end - position, f"a damaged {Opcode(opcode).name.lower()} record ({error})", start, stop
             )
-        return opcode, end, head + body
+        return opcode, end, zlib.crc32(body, crc)
+
+    def _pass_over(self, file: BinaryIO, length: int, crc: int, opcode: int, position: int) -> int:
+        """Read a record that is not looked into, a piece at a time; the CRC behind it."""
+        own, left, before = 0, length, b""
+        while left > 0 and (piece := file.read(min(left, _PIECE))):
+            left -= len(piece)
+            crc = zlib.crc32(piece, crc)
+            if opcode == Opcode.ATTACHMENT:
+                # The last four bytes, wherever the pieces are cut, are the attachment's own CRC.
+                own, before = zlib.crc32((before + piece)[:-4], own), (before + piece)[-4:]
+        if opcode == Opcode.ATTACHMENT and any(before) and before != own.to_bytes(4, "little"):
+            self._lose(position, ENVELOPE.size + length, "an attachment whose CRC differs")
+        return crc
 
     def _take(self, opcode: int, body: bytes, position: int) -> None:
         stream = ReadDataStream(BytesIO(body))
         if opcode == Opcode.CHUNK:
-            chunk = Chunk.read(stream)
-            self._index_chunk(decompress(chunk), position)
+            self._newest = None
+            self._index_chunk(self._unpack(body), position)
+        elif opcode == Opcode.MESSAGE_INDEX:
+            self._check_index(body)
         elif opcode == Opcode.MESSAGE:
-            channel, _, log_ns, publish_ns = _MESSAGE.unpack_from(body)
-            offset = position + _ENVELOPE.size + _MESSAGE.size
-            self._add(channel, -1, offset, len(body) - _MESSAGE.size, log_ns, publish_ns)
+            self._index_message(body, position)
         elif opcode == Opcode.SCHEMA:
-            schema = Schema.read(stream)
-            self.schemas[schema.id] = schema
+            self.registry.define_schema(Schema.read(stream))
         elif opcode == Opcode.CHANNEL:
-            channel_record = Channel.read(stream)
-            self.channels[channel_record.id] = channel_record
+            self.registry.define_channel(Channel.read(stream))
         elif opcode == Opcode.METADATA:
             self.metadata.append(Metadata.read(stream))
         elif opcode == Opcode.DATA_END:
@@ -192,55 +253,115 @@ class Container:
         elif opcode == Opcode.HEADER:
             self.library = Header.read(stream).library
 
+    def _unpack(self, body: bytes) -> bytes:
+        """Decompress a chunk, within what a file of this size may unpack to."""
+        most = self.limits.total_bytes + self.limits.total_ratio * self.path.stat().st_size
+        self._unpacked += min(chunks.chunk_head(body).size, self.limits.chunk_bytes)
+        if self._unpacked > most:
+            raise ValueError(f"chunks that unpack to more than {most} bytes together, the limit total_bytes")
+        return chunks.unpack(body, self.limits.chunk_bytes)
+
+    # ---------------------------------------------------------------- messages
+
     def _index_chunk(self, data: bytes, position: int) -> None:
         """Index a chunk's messages; nothing of a chunk that is not well-formed to its end is taken."""
-        at, found = 0, []
-        while at < len(data):
-            opcode, length = _ENVELOPE.unpack_from(data, at)
-            start = at + _ENVELOPE.size
-            at = start + length
-            if at > len(data):
-                raise ValueError("a record that ends outside its chunk")
-            if opcode == Opcode.MESSAGE:
-                if length < _MESSAGE.size:
-                    raise ValueError("a message shorter than its header")
-                channel, _, log_ns, publish_ns = _MESSAGE.unpack_from(data, start)
-                if log_ns > _END_NS or publish_ns > _END_NS:
-                    raise ValueError("a time beyond int64")
-                found.append((channel, start + _MESSAGE.size, length - _MESSAGE.size, log_ns, publish_ns))
-            elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
-                self._take(opcode, data[start:at], position)
-        for channel, offset, size, log_ns, publish_ns in found:
-            self._add(channel, position, offset, size, log_ns, publish_ns)
-        self._remember(position, data)
+        starts = chunks.record_starts(data)
+        opcodes = chunks.opcodes(data, starts)
+        is_message = opcodes == Opcode.MESSAGE
+        heads = chunks.message_heads(data, starts[is_message])
+        self._reserve(len(heads))
+        begins = starts[is_message]
+        moved = self._define(data, starts[~is_message], opcodes[~is_message], position)
+        for id, rows in chunks.by_value(heads["channel"]):
+            cuts = [(place, old, new) for place, known, old, new in moved if known == id]
+            for number, part in _meanings(self.registry.number(id), cuts, begins[rows]):
+                self._add(number, position, begins[rows[part]] + HEAD.itemsize, heads[rows[part]])
+        self._newest = (begins, heads)
+        _CHUNKS.put((self._serial, position), data)
 
-    def _add(self, channel: int, chunk: int, offset: int, size: int, log_ns: int, publish_ns: int) -> None:
-        if channel not in self.channels:
+    def _define(
+        self, data: bytes, starts: IntArray, opcodes: Array, position: int
+    ) -> list[tuple[int, int, int | None, int]]:
+        """Take a chunk's schemas and channels; ids that change meaning as (offset, id, channel before, after)."""
+        if len(starts) > _MOST_DEFINITIONS:
+            raise ValueError(f"{len(starts)} records that are no messages in one chunk")
+        moved = []
+        for start, opcode in zip(starts.tolist(), opcodes.tolist(), strict=True):
+            if opcode not in (Opcode.SCHEMA, Opcode.CHANNEL):
+                self._odd += 1
+                continue
+            _, length = ENVELOPE.unpack_from(data, start)
+            stream = ReadDataStream(BytesIO(data[start + ENVELOPE.size : start + ENVELOPE.size + length]))
+            if opcode == Opcode.SCHEMA:
+                self.registry.define_schema(Schema.read(stream))
+                continue
+            channel = Channel.read(stream)
+            before = self.registry.number(channel.id)
+            after = self.registry.define_channel(channel)
+            if after is not None:
+                moved.append((start, channel.id, before, after))
+        return moved
+
+    def _index_message(self, body: bytes, position: int) -> None:
+        """Index a message outside chunks."""
+        id, _, log_ns, publish_ns = _MESSAGE.unpack_from(body)
+        if log_ns > END_NS or publish_ns > END_NS:
+            raise ValueError("a time beyond int64")
+        self._reserve(1)
+        number = self.registry.number(id)
+        if number is None:
             self._orphans += 1
             return
-        if log_ns > _END_NS or publish_ns > _END_NS:
-            raise ValueError("a time beyond int64")
-        messages = self.messages.setdefault(channel, Messages())
-        messages.chunk.append(chunk)
-        messages.offset.append(offset)
-        messages.size.append(size)
-        messages.log_ns.append(log_ns)
-        messages.publish_ns.append(publish_ns)
-        self._last_ns = log_ns if self._last_ns is None else max(self._last_ns, log_ns)
+        place = position + ENVELOPE.size + _MESSAGE.size
+        self.messages.setdefault(number, Messages()).append(place, len(body) - _MESSAGE.size, log_ns, publish_ns)
+        self._count(1, log_ns)
+
+    def _reserve(self, count: int) -> None:
+        if self.message_count + count > self.limits.messages:
+            raise ValueError(f"more messages than the limit messages={self.limits.messages}")
+
+    def _add(self, number: int | None, chunk: int, offsets: IntArray, heads: Array) -> None:
+        if number is None:
+            self._orphans += len(heads)
+            return
+        if len(heads) == 0:
+            return
+        self.messages.setdefault(number, Messages()).extend(chunk, offsets, heads, MESSAGE_HEADER)
+        self._count(len(heads), int(heads["log_ns"].max()))
+
+    def _count(self, more: int, latest_ns: int) -> None:
+        self.message_count += more
+        self._last_ns = latest_ns if self._last_ns is None else max(self._last_ns, latest_ns)
+
+    def _check_index(self, body: bytes) -> None:
+        """Hold a message index against the chunk before it; reading never uses one, but other programs do."""
+        if self._newest is None:
+            return
+        channel, size = struct.unpack_from("<HI", body)
+        begins, heads = self._newest
+        mine = heads["channel"] == channel
+        stated = np.frombuffer(body, dtype="<u8", offset=6)[: 2 * (size // 16)].reshape(-1, 2)
+        stated = stated[np.argsort(stated[:, 1], kind="stable")]
+        agrees = size % 16 == 0 and len(body) == 6 + size and len(stated) == int(mine.sum())
+        if (
+            not agrees
+            or (stated[:, 1] != begins[mine].astype(np.uint64)).any()
+            or (stated[:, 0] != heads["log_ns"][mine]).any()
+        ):
+            self._bad_indexes += 1
 
     # ---------------------------------------------------------------- damage
 
-    def _skip_damage(self, position: int, size: int, summary: Summary) -> int:
+    def _skip_damage(self, position: int, size: int, indexes: _Following) -> int:
         """Name the loss from ``position`` and return where reading can go on."""
-        following = [index for index in summary.chunks if position < index.chunk_start_offset < size]
-        if not following:
-            why = "the file ends inside a record" if not summary.chunks else "damaged bytes"
+        resume = indexes.after(position, size)
+        if resume is None:
+            why = "damaged bytes" if indexes else "the file ends inside a record"
             self._lose(position, size - position, why, at_end=True)
             return size
-        lost = [index for index in summary.chunks if index.chunk_start_offset == position]
+        lost = indexes.at(position)
         start = min((index.message_start_time for index in lost), default=None)
         stop = max((index.message_end_time for index in lost), default=None)
-        resume = min(index.chunk_start_offset for index in following)
         self._lose(position, resume - position, "damaged bytes", start, stop)
         return resume
 
@@ -255,40 +376,50 @@ class Container:
         at_end: bool = False,
     ) -> None:
         """Record a loss; a span known only by its start is left open to the end of time."""
-        known = start_ns is not None and stop_ns is not None and 0 <= start_ns <= stop_ns < _END_NS
+        if len(self.findings) >= _MOST_FINDINGS:
+            self._unreported[0] += 1
+            self._unreported[1] += count
+            return
+        known = start_ns is not None and stop_ns is not None and 0 <= start_ns <= stop_ns < END_NS
         span: tuple[int, int] | None = None
         if known:
             assert start_ns is not None and stop_ns is not None
             span = (start_ns, stop_ns + 1)
             when = f"from {format_ns(start_ns)} to {format_ns(stop_ns)}"
         elif at_end:
-            span = (0 if self._last_ns is None else self._last_ns + 1, _END_NS)
+            span = (0 if self._last_ns is None else self._last_ns + 1, END_NS)
             after = "the start" if self._last_ns is None else format_ns(self._last_ns)
             when = f"after {after}, until an unknown end"
         else:
             when = "at a time that is not known"
         before = f"{self.message_count} messages before it"
-        self.findings.append(
-            Finding(
-                check="data_lost",
-                stream="",
-                message=f"{why} at byte {position}: {count} bytes lost, {when}; {before}",
-                value=float(count),
-                limit=0.0,
-                unit="bytes",
-                spans_ns=() if span is None else (span,),
-            )
-        )
+        message = f"{why} at byte {position}: {count} bytes lost, {when}; {before}"
+        self.findings.append(_lost(message, count, () if span is None else (span,)))
 
     def _check_data_crc(self, crc: int) -> None:
-        if self._stated_crc and crc != self._stated_crc and not self.findings:
+        if self._stated_crc and crc != self._stated_crc and not self.findings and not self._bad_indexes:
             self.findings.append(_integrity("the data section's CRC differs, though every chunk is whole", float(crc)))
 
     def _compare(self, summary: Summary) -> None:
+        losses, lost = self._unreported
+        if losses:
+            self.findings.append(_lost(f"{losses} more losses, {lost} bytes together", lost, ()))
         if self._orphans:
             self.findings.append(
                 _integrity(f"{self._orphans} messages of channels that are not defined were dropped", 0.0)
             )
+        if self._odd:
+            self.findings.append(
+                _integrity(
+                    f"{self._odd} records of types that do not belong into a chunk were skipped", float(self._odd)
+                )
+            )
+        if self._bad_indexes:
+            told = f"{self._bad_indexes} message indexes disagree with their chunks; reading did not use them"
+            self.findings.append(_integrity(told, float(self._bad_indexes)))
+        if twice := self.registry.redefined:
+            told = f"{len(twice)} ids are given two meanings, the first {twice[0]}; each meaning is a stream of its own"
+            self.findings.append(_integrity(told, float(len(twice))))
         if summary.statistics is None or self.findings:
             return
         stated, read = summary.statistics.message_count, self.message_count
@@ -312,116 +443,110 @@ class Container:
         Raises:
             LogUnreadable: the file changed since it was opened.
         """
-        messages = self.messages[channel]
+        for block in self.blocks(channel, np.fromiter(rows, dtype=np.int64)):
+            for place in range(len(block)):
+                yield block.payload(place)
+
+    def blocks(self, channel: int, rows: IntArray) -> Iterator[Block]:
+        """The same, as many at once as lie in one chunk or near each other.
+
+        Raises:
+            LogUnreadable: the file changed since it was opened.
+        """
+        messages = self.messages.get(channel, Messages())
+        chunk, offset, size = (
+            np.frombuffer(c, dtype=np.int64)[rows] if len(c) else np.empty(0, dtype=np.int64)
+            for c in (messages.chunk, messages.offset, messages.size)
+        )
         try:
             with self.path.open("rb") as file:
-                for row in rows:
-                    chunk, offset, size = messages.chunk[row], messages.offset[row], messages.size[row]
-                    if chunk < 0:
-                        file.seek(offset)
-                        yield file.read(size)
+                for start, stop in _groups(chunk, offset, size):
+                    offsets, sizes = offset[start:stop], size[start:stop]
+                    if chunk[start] >= 0:
+                        data = self._chunk(file, int(chunk[start]))
                     else:
-                        yield self._chunk(file, chunk)[offset : offset + size]
-        except (OSError, *_BROKEN) as error:
+                        base = int(offsets.min())
+                        file.seek(base)
+                        data, offsets = file.read(int((offsets + sizes).max()) - base), offsets - base
+                    if int((offsets + sizes).max()) > len(data):
+                        raise EOFError("the file is shorter than it was")
+                    yield Block(first=start, data=data, offsets=offsets, sizes=sizes)
+        except (OSError, *BROKEN) as error:
             raise LogUnreadable("the log changed while it was read", got=error, where=self.path) from error
 
     def _chunk(self, file: BinaryIO, position: int) -> bytes:
-        if position in self._cache:
-            self._cache.move_to_end(position)
-            return self._cache[position]
+        held = _CHUNKS.get((self._serial, position))
+        if held is not None:
+            return held
         file.seek(position)
-        _, length = _ENVELOPE.unpack(file.read(_ENVELOPE.size))
-        data = decompress(Chunk.read(ReadDataStream(BytesIO(file.read(min(length, MAX_RECORD))))))
-        self._remember(position, data)
+        _, length = ENVELOPE.unpack(file.read(ENVELOPE.size))
+        data = chunks.unpack(file.read(min(length, self.limits.record_bytes)), self.limits.chunk_bytes)
+        _CHUNKS.put((self._serial, position), data)
         return data
 
-    def _remember(self, position: int, data: bytes) -> None:
-        self._cache[position] = data
-        while len(self._cache) > 1 and sum(len(d) for d in self._cache.values()) > _CACHED:
-            self._cache.popitem(last=False)
+
+class _Following:
+    """The chunk indexes of a summary by place."""
+
+    def __init__(self, indexes: tuple[ChunkIndex, ...]) -> None:
+        self._indexes = indexes
+        self._starts = np.array([min(index.chunk_start_offset, END_NS) for index in indexes], dtype=np.int64)
+
+    def __bool__(self) -> bool:
+        return bool(self._indexes)
+
+    def after(self, position: int, size: int) -> int | None:
+        """Start of the first chunk behind ``position`` and within the file."""
+        place = int(np.searchsorted(self._starts, position, side="right"))
+        found = place < len(self._starts) and int(self._starts[place]) < size
+        return int(self._starts[place]) if found else None
+
+    def at(self, position: int) -> tuple[ChunkIndex, ...]:
+        """The indexes of the chunk at ``position``."""
+        first, last = np.searchsorted(self._starts, (position, position + 1))
+        return self._indexes[int(first) : int(last)]
 
 
-def decompress(chunk: Chunk) -> bytes:
-    """Decompress a chunk and check its CRC, never allocating more than it claims nor more than :data:`MAX_CHUNK`.
-
-    Raises:
-        ValueError: a size beyond the cap, a size or CRC that differs from the claimed one, an unknown compression.
-    """
-    claimed = chunk.uncompressed_size
-    if claimed > MAX_CHUNK:
-        raise ValueError(f"a chunk that claims {claimed} bytes, more than {MAX_CHUNK}")
-    if chunk.compression == "zstd":
-        size = zstandard.get_frame_parameters(chunk.data).content_size
-        if size not in (claimed, zstandard.CONTENTSIZE_UNKNOWN):
-            raise ValueError("a chunk whose size differs from its header")
-        data = zstandard.ZstdDecompressor().decompress(chunk.data, max_output_size=claimed) if claimed else b""
-    elif chunk.compression == "lz4":
-        data = lz4.frame.LZ4FrameDecompressor().decompress(chunk.data, max_length=claimed + 1)
-    elif chunk.compression == "":
-        data = chunk.data
-    else:
-        raise ValueError(f"unknown compression {chunk.compression[:20]!r}")
-    if len(data) != claimed:
-        raise ValueError(f"a chunk of {len(data)} bytes that claims {claimed}")
-    if chunk.uncompressed_crc and zlib.crc32(data) != chunk.uncompressed_crc:
-        raise ValueError("a chunk whose CRC differs")
-    return data
+def _groups(chunk: IntArray, offset: IntArray, size: IntArray) -> Iterator[tuple[int, int]]:
+    """Stretches of messages of one chunk, and of messages outside chunks within one window of the file."""
+    start = 0
+    cuts = [*(np.flatnonzero(chunk[1:] != chunk[:-1]) + 1).tolist(), len(chunk)]
+    for stop in cuts:
+        while start < stop:
+            end = stop
+            if chunk[start] < 0:
+                reach = np.maximum.accumulate(offset[start:stop] + size[start:stop])
+                base = np.minimum.accumulate(offset[start:stop])
+                end = start + max(1, int(np.searchsorted(reach - base, _WINDOW, side="right")))
+            yield start, end
+            start = end
 
 
-def _chunk_span(body: bytes) -> tuple[int | None, int | None]:
-    """First and last log time that a chunk's header states."""
-    if len(body) < 16:
-        return None, None
-    start, stop = struct.unpack_from("<QQ", body)
-    return start, stop
+def _meanings(
+    number: int | None, cuts: list[tuple[int, int | None, int]], begins: IntArray
+) -> Iterator[tuple[int | None, IntArray]]:
+    """Which messages of one id belong to which channel, where the id changes meaning inside a chunk."""
+    places = [0, *np.searchsorted(begins, [place for place, _, _ in cuts]).tolist(), len(begins)]
+    numbers = [cuts[0][1], *(new for _, _, new in cuts)] if cuts else [number]
+    for meaning, start, stop in zip(numbers, places[:-1], places[1:], strict=True):
+        yield meaning, np.arange(start, stop, dtype=np.int64)
+
+
+def _plausible(file: BinaryIO, at: int, size: int) -> bool:
+    """Whether a record of this format may begin here: what follows a record of an unknown type must."""
+    file.seek(at)
+    head = file.read(ENVELOPE.size)
+    if len(head) < ENVELOPE.size:
+        return False
+    opcode, length = ENVELOPE.unpack(head)
+    return bool((opcode in chunks.KNOWN or opcode >= 0x80) and at + ENVELOPE.size + length <= size)
+
+
+def _lost(message: str, count: int, spans: tuple[tuple[int, int], ...]) -> Finding:
+    return Finding(
+        check="data_lost", stream="", message=message, value=float(count), limit=0.0, unit="bytes", spans_ns=spans
+    )
 
 
 def _integrity(message: str, value: float) -> Finding:
     return Finding(check="integrity", stream="", message=message, value=value, limit=0.0, unit="1")
-
-
-def _read_summary(file: BinaryIO, size: int) -> Summary | None:
-    """The summary section, empty where the file has none; None where footer, CRC or records are damaged."""
-    tail = _FOOTER_BYTES + len(MAGIC)
-    if size < len(MAGIC) + tail:
-        return None
-    file.seek(size - tail)
-    end = file.read()
-    opcode, length = _ENVELOPE.unpack_from(end)
-    if end[_FOOTER_BYTES:] != MAGIC or opcode != Opcode.FOOTER or length != 20:
-        return None
-    footer = Footer.read(ReadDataStream(BytesIO(end[_ENVELOPE.size : _FOOTER_BYTES])))
-    start, stop = footer.summary_start, size - tail
-    if start == 0:
-        return Summary()
-    if not len(MAGIC) <= start <= stop or stop - start > MAX_RECORD:
-        return None
-    file.seek(start)
-    section = file.read(stop - start)
-    if footer.summary_crc and zlib.crc32(end[: _FOOTER_BYTES - 4], zlib.crc32(section)) != footer.summary_crc:
-        return None
-    try:
-        return _parse_summary(section)
-    except _BROKEN:
-        return None
-
-
-def _parse_summary(section: bytes) -> Summary:
-    out, chunks, at = Summary(), [], 0
-    while at < len(section):
-        opcode, length = _ENVELOPE.unpack_from(section, at)
-        start = at + _ENVELOPE.size
-        at = start + length
-        stream = ReadDataStream(BytesIO(section[start:at]))
-        if opcode == Opcode.CHUNK_INDEX:
-            chunks.append(ChunkIndex.read(stream))
-        elif opcode == Opcode.STATISTICS:
-            out.statistics = Statistics.read(stream)
-        elif opcode == Opcode.SCHEMA:
-            schema = Schema.read(stream)
-            out.schemas[schema.id] = schema
-        elif opcode == Opcode.CHANNEL:
-            channel = Channel.read(stream)
-            out.channels[channel.id] = channel
-    out.chunks = tuple(chunks)
-    return out
