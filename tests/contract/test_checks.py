@@ -67,7 +67,18 @@ def broken() -> Log:
         stream("observation.state", Kind.VECTOR, state, times),
         dataclasses.replace(promised, info=dataclasses.replace(promised.info, count=7)),
         stream("observation.images.front", Kind.IMAGE, np.full((200, 12, 16, 3), 255, np.uint8)),
+        *broken_cameras(),
     )
+
+
+def broken_cameras() -> list[Stream]:
+    """Cameras with one fault each."""
+    rng = np.random.default_rng(0)
+    lively = rng.integers(0, 255, (200, 12, 16, 3), dtype=np.uint8)
+    stuck = lively.copy()
+    stuck[60:160] = stuck[60]
+    faults = {"stuck": stuck, "slow": lively.repeat(2, axis=0)[:200]}
+    return [stream(f"observation.images.{name}", Kind.IMAGE, frames) for name, frames in faults.items()]
 
 
 def test_the_first_eight_checks_are_here() -> None:

@@ -164,6 +164,7 @@ causal = true
 [alignment.default]
 policy = "hold"
 [checks.finite]
+[checks.blank]
 [checks.frozen]
 [checks.stamps]
 [checks.gaps]

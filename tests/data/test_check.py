@@ -82,7 +82,7 @@ def blind(streams: list[Any]) -> list[Any]:
     ("spoil", "words"),
     [
         (nan, ["finite", "observation.state", "5 of 100"]),
-        (white, ["frozen", "observation.images.front", "blank"]),
+        (white, ["blank", "observation.images.front", "blank white"]),
         (degrees, ["observation.state", "is in deg, not rad"]),
         (slow, ["observation.state", "runs at 25", "not 45 to 55"]),
         (narrow, ["observation.state", "is 2 wide, not 3"]),

@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from worldgate.core.errors import ConfigError, NotFound
 from worldgate.core.streams import Finding, Kind
 from worldgate.data.checks import run
-from worldgate.data.checks.frozen import repeats
 
 SECOND = 1_000_000_000
 MS = 1_000_000
@@ -22,13 +19,6 @@ TICKS = np.arange(100, dtype=np.int64) * 10 * MS
 def smooth(count: int = 100, width: int = 2) -> np.ndarray[Any, Any]:
     phase = np.linspace(0, 6, count)[:, None] + np.arange(width)
     return np.sin(phase)
-
-
-def pictures(count: int, *, noise: float = 2.0, seed: int = 0) -> np.ndarray[Any, Any]:
-    """A textured still scene with a little sensor noise."""
-    rng = np.random.default_rng(seed)
-    scene = rng.integers(30, 220, (24, 32, 1)).repeat(3, axis=2)
-    return np.clip(scene + rng.normal(0, noise, (count, 24, 32, 3)), 0, 255).astype(np.uint8)
 
 
 # gaps
@@ -170,67 +160,6 @@ def test_counts_hands_on_what_the_reader_found_and_compares_promises(fakes: Any)
     promised = replace(short, info=replace(short.info, count=120))
     (found,) = run("counts", fakes.log(promised))
     assert (found.value, found.limit) == (100.0, 120.0)
-
-
-# frozen
-
-
-def camera_log(fakes: Any, images: np.ndarray[Any, Any], *, moving: bool = True) -> Any:
-    times = np.arange(len(images), dtype=np.int64) * 33 * MS
-    camera = fakes.stream("camera", times, fakes.Frames(images), kind=Kind.IMAGE)
-    state = fakes.stream("state", times, smooth(len(images)) if moving else np.zeros((len(images), 2)))
-    return fakes.log(camera, state)
-
-
-@pytest.mark.parametrize("level", [0, 128, 255])
-def test_a_blank_camera_is_found_whatever_its_colour(fakes: Any, level: int) -> None:
-    images = np.full((40, 24, 32, 3), level, np.uint8)
-    (found,) = run("frozen", camera_log(fakes, images))
-    assert found.value == 1.0
-    assert found.message.startswith("blank: every frame")
-
-
-def test_a_picture_that_repeats_while_the_robot_moves_is_found_with_its_span(fakes: Any) -> None:
-    images = pictures(120)
-    images[40:100] = images[40]
-    (found,) = run("frozen", camera_log(fakes, images))
-    assert found.spans_ns == ((40 * 33 * MS, 100 * 33 * MS),)
-    assert found.value == pytest.approx(60 * 0.033)
-
-
-def test_a_repeat_survives_a_key_frame_that_reencodes_it(fakes: Any) -> None:
-    images = pictures(120)
-    images[40:100] = images[40]
-    images[70:100] += 1
-    (found,) = run("frozen", camera_log(fakes, images))
-    assert found.spans_ns == ((40 * 33 * MS, 100 * 33 * MS),)
-
-
-def test_a_still_but_noisy_camera_is_silent(fakes: Any) -> None:
-    assert run("frozen", camera_log(fakes, pictures(90, noise=1.0))) == ()
-
-
-def test_a_still_picture_of_a_still_robot_is_silent(fakes: Any) -> None:
-    images = pictures(1).repeat(90, axis=0)
-    assert run("frozen", camera_log(fakes, images, moving=False)) == ()
-
-
-def test_without_motion_streams_only_a_wholly_frozen_camera_is_found(fakes: Any) -> None:
-    times = np.arange(90, dtype=np.int64) * 33 * MS
-    still = pictures(1).repeat(90, axis=0)
-    (found,) = run("frozen", fakes.log(fakes.stream("camera", times, fakes.Frames(still), kind=Kind.IMAGE)))
-    assert found.value == pytest.approx(90 * 0.033)
-    half = np.concatenate([still[:60], pictures(30)])
-    assert run("frozen", fakes.log(fakes.stream("camera", times, fakes.Frames(half), kind=Kind.IMAGE))) == ()
-
-
-@settings(deadline=None, max_examples=100)
-@given(change=st.lists(st.sampled_from([0.0, 1.0, 30.0]), max_size=12))
-def test_runs_of_repeats_never_bridge_a_real_change(change: list[float]) -> None:
-    steps = np.asarray(change)
-    for first, last in repeats(steps, 0.02, 2.0):
-        assert (steps[first:last] <= 2.0).all()
-        assert steps[first] == 0.0 and steps[last - 1] == 0.0
 
 
 # the seam

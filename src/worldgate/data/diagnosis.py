@@ -1,7 +1,7 @@
 """What else is wrong with a folder that no reader can open: its cameras, looked at one by one.
 
 A dataset that is refused for its metadata may hide a fault that mending the metadata would not cure. So before the
-refusal is shown, its videos are decoded and put through the ``frozen`` check.
+refusal is shown, its videos are decoded and put through the ``blank`` and ``frozen`` checks.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from worldgate.core.streams import Finding, Kind, Origin, Stream, StreamInfo
 from worldgate.data import checks
 from worldgate.data.logs._video import VideoFrames, video_index
 
+_CHECKS = ("blank", "frozen")
 _LOOKED_AT = 4
 """Different videos decoded of each camera; enough to say that it is dead."""
 
@@ -44,7 +45,7 @@ class _Video:
 
 
 def dead_cameras(path: Path) -> list[str]:
-    """What the ``frozen`` check says of the videos below a folder, in words, a camera (its videos' folder) each."""
+    """What the checks say of the videos below a folder, in words, a camera (its videos' folder) each."""
     cameras: dict[str, list[Path]] = defaultdict(list)
     for file in sorted(path.rglob("*.mp4")) if path.is_dir() else ():
         cameras[file.parent.name].append(file)
@@ -54,7 +55,7 @@ def dead_cameras(path: Path) -> list[str]:
         dead = [text for text in (_said(file, camera) for file in [*different.values()][-_LOOKED_AT:]) if text]
         if dead:
             looked = min(len(different), _LOOKED_AT)
-            found.append(f"{camera} is {dead[-1]}, in {len(dead)} of {looked} different videos looked at")
+            found.append(f"{camera}: {dead[-1]}, in {len(dead)} of {looked} different videos looked at")
     return found
 
 
@@ -65,7 +66,8 @@ def _said(file: Path, camera: str) -> str:
         rows = np.arange(len(index.pts), dtype=np.int64)
         info = StreamInfo(name=camera, kind=Kind.IMAGE, count=len(rows), rate_hz=index.rate_hz, clock="frame")
         stream = Stream(info=info, times_ns=index.times_ns(), values=VideoFrames(path=file, rows=rows))
-        findings = checks.run("frozen", _Video(name=file.name, stream=stream))
+        log = _Video(name=file.name, stream=stream)
+        findings = [f for name in _CHECKS for f in checks.run(name, log)]
     except LogUnreadable:
         return ""  # the reader has said so
     return "; ".join(finding.message for finding in findings)

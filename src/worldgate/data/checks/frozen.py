@@ -1,12 +1,17 @@
-"""Frozen: a camera that shows nothing, or the same picture again while the robot moves.
+"""Frozen: a camera that shows the same picture again for longer than a moment while the robot moves.
 
-*Blank*: most frames have no contrast: covered lens, dead sensor, a renderer that wrote white. *Frozen*: the picture
-repeats for longer than ``least_s`` while some state or command changes. Pictures are compared on a grid of single
-pixels, never averages, so the noise of a still camera counts as change. Codecs re-encode a repeated picture at key
-frames, a change of about one grey level everywhere; one such step inside a run of repeats does not end it. Without
-motion streams a still picture is no evidence, so only exact repeats over the whole log are reported.
+The frames are judged as ``content_rate`` does: a key frame that codes the same picture anew does not end a repeat, and
+a still camera's sensor noise is a change. Nothing happening in view looks the same as a frozen camera, most of all in a
+video, whose codec takes the noise out. So a still stretch counts as frozen only with evidence:
 
-Shape legend: N frames, P sampled pixels.
+* the camera's noise is in its pixels and these are equal: certain;
+* or the picture broke off in the middle of a motion that the robot's telemetry says went on;
+* or the picture that ends the stretch jumps by far more than a robot moves between two frames;
+* or nothing differs from the first frame to the last, key frames included.
+
+Without streams of motion a still picture is no evidence, and only the last of these is looked for.
+
+Shape legend: N frames.
 """
 
 from __future__ import annotations
@@ -15,148 +20,152 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldgate.core.streams import NUMERIC, BoolArray, ByteArray, Finding, FloatArray, IntArray, Kind, Log, Stream
+from worldgate.core.streams import Finding, FloatArray, Log
 from worldgate.core.times import SECOND
-from worldgate.data.checks._spans import Spans, columns, marked, merge, period_ns, sampled
+from worldgate.data.checks._frames import Features, cameras
+from worldgate.data.checks._motion import Motion, motion_of
+from worldgate.data.checks._renewal import TOP, Renewal, renewal, runs
+from worldgate.data.checks._spans import Spans, merge
 
 CARD = {
-    "line": "blank cameras, and pictures that repeat while the robot moves",
-    "inputs": "every camera, and the streams of numbers for motion",
+    "line": "pictures that repeat while the robot moves",
+    "inputs": "every camera, frame types where it is video; the streams of numbers for motion",
     "source": "key-frame-aware repeats, after a public 30 fps dataset whose pictures renew at 15 Hz",
 }
 
-_BATCH = 64
-_SAMPLES = 4096
+_BLANK = 2.0
+"""Contrast, in grey levels, below which a picture shows nothing."""
+_BEFORE = 4
+"""Frames before a stretch that say whether something was moving in view."""
+_EDGE = 2
+"""Tiles from the picture's edge."""
+_JUMP = 1.5
+"""A picture that ends a freeze changes this many times more than the usual change of a moving picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """What blank and frozen mean."""
+    """What frozen means."""
 
-    contrast: float = 2.0
-    """Standard deviation over a frame's pixels, in grey levels, below which it shows nothing."""
-    blank: float = 0.5
-    """Share of blank frames above which the camera is dead."""
-    change: float = 0.02
-    """Mean change between frames, in grey levels, up to which the picture repeats."""
-    recoded: float = 2.0
-    """Mean change that a key frame may make inside a run of repeats."""
-    least_s: float = 1.0
-    """Shortest run of repeats that is reported."""
+    least_s: float = 0.5
+    """Shortest stretch that is reported."""
+    repeats: int = 5
+    """Least repeats in it, unless it is the whole log."""
     motion: float = 0.02
-    """Share of a channel's range that must be covered during the run for the robot to count as moving."""
+    """Share of a channel's range that must be covered during the stretch for the robot to count as moving."""
+    recoded: float = 2.0
+    """Change, in grey levels, that one frame between repeats may make where frame types are not known."""
     streams: tuple[str, ...] = ()
     """Only these cameras; empty: all."""
 
 
 def check(log: Log, config: Config) -> tuple[Finding, ...]:
-    """Find dead cameras; the value is a share of frames (blank) or the longest run in s (frozen)."""
-    cameras = [s for s in sampled(log, config.streams) if s.info.kind is Kind.IMAGE and len(s)]
-    motion = [s for s in sampled(log) if s.info.kind in NUMERIC and len(s) > 1]
-    return tuple(f for camera in cameras for f in _camera(camera, motion, config))
+    """Find frozen cameras; the value is the longest stretch, in s."""
+    motion: Motion | None = None
+    found = []
+    for features in cameras(log, config.streams):
+        # A blank picture repeats too, and has a check of its own.
+        seen = (s for s in still(features, config) if np.median(features.contrast[s[0] : s[1] + 1]) >= _BLANK)
+        stretches = [s for s in seen if _lasts(features, s, config)]
+        if stretches:
+            motion = motion_of(log) if motion is None else motion
+            spans = _frozen(features, stretches, motion, config)
+            found += [_finding(features, spans, config, motion)] if spans else []
+    return tuple(found)
 
 
-def _camera(camera: Stream, motion: list[Stream], config: Config) -> tuple[Finding, ...]:
-    contrast, change = _measure(camera)
-    length = period_ns(camera.info, np.sort(camera.times_ns))
-    blank = contrast < config.contrast
-    if blank.mean() > config.blank:
-        return (_blank(camera, contrast, blank, length, config),)
-    return _frozen(camera, change, motion, length, config)
+def still(features: Features, config: Config) -> list[tuple[int, int]]:
+    """First and last frame of each stretch that shows one picture; one re-encoded frame between repeats is bridged."""
+    seen = renewal(features)
+    repeat = seen.still.copy()
+    bridge = np.zeros_like(repeat)
+    bridge[1:-1] = ~repeat[1:-1] & repeat[:-2] & repeat[2:] & (seen.change[1:-1] <= config.recoded)
+    return [(int(a) - 1, int(b) - 1) for a, b in runs((repeat | bridge)[1:]) + 1]
 
 
-def _measure(camera: Stream) -> tuple[FloatArray, FloatArray]:
-    """(N,) contrast of each frame and (N - 1,) mean change to the next, in grey levels, decoded a batch at a time."""
-    contrast, change = [], []
-    last: ByteArray | None = None
-    for start in range(0, len(camera), _BATCH):
-        index = np.arange(start, min(start + _BATCH, len(camera)), dtype=np.int64)
-        frames = camera.array[index] if isinstance(camera.values, np.ndarray) else camera.frames.read(index)
-        pixels = _pixels(frames)
-        contrast.append(pixels.std(axis=1, dtype=np.float64))
-        chain = pixels if last is None else np.concatenate([last, pixels])
-        change.append(np.abs(np.diff(chain.astype(np.int16), axis=0)).mean(axis=1))
-        last = pixels[-1:]
-    return np.concatenate(contrast), np.concatenate(change)
+def _span(features: Features, stretch: tuple[int, int]) -> tuple[int, int]:
+    return int(features.times_ns[stretch[0]]), int(features.times_ns[stretch[1]]) + features.period_ns
 
 
-def _pixels(frames: ByteArray) -> ByteArray:
-    """(N, P) green values on a regular grid of single pixels."""
-    height, width = frames.shape[1:3]
-    stride = max(1, int(np.sqrt(height * width / _SAMPLES)))
-    green = frames[..., 1] if frames.ndim == 4 else frames
-    return green[:, ::stride, ::stride].reshape(len(frames), -1)
-
-
-def _blank(camera: Stream, contrast: FloatArray, blank: BoolArray, length: int, config: Config) -> Finding:
-    level = "every frame" if blank.all() else f"{int(blank.sum())} of {len(blank)} frames"
-    return Finding(
-        check="frozen",
-        stream=camera.info.name,
-        message=f"blank: {level} without contrast (median {float(np.median(contrast)):.2f} grey levels)",
-        value=float(blank.mean()),
-        limit=config.blank,
-        unit="share of frames",
-        spans_ns=marked(camera.times_ns, blank, length),
-    )
+def _lasts(features: Features, stretch: tuple[int, int], config: Config) -> bool:
+    start, end = _span(features, stretch)
+    whole = stretch == (0, len(features) - 1)
+    return end - start >= config.least_s * SECOND and (stretch[1] - stretch[0] >= config.repeats or whole)
 
 
 def _frozen(
-    camera: Stream, change: FloatArray, motion: list[Stream], length: int, config: Config
-) -> tuple[Finding, ...]:
-    runs = repeats(change, config.change, config.recoded)
-    times = camera.times_ns
-    spans = [(int(times[a]), int(times[b]) + length) for a, b in runs]
-    if motion:
-        spans = [s for s in spans if s[1] - s[0] >= config.least_s * SECOND and _moves(motion, s, config.motion)]
-    else:
-        spans = [s for (a, b), s in zip(runs, spans, strict=True) if b - a + 1 == len(times) and len(times) > 1]
-    if not spans:
-        return ()
+    features: Features, stretches: list[tuple[int, int]], motion: Motion, config: Config
+) -> list[tuple[int, int]]:
+    """Spans of the stretches for which there is evidence."""
+    seen = renewal(features)
+    out = []
+    for stretch in stretches:
+        span, whole = _span(features, stretch), stretch == (0, len(features) - 1)
+        if whole and not _same_throughout(features):
+            continue
+        if not motion.known:
+            out += [span] if whole else []
+        elif motion.during(span, config.motion) and (
+            whole or seen.alive or _breaks_off(features, seen, stretch, motion) or _jumps(features, seen, stretch)
+        ):
+            out.append(span)
+    return out
+
+
+def _same_throughout(features: Features) -> bool:
+    """Equal to the pixel; in a video, key frames too: the same picture is coded the same way every time."""
+    if features.exact:
+        return bool(features.same[1:].all())
+    sizes = features.packet[features.key][1:]  # the first carries headers
+    predicted = features.packet[~features.key]
+    alike = len(sizes) < 2 or float(np.ptp(sizes)) <= 0.01 * float(sizes.mean())
+    empty = len(predicted) == 0 or float(np.median(predicted)) <= 0.02 * float(features.packet[features.key].mean())
+    return bool(alike and empty and (features.change[features.ok].max(initial=0.0) <= 3.0))
+
+
+def _breaks_off(features: Features, seen: Renewal, stretch: tuple[int, int], motion: Motion) -> bool:
+    """Whether things moved in view up to the last frame before the stretch, and the robot went on as fast."""
+    first = stretch[0]
+    before = np.arange(max(1, first - _BEFORE + 1), first + 1)
+    if len(before) < 2 or not seen.moved[before[-2:]].any():
+        return False
+    typical = float(np.median(seen.change[seen.moved]))
+    if float(seen.change[before].max()) < 0.5 * typical or not _inside(features.change[before[-2:]]):
+        return False
+    times, step = features.times_ns, features.period_ns
+    after = times[first] + step * np.arange(_BEFORE, dtype=np.int64)
+    usual = float(np.median(motion.travelled(times[before] - step, times[before])))
+    return float(np.median(motion.travelled(after, after + step))) > 0.5 * usual > 0
+
+
+def _inside(change: FloatArray) -> bool:
+    """Whether the tile that changes most lies away from the picture's edge, over which things leave the view."""
+    _, row, column = np.unravel_index(int(change.argmax()), change.shape)
+    return bool(_EDGE <= row < change.shape[1] - _EDGE and _EDGE <= column < change.shape[2] - _EDGE)
+
+
+def _jumps(features: Features, seen: Renewal, stretch: tuple[int, int]) -> bool:
+    """Whether the next picture differs by more than moving pictures do."""
+    following = stretch[1] + 1
+    if following >= len(features) or not seen.moved[following]:
+        return False
+    others = seen.change[seen.moved & (np.arange(len(features)) != following)]
+    usual = float(np.quantile(others, 0.75)) if len(others) else 0.0
+    tiles = np.sort(features.change[following].ravel())[-TOP:]
+    return bool(len(others) >= _BEFORE and float(tiles.mean()) > _JUMP * usual)
+
+
+def _finding(features: Features, spans: list[tuple[int, int]], config: Config, motion: Motion) -> Finding:
     longest = max(b - a for a, b in spans) / SECOND
-    when = "while the robot moves" if motion else "from the first frame to the last"
+    when = "while the robot moves" if motion.known else "from the first frame to the last"
     starts, ends = np.asarray(spans, dtype=np.int64).T
     joined: Spans = merge(starts, ends)
-    return (
-        Finding(
-            check="frozen",
-            stream=camera.info.name,
-            message=f"frozen: the picture repeats {when}, for up to {longest:.2f} s",
-            value=longest,
-            limit=config.least_s if motion else 0.0,
-            unit="s",
-            spans_ns=joined,
-        ),
+    return Finding(
+        check="frozen",
+        stream=features.name,
+        message=f"the picture repeats {when}, for up to {longest:.2f} s",
+        value=longest,
+        limit=config.least_s if motion.known else 0.0,
+        unit="s",
+        spans_ns=joined,
     )
-
-
-def repeats(change: FloatArray, same: float, recoded: float) -> list[tuple[int, int]]:
-    """First and last frame of each run in which the picture repeats; one re-encoded step between repeats is bridged."""
-    repeat = change <= same
-    bridge = np.zeros_like(repeat)
-    if len(change) > 2:
-        bridge[1:-1] = ~repeat[1:-1] & repeat[:-2] & repeat[2:] & (change[1:-1] <= recoded)
-    marks = np.concatenate([[False], repeat | bridge, [False]]).astype(np.int8)
-    edges: IntArray = np.diff(marks).astype(np.int64)
-    firsts, lasts = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
-
-
-def _moves(motion: list[Stream], span: tuple[int, int], share: float) -> bool:
-    """Whether any channel covers this share of its range over the log within the span."""
-    for stream in motion:
-        inside = (stream.times_ns >= span[0]) & (stream.times_ns < span[1])
-        values = columns(stream)
-        if inside.sum() < 2:
-            continue
-        whole, part = _range(values), _range(values[inside])
-        if ((whole > 0) & (part > share * whole)).any():
-            return True
-    return False
-
-
-def _range(values: FloatArray) -> FloatArray:
-    """(D,) greatest minus least finite value; 0 where there is none."""
-    finite = np.isfinite(values)
-    high, low = np.where(finite, values, -np.inf).max(axis=0), np.where(finite, values, np.inf).min(axis=0)
-    return np.where(high >= low, high, 0.0) - np.where(high >= low, low, 0.0)
