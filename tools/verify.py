@@ -39,6 +39,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 EVENT = "application/vnd.worldgate.event.v1+json"
 DECISION = "application/vnd.worldgate.decision.v1+json"
 SCHEMA = 1
+PERSONS_ONLY = {"key.added", "key.revoked", "ledger.trusted", "object.erased", "log.hold_lifted"}
 FIELDS = {"actor", "body", "clock", "inputs", "kind", "ledger", "name", "objects", "outputs"} | {
     "recorded_at_ns", "valid_err_ns", "valid_from_ns", "valid_to_ns"
 }  # fmt: skip
@@ -241,7 +242,7 @@ class Workspace:
             return "signed by a key that the ledger does not know"
         if r.origin_seq > key.revoked:
             return "signed by a key that was revoked before"
-        if r.kind in ("key.added", "key.revoked", "ledger.trusted") and key.role != "person":
+        if r.kind in PERSONS_ONLY and key.role != "person":
             return "only a person may do this"
         return ""
 
@@ -272,7 +273,9 @@ class Workspace:
         return parse(self.object(digest))
 
     def objects(self) -> None:
-        """Every object that an event promised, and the files of trees."""
+        """Every object that an event promised, and the files of trees; what a person erased must be gone."""
+        gone = [r.body.get("erased") for r in self.records if r.kind == "object.erased"]
+        erased = {digest for names in gone if isinstance(names, list) for digest in names if isinstance(digest, str)}
         for r in self.records:
             waiting = list(r.tree["objects"])
             while waiting:
@@ -280,6 +283,10 @@ class Workspace:
                 if digest in self.seen:
                     continue
                 self.seen.add(digest)
+                if digest in erased:
+                    if (self.root / "objects" / digest[:2] / digest[2:]).exists():
+                        self.wrong(r, f"object {digest[:12]} was erased and is still here")
+                    continue
                 try:
                     data = self.object(digest)
                     if data.startswith(b'{"files":{') and data.endswith(b'"type":"worldgate.tree.v1"}'):

@@ -196,6 +196,9 @@ def _requirements(record: IngestedLog, contract: Contract) -> Iterator[Finding]:
     if record.origin not in contract.origins:
         allowed = " or ".join(contract.origins)
         yield broken("", f"the log is {record.origin}, the contract takes {allowed}", 1.0, 0.0, "logs")
+    licence = str(record.facts.get("licence", ""))
+    if contract.licences and licence not in contract.licences:
+        yield broken("", f"its licence is {licence or 'not stated'}, the contract takes {', '.join(contract.licences)}")
     for label in contract.labels.required:
         if label not in record.facts:
             yield broken("", f"the label {label} is missing", 0.0, 1.0, "labels")

@@ -118,6 +118,21 @@ class Privacy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionClass:
+    """How long logs of a class are kept, from the day they were ingested."""
+
+    at_least_days: int = 0
+    """Erasure is refused before; 0: no duty."""
+    at_most_days: int = 0
+    """Erasure is due after; 0: no limit."""
+
+    def __post_init__(self) -> None:
+        if min(self.at_least_days, self.at_most_days) < 0 or 0 < self.at_most_days < self.at_least_days:
+            got = f"at least {self.at_least_days} days, at most {self.at_most_days}"
+            raise ConfigError("a time to keep that ends before it may", got=got, where="retention")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
     """What a site requires of its logs."""
 
@@ -130,6 +145,10 @@ class Contract:
     checks: Mapping[str, CheckRule] = field(default_factory=dict)
     splits: Splits = field(default_factory=Splits)
     labels: Labels = field(default_factory=Labels)
+    licences: tuple[str, ...] = ()
+    """SPDX identifiers that logs may stand under, in their fact ``licence``; empty: any, and none at all."""
+    retention: Mapping[str, RetentionClass] = field(default_factory=dict)
+    """How long logs are kept, by the class that their fact ``retention`` names; ``standard`` where they name none."""
     privacy: Privacy = field(default_factory=Privacy)
 
     def __post_init__(self) -> None:

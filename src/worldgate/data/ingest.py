@@ -16,11 +16,23 @@ from worldgate.core.config import decode
 from worldgate.core.digest import digest_json, short
 from worldgate.core.errors import DataRefused, LogUnreadable, NotFound, Tampered
 from worldgate.core.names import Name
-from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Finding, Kind, Log, LogFolder, Origin, Stream, StreamInfo
-from worldgate.core.times import SECOND
+from worldgate.core.streams import (
+    IMAGE_LIKE,
+    NUMERIC,
+    Finding,
+    Kind,
+    Log,
+    LogFolder,
+    Origin,
+    Stream,
+    StreamInfo,
+    log_digest,
+)
+from worldgate.core.times import SECOND, format_ns
 from worldgate.data.diagnosis import dead_cameras
 from worldgate.data.logs import open_folder
 from worldgate.record.events import Ref
+from worldgate.record.keys import ERASED
 from worldgate.record.workspace import Workspace
 
 EVENT = "log.ingested"
@@ -149,10 +161,22 @@ class Shelf:
     def folder(self, source: str) -> LogFolder:
         """Everything that came in one tree of files."""
         if source not in self._folders:
+            self._refuse_erased(source)
             for digest in sorted(set(self._ws.store.tree(source).values())):
                 self._ws.store.check(digest)
             self._folders[source] = open_folder(self._ws.store.checkout(source, under=self._ws.cache))
         return self._folders[source]
+
+    def _refuse_erased(self, source: str) -> None:
+        if not self._ws.store.has(source):
+            for event in self._ws.ledger.events(ERASED):
+                if source in {ref.digest for ref in event.inputs}:
+                    raise NotFound(
+                        f"this log was erased on {format_ns(event.recorded_at_ns)}",
+                        got=str(event.body["reason"]),
+                        where=", ".join(r.name for r in self.records.values() if r.source == source),
+                        hint="a dataset without it: worldgate data subset",
+                    )
 
 
 def ingested(ws: Workspace) -> dict[str, IngestedLog]:
@@ -211,6 +235,7 @@ def ingest(
     _refuse_unreadable(source)  # before a byte of it is kept
     tree = ws.store.put_tree(source)
     shelf = Shelf(ws)
+    _refuse_erased(ws, tree, source)
     folder = shelf.folder(tree)
     if not folder.logs:
         reasons = "; ".join(f.message for f in folder.findings) or "no log in it"
@@ -229,6 +254,43 @@ def ingest(
         what = f"{len(failed)} of {len(folder.logs)} logs cannot be read"
         raise LogUnreadable(what, got="; ".join(failed), where=source, hint="the others are ingested")
     return list({ref.digest: ref for ref in refs}.values())
+
+
+def _refuse_erased(ws: Workspace, tree: str, source: Path) -> None:
+    """What was erased does not come back, whatever container it comes in; nothing of it is kept.
+
+    Raises:
+        DataRefused: a log, or the whole, was erased before.
+    """
+    stones = {ref.digest: event for event in ws.ledger.events(ERASED) for ref in event.inputs}
+    if not stones:
+        return
+    digests = {tree: "it"}
+    if tree not in stones:
+        digests |= {log_digest(log): log.name for log in open_folder(source).logs}
+    found = next((digest for digest in digests if digest in stones), None)
+    if found is not None:
+        for digest in own_objects(ws, {tree})[0]:
+            ws.store.delete(digest)
+        stone = stones[found]
+        raise DataRefused(
+            f"{digests[found]} was erased on {format_ns(stone.recorded_at_ns)} and is not taken again",
+            got=str(stone.body["reason"]),
+            where=source,
+            hint=f"worldgate show {short(stone.digest)}",
+        )
+
+
+def own_objects(ws: Workspace, sources: set[str]) -> tuple[set[str], set[str]]:
+    """Objects of these sources: those that no other ingested source holds, and those that one does."""
+
+    def objects(source: str) -> set[str]:
+        return {source, *ws.store.parts(source).values()} if ws.store.has(source) else {source}
+
+    named = {digest for source in sources for digest in objects(source)}
+    others = {record.source for record in ingested(ws).values()} - sources
+    elsewhere = {digest for source in others for digest in objects(source)}
+    return named - elsewhere, named & elsewhere
 
 
 def _refuse_unreadable(source: Path) -> None:

@@ -29,10 +29,13 @@ REVOKED = "key.revoked"
 TRUSTED = "ledger.trusted"
 """A person vouches for another ledger: body ``{ledger, root}``, the key id of its first event."""
 KEY_KINDS = (ADDED, REVOKED, TRUSTED)
+ERASED = "object.erased"
+"""A person lets bytes go; see :mod:`worldgate.record.erasure`."""
+PERSONS_ONLY = (*KEY_KINDS, ERASED, "log.hold_lifted")
 
 
 class Role(StrEnum):
-    """Whose key it is. Only a person may add keys, revoke them, trust ledgers or approve."""
+    """Whose key it is. Only a person may add keys, revoke them, trust ledgers, lift holds, erase or approve."""
 
     PERSON = "person"
     ROBOT = "robot"
@@ -168,7 +171,7 @@ class Keyring:
                 got=keyid[:12],
                 where=f"ledger {ledger[:12]} record {seq}",
             )
-        if kind in KEY_KINDS and standing.key.role is not Role.PERSON:
+        if kind in PERSONS_ONLY and standing.key.role is not Role.PERSON:
             raise NotAuthorised(f"a {standing.key.role} key may not do this", got=kind, hint="sign with a person's key")
         return standing.key
 

@@ -15,8 +15,9 @@ from sqlalchemy import RowMapping, create_engine, select
 from worldgate.core.digest import sha256, short
 from worldgate.core.errors import NotFound, RecordError, WorldgateError
 from worldgate.record import projections, tables
+from worldgate.record.erasure import Tombstone, tombstones
 from worldgate.record.events import Event, decode
-from worldgate.record.keys import KEY_KINDS, Keyring
+from worldgate.record.keys import ERASED, KEY_KINDS, Keyring
 from worldgate.record.ledger import GENESIS, Head, chain_hash, check_signature
 from worldgate.record.workspace import Workspace
 
@@ -95,6 +96,7 @@ class _Run:
     records: int = 0
     checked: set[str] = field(default_factory=set)
     recomputed: int = 0
+    erased: Mapping[str, Tombstone] = field(default_factory=dict)
     head: Head = field(default_factory=lambda: Head(0, GENESIS))
     witnessed: bool = False
 
@@ -167,7 +169,8 @@ class _Run:
                 self.problems.append(Problem(event.seq, event.digest, error.what))
 
     def objects(self) -> None:
-        """Every object an event promised, and the files of every tree among them."""
+        """Every object an event promised, and the files of every tree among them; erased ones must be gone."""
+        self.erased = tombstones(event for event in self.events if event.kind == ERASED)
         for event in self.events:
             for digest in event.objects:
                 self._object(event, digest)
@@ -177,6 +180,11 @@ class _Run:
             return
         self.checked.add(digest)
         store = self.ws.store
+        if digest in self.erased:
+            if store.has(digest):
+                what = f"object {short(digest)} was erased and is still here; worldgate data erase finishes it"
+                self.problems.append(Problem(event.seq, event.digest, what))
+            return
         try:
             store.check(digest)
             for part in store.parts(digest).values():

@@ -5,8 +5,23 @@ again, so what a model is trained on is what was recorded. Aligned numbers are c
 may be deleted at any time.
 """
 
+from worldgate.data.datasets.comparison import DatasetDiff, diff
+from worldgate.data.datasets.composition import merge, subset, where
 from worldgate.data.datasets.loading import load
 from worldgate.data.datasets.manifests import DatasetManifest, EpisodeEntry, StreamSchema, manifest, normaliser
 from worldgate.data.datasets.snapshots import snapshot
 
-__all__ = ["DatasetManifest", "EpisodeEntry", "StreamSchema", "load", "manifest", "normaliser", "snapshot"]
+__all__ = [
+    "DatasetDiff",
+    "DatasetManifest",
+    "EpisodeEntry",
+    "StreamSchema",
+    "diff",
+    "load",
+    "manifest",
+    "merge",
+    "normaliser",
+    "snapshot",
+    "subset",
+    "where",
+]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from worldgate.core.digest import short
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import Tampered
 from worldgate.data import contracts, episode_cache
 from worldgate.data.alignment import align
-from worldgate.data.datasets.manifests import manifest
+from worldgate.data.datasets.manifests import DatasetManifest, EpisodeEntry, manifest
 from worldgate.data.ingest import Progress, Shelf
 from worldgate.record.workspace import Workspace
 
@@ -26,9 +28,15 @@ def load(ws: Workspace, digest: str, split: str | None = None, *, progress: Prog
         Tampered: bytes of a log that are not what was recorded.
     """
     held = manifest(ws, digest)
+    return load_entries(ws, held, held.split(split), progress=progress)
+
+
+def load_entries(
+    ws: Workspace, held: DatasetManifest, entries: Sequence[EpisodeEntry], *, progress: Progress | None = None
+) -> list[Episode]:
+    """Some episodes of a manifest; see :func:`load`."""
     spec = contracts.load(ws, held.contract).spec()
     shelf = Shelf(ws)
-    entries = held.split(split)
     out = []
     for done, entry in enumerate(entries):
         episode = episode_cache.load(ws.cache, shelf, entry.id, entry.log)

@@ -26,6 +26,11 @@ class StreamSchema:
     shape: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
 
+    @property
+    def words(self) -> str:
+        """``vector 7 rad joint1,joint2``."""
+        return f"{self.kind} {'x'.join(map(str, self.shape))} {self.unit} {','.join(self.names)}".strip()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeEntry:

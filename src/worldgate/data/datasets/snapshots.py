@@ -136,15 +136,11 @@ def _schema(episodes: Sequence[Episode]) -> dict[str, StreamSchema]:
             if found != expected:
                 raise ContractBroken(
                     f"{name} is not the same in all logs",
-                    got=f"{_words(found)} in {episode.name}, {_words(expected)} in {where}",
+                    got=f"{found.words} in {episode.name}, {expected.words} in {where}",
                     where="streams",
                     hint="require width and unit in the contract, so that the odd log is refused by name",
                 )
     return {name: schema for name, (schema, _) in first.items()}
-
-
-def _words(schema: StreamSchema) -> str:
-    return f"{schema.kind} {'x'.join(map(str, schema.shape))} {schema.unit} {','.join(schema.names)}".strip()
 
 
 def _measure(ws: Workspace, dataset: Ref, train: Sequence[Episode]) -> None:
