@@ -24,6 +24,7 @@ SEAMS = {
     "engines": "worldgate.engines",
     "logs": "worldgate.data.logs",
     "checks": "worldgate.data.checks",
+    "codecs": "worldgate.data.codecs",
     "labels": "worldgate.data.labels",
     "labellers": "worldgate.data.labellers",
     "metrics": "worldgate.evidence.metrics",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from worldgate.core.errors import NotFound
 from worldgate.core.names import Slot
+from worldgate.core.report import Picture, Section, Table, figure
 from worldgate.core.times import SECOND, format_ns
 from worldgate.core.worlds import Policy
 from worldgate.data.ingest import ingest
@@ -29,7 +30,6 @@ from worldgate.recipes._demo_stage import (
     SWITCHED,
     Stage,
 )
-from worldgate.recipes._report import Picture, Section, Table, figure
 from worldgate.record.events import Ref
 from worldgate.sim import scenario as situations
 from worldgate.sim.record import record

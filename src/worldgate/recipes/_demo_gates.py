@@ -14,6 +14,7 @@ from pathlib import Path
 from worldgate.core.digest import to_json
 from worldgate.core.evidence import Status, Trial, Verdict
 from worldgate.core.names import Slot
+from worldgate.core.report import Table
 from worldgate.core.times import SECOND
 from worldgate.core.worlds import Environment, Policy
 from worldgate.evidence import decide, trials
@@ -23,7 +24,6 @@ from worldgate.evidence.decide import Decision, Scope
 from worldgate.evidence.scenarios import Envelope, Scenario, Source, register
 from worldgate.evidence.sequential import SequentialPlan
 from worldgate.recipes._demo_stage import DAY, OPERATOR, Stage
-from worldgate.recipes._report import Table
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 from worldgate.sim import scenario as situations

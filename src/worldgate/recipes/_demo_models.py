@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worldgate.core.evidence import Verdict
+from worldgate.core.report import Section, Table
 from worldgate.data import datasets
 from worldgate.evidence.gap_report import GapConfig
 from worldgate.recipes._demo_gates import gate_policy
 from worldgate.recipes._demo_stage import DECIDED, SLOTS, Stage
 from worldgate.recipes._judging import Judged, curves, judge, skill_table
-from worldgate.recipes._report import Section, Table
 from worldgate.record.events import Ref
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from worldgate.core.report import Section, Table
 from worldgate.core.times import SECOND, format_span
 from worldgate.data import contracts, datasets
 from worldgate.data.check import check
 from worldgate.data.contracts import Severity
 from worldgate.data.ingest import Shelf, ingest
 from worldgate.recipes._demo_stage import FAILING, RECORDED, SLOTS, Stage
-from worldgate.recipes._report import Section, Table
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 from worldgate.sim.attributes import Attributes, CameraFault

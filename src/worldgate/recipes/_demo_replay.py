@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from worldgate.core.report import Section, Table, png
 from worldgate.core.times import SECOND
 from worldgate.core.worlds import Observation
 from worldgate.data import contracts
@@ -18,7 +19,6 @@ from worldgate.recipes._demo_gates import ENVELOPE, wrap
 from worldgate.recipes._demo_models import CAMERA, Models
 from worldgate.recipes._demo_releases import Candidate
 from worldgate.recipes._demo_stage import ARM_B, OPERATOR, Stage
-from worldgate.recipes._report import Section, Table, png
 from worldgate.record.events import Ref
 from worldgate.sim.cell import SHOULDER
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from worldgate.core.names import Slot
+from worldgate.core.report import Section
 from worldgate.core.times import SECOND, parse_ns
-from worldgate.recipes._report import Section
 from worldgate.recipes._story import Story
 from worldgate.record.keys import Role
 from worldgate.record.workspace import Workspace

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from worldgate.core.episodes import Episode
 from worldgate.core.evidence import Status
+from worldgate.core.report import Picture, Table, figure
 from worldgate.core.worlds import WorldModel
 from worldgate.evidence import figures, gap_bounds
 from worldgate.evidence.decide import Decision, Scope, decide, put_evidence
 from worldgate.evidence.gap import gap
 from worldgate.evidence.gap_bounds import Unmeasured
 from worldgate.evidence.gap_report import GapConfig, GapReport
-from worldgate.recipes._report import Picture, Table, figure
 from worldgate.recipes._story import Story
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace

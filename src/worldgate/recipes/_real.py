@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from worldgate.core.evidence import Verdict
+from worldgate.core.report import Section, write_report
 from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.recipes import _real_data as data
 from worldgate.recipes import _real_gates as gates
 from worldgate.recipes._real_stage import Robot, Stage
-from worldgate.recipes._report import Section, write_report
 from worldgate.recipes._result import Result
 from worldgate.recipes._story import Quiet, Story
 from worldgate.record.verify import verify

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from worldgate.core.errors import ContractBroken, NameRefused, NotFound
 from worldgate.core.names import Name
+from worldgate.core.report import Section, Table
 from worldgate.core.times import SECOND
 from worldgate.data import contracts, datasets
 from worldgate.data.check import CheckedLog, check
 from worldgate.data.contracts import CheckRule, Contract, Severity, Splits
 from worldgate.data.ingest import IngestedLog, ingest, ingested
 from worldgate.recipes._real_stage import Robot, Stage
-from worldgate.recipes._report import Section, Table
 from worldgate.record.events import Ref
 
 _RENEWAL = CheckRule(severity=Severity.FLAG, params={"least_s": 0.05})

@@ -15,6 +15,7 @@ import numpy as np
 
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import UsageError
+from worldgate.core.report import Picture, Table, png
 from worldgate.core.streams import Origin
 from worldgate.core.worlds import WorldModel
 from worldgate.data import clips
@@ -24,7 +25,6 @@ from worldgate.evidence.gap_bounds import Unmeasured
 from worldgate.evidence.gap_report import GapReport
 from worldgate.fleet import strip
 from worldgate.fleet.replay import Branch, Replay, ReplayConfig
-from worldgate.recipes._report import Picture, Table, png
 from worldgate.worlds.imagine.rollouts import imagine
 
 _TILE = 128

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from worldgate.core.digest import digest_json
 from worldgate.core.evidence import CheckResult, Status, Verdict
+from worldgate.core.report import Section, Table
 from worldgate.core.times import SECOND, now_ns
 from worldgate.evidence import decide
 from worldgate.evidence import policy as policies
@@ -22,7 +23,6 @@ from worldgate.evidence.gap_report import GapReport
 from worldgate.evidence.policy import GatePolicy
 from worldgate.recipes._real_data import Taken
 from worldgate.recipes._real_stage import Stage
-from worldgate.recipes._report import Section, Table
 from worldgate.record.events import Ref
 
 YEAR = 365 * 86_400 * SECOND

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from worldgate.core.episodes import Episode
 from worldgate.core.evidence import Verdict
 from worldgate.core.progress import Progress
+from worldgate.core.report import Picture, Section, figure
 from worldgate.core.worlds import WorldModel
 from worldgate.data import datasets
 from worldgate.evidence import figures
@@ -23,7 +24,6 @@ from worldgate.recipes._real import RealConfig
 from worldgate.recipes._real_data import Fold, Taken, cut
 from worldgate.recipes._real_gates import Admission
 from worldgate.recipes._real_stage import Stage
-from worldgate.recipes._report import Picture, Section, figure
 from worldgate.record.events import Ref
 from worldgate.worlds.family import FamilyConfig
 from worldgate.worlds.models import conv, state

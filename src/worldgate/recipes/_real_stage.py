@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worldgate.recipes._report import Section
+from worldgate.core.report import Section
 from worldgate.recipes._story import Story
 from worldgate.record.workspace import Workspace
 

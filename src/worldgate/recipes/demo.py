@@ -18,6 +18,7 @@ from pathlib import Path
 from worldgate.core.errors import WorldgateError
 from worldgate.core.evidence import Status, Verdict
 from worldgate.core.names import Slot
+from worldgate.core.report import Section, Table, write_report
 from worldgate.core.times import SECOND, format_ns
 from worldgate.evidence import scenarios
 from worldgate.evidence.scenarios import Scenario
@@ -35,7 +36,6 @@ from worldgate.recipes._demo_releases import Candidate
 from worldgate.recipes._demo_replay import freeze
 from worldgate.recipes._demo_stage import ARM_B, DAY, DECIDED, NEXT, SLOTS, Stage, build
 from worldgate.recipes._demo_tamper import tamper
-from worldgate.recipes._report import Section, Table, write_report
 from worldgate.recipes._result import Result
 from worldgate.recipes._story import Quiet, Story
 
