@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
+from tests.data.logs.ulog_file import UlogFile
 
 from worldgate.core.streams import Kind, Origin, Stream, StreamInfo
 from worldgate.data.logs import _images as images
@@ -294,3 +295,23 @@ def make_replay_buffer(root: Path, episodes: int = 3, format: int = 3, zipped: b
             if path.is_file():
                 file.write(path, path.relative_to(store).as_posix())
     return root
+
+
+def make_ulog(path: Path, rows: int = 50) -> Path:
+    """A flight of two gyroscopes, an array, a text, parameters and messages, without a dropout."""
+    log = UlogFile().info("sys_name", "PX4").info("ver_hw", "SAMPLE_V1").parameter("MC_ROLL_P", 6.5)
+    log.format("sensor_gyro", "uint64_t timestamp;float x;uint32_t error_count;uint8_t[4] _padding0;")
+    log.format("actuator_outputs", "uint64_t timestamp;float[4] output;")
+    log.format("mavlink_log", "uint64_t timestamp;char[8] text;uint8_t severity;")
+    log.subscribe(0, "sensor_gyro").subscribe(1, "sensor_gyro", 1).subscribe(2, "actuator_outputs")
+    log.subscribe(3, "mavlink_log")
+    values = numbers(rows, 5)
+    for row in range(rows):
+        stamp = 2_000_000 + 4_000 * row
+        log.row(0, stamp, "fI", values[row, 0], row).row(1, stamp + 1, "fI", -values[row, 0], 0)
+        log.row(2, stamp + 2, "4f", *values[row, 1:])
+        if row % 10 == 0:
+            log.row(3, stamp + 3, "8sB", f"at {row}".encode(), 6).text(stamp + 4, f"row {row}")
+            log.parameter("MC_ROLL_P", 6.5 + row)
+    path.write_bytes(log.data)
+    return path
