@@ -14,9 +14,9 @@ Shape legend: N messages of L bytes, K values of an array.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -276,3 +276,62 @@ def fixed_place(definition: Definition, path: str) -> Place | None:
         else:
             return None
     return None
+
+
+class Flat:
+    """Decodes messages that are not made of lists of messages, such as images: nothing of them is copied twice.
+
+    Args:
+        definition: of the messages; :meth:`suits` says whether it can be read so.
+    """
+
+    def __init__(self, definition: Definition) -> None:
+        self._definition = definition
+        self._paths = frozenset(_leaves(definition, definition.root, ""))
+
+    @staticmethod
+    def suits(definition: Definition) -> bool:
+        """Whether a message is a few fields around one long list of bytes."""
+        data = definition.field("data")
+        lists = any(not f.primitive and f.count for name in _used(definition) for f in definition.types[name])
+        return data is not None and data.type in {"uint8", "byte"} and data.count == SEQUENCE and not lists
+
+    def __call__(self, payload: bytes) -> dict[str, Any] | None:
+        """The message as nested mappings, lists of bytes as bytes; None where :func:`locate` gives up."""
+        layout = locate(self._definition, payload, self._paths)
+        if layout is None:
+            return None
+        out: dict[str, Any] = {}
+        row = np.frombuffer(payload, dtype=np.uint8)[None]
+        for path, place in layout.places.items():
+            if place.type == "string" and place.array:
+                return None
+            *above, name = path.split(".")
+            into = out
+            for each in above:
+                into = into.setdefault(each, {})
+            if place.type == "string":
+                into[name] = layout.text(path)
+            elif place.array and place.type in {"uint8", "byte"}:
+                into[name] = payload[place.start : place.stop]
+            else:
+                into[name] = layout.column(row, path)[0].tolist()
+        return out
+
+
+def _used(definition: Definition) -> set[str]:
+    found, todo = set(), [definition.root]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += [field.type for field in definition.types[name] if not field.primitive]
+    return found
+
+
+def _leaves(definition: Definition, name: str, prefix: str) -> Iterator[str]:
+    for field in definition.types[name]:
+        if field.primitive:
+            yield f"{prefix}{field.name}"
+        elif not field.count:
+            yield from _leaves(definition, field.type, f"{prefix}{field.name}.")

@@ -12,18 +12,23 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from mcap.records import Channel, Metadata, Schema
 
 from worldgate.core.errors import LogUnreadable, MissingExtra, NotFound, WorldgateError
 from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Array, Finding, IntArray, Kind, Origin, Stream, StreamInfo
+from worldgate.data.logs._columns import ChannelReader, Gathered
 from worldgate.data.logs._images import Encoded, EncodedFrames, decode
+from worldgate.data.logs._limits import Limits
 from worldgate.data.logs._mcap_container import Container, Messages
-from worldgate.data.logs._mcap_decode import JSON_TEXT, Decode, decode_text, decoder
+from worldgate.data.logs._mcap_decode import JSON_TEXT, Codec, codec, decode_text
 from worldgate.data.logs._mcap_write import LIBRARY, PREFIX, RECORD, info_from_metadata, stream_key
 from worldgate.data.logs._messages import Part, frame_of, parts, stamp_ns
+
+_KEPT: Final = 1 << 28
+"""Bytes of columns that are kept for the other streams of a channel."""
 
 
 class MessageSource(Protocol):
@@ -32,11 +37,19 @@ class MessageSource(Protocol):
     path: Path
     library: str
     """Who wrote it; empty where the container does not say."""
-    schemas: dict[int, Schema]
-    channels: dict[int, Channel]
     messages: dict[int, Messages]
     metadata: list[Metadata]
     findings: list[Finding]
+
+    @property
+    def schemas(self) -> dict[int, Schema]:
+        """Schemas by the number that channels name them by."""
+        ...
+
+    @property
+    def channels(self) -> dict[int, Channel]:
+        """Channels by number."""
+        ...
 
     def payloads(self, channel: int, rows: Iterable[int]) -> Iterator[bytes]:
         """Payloads of these messages of a channel, in this order."""
@@ -49,7 +62,7 @@ class _Source:
 
     info: StreamInfo
     channel: int
-    decode: Decode | None
+    codec: Codec | None
     """None: a stream that was declared but has no message."""
     part: Part | None
     dtype: str = ""
@@ -63,19 +76,28 @@ class MessageLog:
         container: the messages, indexed.
         name: what people call the log.
         facts: what is known of it beside what the container's own record says.
+        limits: what a hostile log may cost.
 
     Raises:
         LogUnreadable: a file of ours whose origin is lost.
     """
 
     def __init__(
-        self, container: MessageSource, *, name: str, facts: Mapping[str, str | float | bool] | None = None
+        self,
+        container: MessageSource,
+        *,
+        name: str,
+        facts: Mapping[str, str | float | bool] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.path = container.path
         self.name = name
         self._container = container
         self._findings = list(container.findings)
+        self._limits = limits or Limits.from_environment()
         self._header_ns: dict[int, IntArray] = {}
+        self._newest: tuple[int, dict[str, Gathered]] | None = None
+        self._twins: dict[str, int] = {}
         self.origin, stated = self._provenance()
         self.facts: Mapping[str, str | float | bool] = {**(facts or {}), **stated}
         self._sources: dict[str, _Source] = {}
@@ -105,14 +127,18 @@ class MessageLog:
             raise NotFound("no such stream", got=stream, where=self.name, hint=hint)
         messages = self._container.messages.get(source.channel, Messages())
         log_ns = messages.times("log_ns")
+        rows = np.arange(len(log_ns), dtype=np.int64)
+        # Values of the whole stream bring the stamps with them, so they are read first.
+        values = self._values(source, rows, whole=True) if window_ns is None else None
         times_ns = self._times(source, messages, log_ns)
-        rows = np.arange(len(times_ns), dtype=np.int64)
-        if window_ns is not None:
+        if values is None:
+            assert window_ns is not None
             rows = rows[(times_ns >= window_ns[0]) & (times_ns < window_ns[1])]
+            values = self._values(source, rows, whole=False)
         return Stream(
             info=source.info,
             times_ns=times_ns[rows],
-            values=self._values(source, rows),
+            values=values,
             log_times_ns=None if source.info.clock == "log" else log_ns[rows],
         )
 
@@ -162,28 +188,28 @@ class MessageLog:
     ) -> list[_Source]:
         """Look at a channel's first message and say which streams it carries."""
         if ours is not None and ours[0].kind is Kind.EVENT and channel.message_encoding == "json":
-            return [self._ours(ours, channel, decode_text, JSON_TEXT)]
-        decode_message = _guarded(lambda _: decoder(channel, schema), channel.topic)(b"")
-        if decode_message is None:
-            raise LogUnreadable(f"messages of encoding {channel.message_encoding!r} are not read")
-        first = _guarded(decode_message, channel.topic)(next(iter(self._container.payloads(channel.id, [0]))))
+            return [self._ours(ours, channel, Codec(decode=decode_text), JSON_TEXT)]
+        found_codec = _guarded(lambda _: codec(channel, schema, self._limits), channel.topic)(b"")
+        if found_codec is None:
+            raise LogUnreadable(f"messages of encoding {channel.message_encoding[:40]!r} are not read")
+        first = _guarded(found_codec.decode, channel.topic)(next(iter(self._container.payloads(channel.id, [0]))))
         found = _guarded(lambda _: parts("" if schema is None else schema.name, first), channel.topic)(b"")
         if ours is not None and len(found) == 1:
             if _family(ours[0].kind) != _family(found[0].kind):
                 raise LogUnreadable(
                     "metadata and message type disagree", got=f"{ours[0].kind} in {found[0].kind} messages"
                 )
-            return [self._ours(ours, channel, decode_message, found[0])]
-        return [self._foreign(channel, messages, decode_message, first, part) for part in found]
+            return [self._ours(ours, channel, found_codec, found[0])]
+        return [self._foreign(channel, messages, found_codec, first, part) for part in found]
 
     def _ours(
-        self, ours: tuple[StreamInfo, str, Origin], channel: Channel, decode: Decode | None, part: Part | None
+        self, ours: tuple[StreamInfo, str, Origin], channel: Channel, codec: Codec | None, part: Part | None
     ) -> _Source:
         info, dtype, origin = ours
         named = replace(info, name=stream_key(info.name, origin, self.origin))
-        return _Source(info=named, channel=channel.id, decode=decode, part=part, dtype=dtype)
+        return _Source(info=named, channel=channel.id, codec=codec, part=part, dtype=dtype)
 
-    def _foreign(self, channel: Channel, messages: Messages, decode: Decode, first: Any, part: Part) -> _Source:
+    def _foreign(self, channel: Channel, messages: Messages, codec: Codec, first: Any, part: Part) -> _Source:
         value = _guarded(part.value, channel.topic)(first)
         if isinstance(value, Encoded):
             shape = _decode_image(value, part.kind, channel.topic).shape
@@ -204,13 +230,15 @@ class MessageLog:
             clock=clock,
             topic=channel.topic,
         )
-        return _Source(info=info, channel=channel.id, decode=decode, part=part)
+        return _Source(info=info, channel=channel.id, codec=codec, part=part)
 
     def _unique(self, source: _Source) -> _Source:
         """Several channels may share a topic; the second is ``name#2``."""
-        name, number = source.info.name, 2
+        name, number = source.info.name, self._twins.get(source.info.name, 1)
         while name in self._sources:
-            name, number = f"{source.info.name}#{number}", number + 1
+            number += 1
+            name = f"{source.info.name}#{number}"
+        self._twins[source.info.name] = number
         return replace(source, info=replace(source.info, name=name))
 
     def _note(self, channel: Channel, why: str, count: int) -> None:
@@ -234,26 +262,27 @@ class MessageLog:
             # Our writer puts the same stamp into header and publish time.
             return messages.times("publish_ns")
         if source.channel not in self._header_ns:
-            stamps = [stamp_ns(message) or 0 for message in self._messages(source, range(len(messages)))]
-            self._header_ns[source.channel] = np.array(stamps, dtype=np.int64)
+            rows = np.arange(len(messages), dtype=np.int64)
+            self._header_ns[source.channel] = self._guard(source, self._reader(source).stamps)(rows)
         return self._header_ns[source.channel]
 
-    def _messages(self, source: _Source, rows: Iterable[int]) -> Iterator[Any]:
-        assert source.decode is not None
-        decode_message = _guarded(source.decode, f"{self.name}:{source.info.name}")
-        for payload in self._container.payloads(source.channel, rows):
-            yield decode_message(payload)
+    def _reader(self, source: _Source) -> ChannelReader:
+        assert source.codec is not None
+        return ChannelReader(self._container, source.channel, source.codec.decode, source.codec.definition)
+
+    def _guard(self, source: _Source, function: Any) -> Any:
+        return _guarded(function, f"{self.name}:{source.info.name}")
 
     def _extract(self, source: _Source, rows: Sequence[int]) -> Iterator[Any]:
         if not rows:
             # A stream that was declared and never written has nothing to decode with.
             return
-        assert source.part is not None
-        value = _guarded(source.part.value, f"{self.name}:{source.info.name}")
-        for message in self._messages(source, rows):
-            yield value(message)
+        assert source.part is not None and source.codec is not None
+        decode_message, value = self._guard(source, source.codec.decode), self._guard(source, source.part.value)
+        for payload in self._container.payloads(source.channel, rows):
+            yield value(decode_message(payload))
 
-    def _values(self, source: _Source, rows: IntArray) -> Array | EncodedFrames:
+    def _values(self, source: _Source, rows: IntArray, *, whole: bool) -> Array | EncodedFrames:
         info = source.info
         if info.kind in IMAGE_LIKE:
             return EncodedFrames(
@@ -263,24 +292,42 @@ class MessageLog:
                 dtype=source.dtype,
                 where=f"{self.name}:{info.name}",
             )
-        values = list(self._extract(source, rows.tolist()))
         if info.kind not in NUMERIC:
+            values = list(self._extract(source, rows.tolist()))
             out = np.empty(len(values), dtype=object)
             out[:] = values
             return out
-        if not values:
+        if not len(rows):
             return np.empty((0, *info.shape), dtype=source.dtype or np.float64)
-        shapes = {v.shape for v in values}
-        if len(shapes) > 1:
-            raise LogUnreadable(
-                "messages of one stream differ in length", got=sorted(shapes)[:4], where=f"{self.name}:{info.name}"
-            )
-        stacked: Array = np.stack(values)
+        gathered = self._whole(source) if whole else self._columns([source], rows)[info.name]
+        stacked = gathered.array(len(rows), f"{self.name}:{info.name}")
         if not source.dtype:
             return stacked
         if stacked[0].size != np.prod(info.shape, dtype=np.int64):
             raise LogUnreadable("values and declared shape disagree", got=info.shape, where=f"{self.name}:{info.name}")
-        return _narrow(stacked, source.dtype, f"{self.name}:{info.name}").reshape(len(values), *info.shape)
+        return _narrow(stacked, source.dtype, f"{self.name}:{info.name}").reshape(len(rows), *info.shape)
+
+    def _whole(self, source: _Source) -> Gathered:
+        """A stream's numbers; those of the channel's other streams are read in the same pass and kept for them."""
+        if self._newest is None or self._newest[0] != source.channel or source.info.name not in self._newest[1]:
+            same = [s for s in self._sources.values() if s.channel == source.channel and s.info.kind in NUMERIC]
+            rows = np.arange(source.info.count, dtype=np.int64)
+            size = 8 * len(rows) * sum(int(np.prod(s.info.shape, dtype=np.int64)) for s in same)
+            chosen = same if size <= _KEPT else [source]
+            self._newest = (source.channel, self._columns(chosen, rows))
+        gathered = self._newest[1].pop(source.info.name)
+        if not self._newest[1]:
+            self._newest = None
+        return gathered
+
+    def _columns(self, sources: Sequence[_Source], rows: IntArray) -> dict[str, Gathered]:
+        first = sources[0]
+        parts_of = [s.part.value for s in sources if s.part is not None]
+        wants = first.info.clock == "header" and first.channel not in self._header_ns
+        values, times = self._guard(first, lambda _: self._reader(first).read(parts_of, rows, stamps=wants))(None)
+        if times is not None and len(rows) == first.info.count:
+            self._header_ns[first.channel] = times
+        return {s.info.name: each for s, each in zip(sources, values, strict=True)}
 
 
 class McapLog(MessageLog):
@@ -289,14 +336,15 @@ class McapLog(MessageLog):
     Args:
         path: the file.
         name: what people call the log; the file's name where absent.
+        limits: what a hostile file may cost; as ``WORLDGATE_LIMITS`` says where absent.
 
     Raises:
         NotFound: no such file.
         LogUnreadable: not MCAP, nothing readable in it, or a file of ours whose origin is lost.
     """
 
-    def __init__(self, path: Path, *, name: str = "") -> None:
-        super().__init__(Container(path), name=name or path.name)
+    def __init__(self, path: Path, *, name: str = "", limits: Limits | None = None) -> None:
+        super().__init__(Container(path, limits), name=name or path.name, limits=limits)
 
 
 def _family(kind: Kind) -> str:

@@ -27,7 +27,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message as Protobuf
 
 from worldgate.core.errors import LogUnreadable
-from worldgate.core.streams import Kind
+from worldgate.core.streams import Array, Kind
 from worldgate.core.times import SECOND
 from worldgate.data.logs import _images as images
 
@@ -86,24 +86,56 @@ def frame_of(message: Message, part: Part) -> str:
 # -------------------------------------------------------------------- fields
 
 
-def _xyz(message: Message, path: str) -> list[float]:
-    return [float(get(message, f"{path}.{axis}", 0.0)) for axis in "xyz"]
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Fields with one number each, as one float64 vector; known by their paths, they can be read from many messages."""
+
+    paths: tuple[str, ...]
+    default: float | None = None
+    """What an absent field counts as; None: it is an error."""
+
+    def __call__(self, message: Message) -> Any:
+        """The vector of one message."""
+        return np.array([float(get(message, path, self.default)) for path in self.paths], dtype=np.float64)
 
 
-def _pose(position: str, orientation: str) -> Callable[[Message], Any]:
-    def value(message: Message) -> Any:
-        quaternion = [float(get(message, f"{orientation}.{axis}", 0.0)) for axis in "xyzw"]
-        return np.array([*_xyz(message, position), *quaternion], dtype=np.float64)
+@dataclass(frozen=True, slots=True)
+class ArrayOf:
+    """A field that is a list of numbers, in the order of ``names`` where the message names its entries."""
 
-    return value
+    path: str
+    dtype: type = np.float64
+    names_path: str = ""
+    """Field with the entries' names; empty: they have none."""
+    names: tuple[str, ...] = ()
+
+    def __call__(self, message: Message) -> Any:
+        """The vector of one message.
+
+        Raises:
+            LogUnreadable: entries of other names than the first message's.
+        """
+        values: Array = np.asarray(get(message, self.path, ()), dtype=self.dtype)
+        if not self.names_path:
+            return values
+        names = tuple(str(name) for name in get(message, self.names_path, ()))
+        if names == self.names:
+            return values
+        if sorted(names) != sorted(self.names) or len(set(names)) != len(names) or len(names) != len(values):
+            raise LogUnreadable("messages of one stream name different entries", got=", ".join(names)[:80] or "none")
+        return values[[names.index(name) for name in self.names]]
 
 
-def _pair(first: str, second: str) -> Callable[[Message], Any]:
-    return lambda message: np.array([*_xyz(message, first), *_xyz(message, second)], dtype=np.float64)
+def _xyz(path: str) -> tuple[str, ...]:
+    return tuple(f"{path}.{axis}" for axis in "xyz")
 
 
-def _floats(path: str, dtype: type = np.float64) -> Callable[[Message], Any]:
-    return lambda message: np.asarray(get(message, path, ()), dtype=dtype)
+def _pose(position: str, orientation: str) -> Numbers:
+    return Numbers((*_xyz(position), *(f"{orientation}.{axis}" for axis in "xyzw")), 0.0)
+
+
+def _pair(first: str, second: str) -> Numbers:
+    return Numbers((*_xyz(first), *_xyz(second)), 0.0)
 
 
 def _bytes(message: Message, path: str) -> bytes:
@@ -166,17 +198,16 @@ def _accel_part(path: str) -> Part:
 
 def _field_part(names: tuple[str, ...], unit: str = "", *, path: str = "", suffix: str = "") -> Part:
     """Numbers that stand in fields of their own: those below ``path`` named by the last word of ``names``' entries."""
-    value = _numbers(tuple(f"{path}{name}" for name in names))
+    value = Numbers(tuple(f"{path}{name}" for name in names))
     return Part(suffix=suffix, kind=Kind.VECTOR, value=value, names=names, unit=unit)
 
 
 def _xyz_part(path: str, unit: str, *, suffix: str = "") -> Part:
-    value: Callable[[Message], Any] = lambda message: np.array(_xyz(message, path), dtype=np.float64)  # noqa: E731
-    return Part(suffix=suffix, kind=Kind.VECTOR, value=value, names=_XYZ, unit=unit)
+    return Part(suffix=suffix, kind=Kind.VECTOR, value=Numbers(_xyz(path), 0.0), names=_XYZ, unit=unit)
 
 
 def _quaternion_part(path: str, *, suffix: str = "") -> Part:
-    value = _numbers(tuple(f"{path}.{axis}" if path else axis for axis in "xyzw"))
+    value = Numbers(tuple(f"{path}.{axis}" if path else axis for axis in "xyzw"))
     return Part(suffix=suffix, kind=Kind.VECTOR, value=value, names=_QUATERNION, unit="1")
 
 
@@ -191,7 +222,7 @@ def _imu_parts(sample: Message) -> tuple[Part, ...]:
 
 
 def _fix_parts(_: Message) -> tuple[Part, ...]:
-    covariance = Part(suffix=".covariance", kind=Kind.VECTOR, value=_floats("position_covariance"), unit="m^2")
+    covariance = Part(suffix=".covariance", kind=Kind.VECTOR, value=ArrayOf("position_covariance"), unit="m^2")
     status = _field_part(("status", "service"), "1", path="status.", suffix=".status")
     return _field_part(_FIX, "deg,deg,m"), covariance, status
 
@@ -202,7 +233,7 @@ def _battery_parts(_: Message) -> tuple[Part, ...]:
 
 def _joy_parts(sample: Message) -> tuple[Part, ...]:
     held = [name for name in ("axes", "buttons") if len(get(sample, name, ()))]
-    return tuple(Part(suffix=f".{name}", kind=Kind.VECTOR, value=_floats(name), unit="1") for name in held)
+    return tuple(Part(suffix=f".{name}", kind=Kind.VECTOR, value=ArrayOf(name), unit="1") for name in held)
 
 
 def _text_part(path: str) -> Part:
@@ -221,10 +252,13 @@ def _joint_parts(sample: Message) -> tuple[Part, ...]:
     """A joint state is up to three streams; fields that are empty are none."""
     names = tuple(str(n) for n in get(sample, "name", ()))
     held = [f for f in ("position", "velocity", "effort") if len(get(sample, f, ()))]
-    return tuple(Part(suffix=f".{f}", kind=Kind.VECTOR, value=_floats(f), names=names) for f in held)
+    return tuple(
+        Part(suffix=f".{f}", kind=Kind.VECTOR, value=ArrayOf(f, names_path="name", names=names), names=names)
+        for f in held
+    )
 
 
-_array_part = Part(suffix="", kind=Kind.VECTOR, value=_floats("data"))
+_array_part = Part(suffix="", kind=Kind.VECTOR, value=ArrayOf("data"))
 
 _PARTS: dict[str, Callable[[Message], tuple[Part, ...]]] = {
     "sensor_msgs/Image": lambda m: (_image_part(_raw_image, m),),
@@ -233,9 +267,9 @@ _PARTS: dict[str, Callable[[Message], tuple[Part, ...]]] = {
     "foxglove/CompressedImage": lambda m: (_image_part(_compressed_image, m),),
     "sensor_msgs/JointState": _joint_parts,
     "sensor_msgs/LaserScan": lambda _: (
-        Part(suffix="", kind=Kind.VECTOR, value=_floats("ranges", np.float32), unit="m"),
+        Part(suffix="", kind=Kind.VECTOR, value=ArrayOf("ranges", np.float32), unit="m"),
     ),
-    "foxglove/LaserScan": lambda _: (Part(suffix="", kind=Kind.VECTOR, value=_floats("ranges"), unit="m"),),
+    "foxglove/LaserScan": lambda _: (Part(suffix="", kind=Kind.VECTOR, value=ArrayOf("ranges"), unit="m"),),
     "geometry_msgs/Pose": lambda _: (_pose_part("position", "orientation"),),
     "geometry_msgs/PoseStamped": lambda _: (_pose_part("pose.position", "pose.orientation"),),
     "foxglove/PoseInFrame": lambda _: (_pose_part("pose.position", "pose.orientation"),),
@@ -341,18 +375,14 @@ def _generic_part(sample: Message) -> Part:
     names = tuple(name for name in _fields(sample) if name not in _TIME_FIELDS)
     values = [get(sample, name) for name in names]
     if names and all(_is_number(value) for value in values):
-        return Part(suffix="", kind=Kind.VECTOR, value=_numbers(names), names=names)
+        return Part(suffix="", kind=Kind.VECTOR, value=Numbers(names), names=names)
     if len(names) == 1 and _is_list_of_numbers(values[0]):
-        return Part(suffix="", kind=Kind.VECTOR, value=_floats(names[0]))
+        return Part(suffix="", kind=Kind.VECTOR, value=ArrayOf(names[0]))
     return Part(suffix="", kind=Kind.EVENT, value=_event_text)
 
 
 def _event_text(message: Message) -> str:
     return json.dumps(plain(message), sort_keys=True)
-
-
-def _numbers(names: tuple[str, ...]) -> Callable[[Message], Any]:
-    return lambda message: np.array([float(get(message, name)) for name in names], dtype=np.float64)
 
 
 def _is_list_of_numbers(value: Any) -> bool:
