@@ -42,8 +42,8 @@ def test_every_scene_of_the_quick_demo_ends_as_told(quick: Result) -> None:
 
 def test_the_failing_camera_is_refused_with_the_span_in_which_it_failed(quick: Result) -> None:
     spans = [row[4] for row in quick.facts["findings"]]
-    start = float(re.match(r"\[(\d+\.\d+),", spans[0]).group(1))  # type: ignore[union-attr]
-    assert abs(start - 1.5) < 0.2, "the fault begins 1.5 s into the run"
+    starts = [float(re.match(r"\[(\d+\.\d+),", span).group(1)) for span in spans]  # type: ignore[union-attr]
+    assert abs(min(starts) - 1.5) < 0.2, "the fault begins 1.5 s into the run"
 
 
 def test_as_of_is_certain_ambiguous_and_unknown_where_it_should_be(quick: Result) -> None:

@@ -23,8 +23,8 @@ from worldgate.data.ingest import IngestedLog, ingest, ingested
 from worldgate.recipes._real_stage import Robot, Stage
 from worldgate.record.events import Ref
 
-_RENEWAL = CheckRule(severity=Severity.FLAG, params={"least_s": 0.05})
-"""Flags pictures that renew more slowly than their stamps: two equal frames of 30 Hz span 67 ms."""
+_RENEWAL = CheckRule(severity=Severity.FLAG)
+"""Flags pictures that renew more slowly than their stamps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ def _derived(contract: Contract, purpose: str, streams: Sequence[str], rate_hz: 
         name=f"{contract.name}-{purpose}",
         streams=held,
         alignment=replace(contract.alignment, rate_hz=rate_hz, reference="", streams=own),
-        checks={"frozen": _RENEWAL} if purpose == "video" else {},
+        checks={"content_rate": _RENEWAL} if purpose == "video" else {},
         splits=Splits(fractions={"train": 1.0}),
     )
 
@@ -137,15 +137,13 @@ def _section(
     checked: Sequence[CheckedLog],
     slow: Sequence[CheckedLog],
 ) -> Section:
-    repeated = {c.log: len(c.found(Severity.FLAG)[0].spans_ns) for c in slow}
+    rates = [c.found(Severity.FLAG)[0].value for c in slow]
     rows = []
     for log, found in zip(logs, checked, strict=True):
         why = "; ".join(dict.fromkeys(f"{f.stream} {f.message}".strip() for f in found.found(Severity.REFUSE)))
         flags = [
             " ".join(part for part in (f"{f.check}:", f.stream, f.message) if part) for f in found.found(Severity.FLAG)
         ]
-        if log.digest in repeated:
-            flags.append(f"pictures repeat in {repeated[log.digest]} spans")
         label = log.facts.get("success")
         span = (log.span_ns[1] - log.span_ns[0]) / SECOND
         rows.append(
@@ -165,8 +163,8 @@ def _section(
         words.append(f"People labelled {sum(labelled)} as success and {len(labelled) - sum(labelled)} as failure.")
     if slow:
         words.append(
-            f"In {len(slow)} logs the camera hands out the same picture again while the robot moves: it renews more"
-            f" slowly than its stamps say. This is flagged, not refused; video is judged at {robot.video_hz:g} Hz."
+            f"In {len(slow)} logs the camera hands out pictures twice: they renew at {min(rates):.1f} to"
+            f" {max(rates):.1f} Hz, more slowly than their stamps say. This is flagged, not refused; video is judged at {robot.video_hz:g} Hz."
         )
     return Section(
         title="a. Real logs come in",
