@@ -164,7 +164,8 @@ def _section(
     if slow:
         words.append(
             f"In {len(slow)} logs the camera hands out pictures twice: they renew at {min(rates):.1f} to"
-            f" {max(rates):.1f} Hz, more slowly than their stamps say. This is flagged, not refused; video is judged at {robot.video_hz:g} Hz."
+            f" {max(rates):.1f} Hz, more slowly than their stamps say. This is flagged, not refused; video is"
+            f" judged at {robot.video_hz:g} Hz."
         )
     return Section(
         title="a. Real logs come in",
