@@ -92,6 +92,19 @@ def idl_decoder(name: str, text: str) -> Callable[[bytes], Any]:
     return lambda payload: store.deserialize_cdr(payload, full)
 
 
+def fits(name: str, text: str, payload: bytes) -> bool:
+    """Whether a CDR payload is a message of this ROS 2 definition, to its last byte; True where it cannot be judged."""
+    try:
+        store = _store(name, text, idl=False)
+    except LogUnreadable:
+        return True
+    try:
+        store.deserialize_cdr(payload, _full(name))
+    except Exception:  # generated code on foreign bytes raises anything
+        return False
+    return True
+
+
 @lru_cache(maxsize=256)
 def standard_definition(name: str, distro: str = "") -> str | None:
     """The concatenated ROS 2 definition of a type that comes with ROS; None for any other type.

@@ -14,6 +14,7 @@ from worldgate.data.logs._mcap_container import MAGIC
 from worldgate.data.logs._mcap_encode import ImageOptions
 from worldgate.data.logs._mcap_read import McapLog
 from worldgate.data.logs._mcap_write import McapWriter, write_log
+from worldgate.data.logs._rosbag_find import holds_bags
 
 __all__ = ["CARD", "ImageOptions", "McapLog", "McapWriter", "detect", "open_logs", "write_log"]
 
@@ -25,9 +26,12 @@ CARD = {
 
 
 def detect(path: Path) -> bool:
-    """A file that is named ``.mcap`` or begins with the magic, or a folder with such names in it."""
+    """A file that is named ``.mcap`` or begins with the magic, or a folder with such names and no ROS bag in it.
+
+    A folder with rosbag2's ``metadata.yaml`` is ``rosbag``'s, which joins the files of one recording.
+    """
     if path.is_dir():
-        return next(path.rglob("*.mcap"), None) is not None
+        return next(path.rglob("*.mcap"), None) is not None and not holds_bags(path)
     if path.suffix == ".mcap":
         return True
     with path.open("rb") as file:
