@@ -1,4 +1,4 @@
-"""Every engine: results in the order of the calls, failures by name, nothing kept is done again, a dead worker is no end."""
+"""Every engine: results in the order of the calls, failures by name, nothing kept is done again, workers may die."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ The bucket is one of a real HTTP server that speaks S3 (moto), reached as any ot
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,11 +28,11 @@ def test_every_store_is_held_to_this() -> None:
 
 
 @pytest.fixture(params=[url for urls in URLS.values() for url in urls])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Objects]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     """A store of each kind."""
     bucket = request.getfixturevalue("bucket") if request.param.startswith("s3") else tmp_path.name
     (tmp_path / "objects").mkdir()
-    yield open_store(request.param.format(tmp=tmp_path, bucket=bucket), cache=tmp_path / "cache")
+    return open_store(request.param.format(tmp=tmp_path, bucket=bucket), cache=tmp_path / "cache")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ A folder gets its ``done`` mark last; readers ignore folders without it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import uuid
@@ -88,3 +89,12 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 def is_done(path: Path) -> bool:
     """Whether a folder was finished."""
     return (path / DONE).is_file()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock among the processes of this machine, waiting for it; one that dies lets go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

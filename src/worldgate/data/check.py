@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from worldgate import __version__
+from worldgate.core import seams
 from worldgate.core.config import decode
 from worldgate.core.digest import short
 from worldgate.core.errors import ContractBroken
 from worldgate.core.streams import IMAGE_LIKE, Finding
-from worldgate.data import checks, contracts
+from worldgate.data import check_stage, contracts
 from worldgate.data.contracts import Contract, Severity, StreamRule
 from worldgate.data.ingest import IngestedLog, Progress, Shelf, StreamSummary
+from worldgate.data.opening import modules_of
+from worldgate.engines import Call, Engine, Stage, run, session
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
@@ -37,6 +39,8 @@ class Outcome:
     check: str
     severity: Severity
     findings: tuple[Finding, ...]
+    key: str = ""
+    """Key of the stage that looked: input, code and configuration; empty for what the record alone decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +66,12 @@ def check(
     *,
     strict: bool = False,
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> list[CheckedLog]:
-    """Hold logs against a contract and record what was found; what this version found before is not computed again.
+    """Hold logs against a contract and record what was found.
+
+    What a check found before on the same bytes, with the same code and parameters, stands on the record and is not
+    computed again.
 
     Args:
         ws: the workspace.
@@ -71,6 +79,7 @@ def check(
         contract_ref: a recorded contract.
         strict: raise when any log is refused, after all were checked and recorded.
         progress: called after every log.
+        engine: where checks run; None: as the workspace says.
 
     Raises:
         ContractBroken: under ``strict``: names every refused log and reason.
@@ -81,22 +90,27 @@ def check(
     copies = _copies(shelf.records.values())
     digests = [ref.digest for ref in log_refs] if log_refs is not None else list(shelf.records)
     before = _recorded(ws, contract_ref.digest)
+    calls = {digest: _calls(shelf, digest, contract) for digest in dict.fromkeys(digests)}
+    known = {digest: {o.key: o.findings for o in held.outcomes if o.key} for digest, held in before.items()}
+    todo = [c for d, named in calls.items() for c in named.values() if c.key() not in known.get(d, {})]
     out = []
-    for done, digest in enumerate(digests):
-        record = shelf.record(digest)
-        requirements = (*_requirements(record, contract),)
-        copied = tuple(_copied(record, copies))
-        held = before.get(digest)
-        if held is None or held.outcomes[1].findings != copied:
-            outcomes = (
-                Outcome(check=REQUIREMENTS, severity=Severity.REFUSE, findings=requirements),
-                Outcome(check=COPIES, severity=Severity.FLAG, findings=copied),
-                *_run(shelf, digest, contract),
-            )
-            held = _record(ws, record, contract_ref, outcomes)
-        out.append(held)
-        if progress is not None:
-            progress(done + 1, len(digests), record.name)
+    with session(ws, engine) as chosen:
+        fresh = run(todo, place=shelf.place, engine=chosen)
+        for done, digest in enumerate(digests):
+            record = shelf.record(digest)
+            outcomes = [
+                Outcome(check=REQUIREMENTS, severity=Severity.REFUSE, findings=(*_requirements(record, contract),)),
+                Outcome(check=COPIES, severity=Severity.FLAG, findings=(*_copied(record, copies),)),
+            ]
+            for name, call in calls[digest].items():
+                held = known.setdefault(digest, {})
+                if call.key() not in held:
+                    held[call.key()] = decode(_Found, {"findings": next(fresh).value}, where=record.name).findings
+                severity = contract.checks[name].severity
+                outcomes.append(Outcome(check=name, severity=severity, findings=held[call.key()], key=call.key()))
+            out.append(_record(ws, record, contract_ref, tuple(outcomes), before.get(digest)))
+            if progress is not None:
+                progress(done + 1, len(digests), record.name)
     if strict:
         refuse(out, contract)
     return out
@@ -128,28 +142,45 @@ def reasons(checked: Sequence[CheckedLog]) -> list[str]:
     return [text + (f" ({len(names)} logs)" if len(names) > 1 else "") for text, names in logs.items()]
 
 
-def _run(shelf: Shelf, digest: str, contract: Contract) -> Iterator[Outcome]:
-    log = shelf.open(digest)
-    for name, rule in contract.checks.items():
-        where = f"contract {contract.name}:checks.{name}.params"
-        yield Outcome(check=name, severity=rule.severity, findings=checks.run(name, log, rule.params, where=where))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    findings: tuple[Finding, ...]
 
 
-def _record(ws: Workspace, record: IngestedLog, contract: Ref, outcomes: tuple[Outcome, ...]) -> CheckedLog:
+def _calls(shelf: Shelf, digest: str, contract: Contract) -> dict[str, Call]:
+    """The stage of each check on a log, by the check's name."""
+    record, where = shelf.record(digest), shelf.where(digest)
+    modules = modules_of(record.format)
+    return {
+        name: Call(
+            stage=Stage(function=check_stage.STAGE, uses=(*modules, seams.cards("checks")[name].module)),
+            name=record.name,
+            inputs=(record.source,),
+            config={"log": where, "check": name, "params": rule.params},
+            group=digest,
+        )
+        for name, rule in contract.checks.items()
+    }
+
+
+def _record(
+    ws: Workspace, record: IngestedLog, contract: Ref, outcomes: tuple[Outcome, ...], before: CheckedLog | None
+) -> CheckedLog:
     accepted = not any(o.findings and o.severity is Severity.REFUSE for o in outcomes)
-    body = {"accepted": accepted, "outcomes": outcomes, "version": __version__}
-    ws.record(EVENT, body=body, inputs=[record.ref, contract])
-    return CheckedLog(
+    found = CheckedLog(
         log=record.digest, name=record.name, contract=contract.digest, accepted=accepted, outcomes=outcomes
     )
+    if found != before:
+        ws.record(EVENT, body={"accepted": accepted, "outcomes": outcomes}, inputs=[record.ref, contract])
+    return found
 
 
 def _recorded(ws: Workspace, contract: str) -> dict[str, CheckedLog]:
-    """What this version of the program found before under a contract, by log."""
+    """What was found last under a contract, by log."""
     found = {}
     for event in ws.ledger.events(EVENT):
         log, held = event.inputs
-        if held.digest == contract and event.body["version"] == __version__:
+        if held.digest == contract:
             tree = {key: event.body[key] for key in ("accepted", "outcomes")}
             tree |= {"log": log.digest, "name": log.name, "contract": held.digest}
             found[log.digest] = decode(CheckedLog, tree, where=short(event.digest))

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -24,7 +24,9 @@ from worldgate.core.episodes import Episode, Rows
 from worldgate.core.errors import ConfigError
 from worldgate.core.streams import Array, Frames, IntArray, StreamInfo
 from worldgate.data.alignment import AlignedFrames
-from worldgate.data.ingest import Shelf
+
+if TYPE_CHECKING:
+    from worldgate.data.ingest import Shelf
 
 SCHEMA = "worldgate.episode-cache/1"
 
@@ -47,12 +49,13 @@ class StoredFrames:
         return self._count
 
     def read(self, indices: IntArray) -> Array:
-        return self._opened().read(indices)
+        return self.opened().read(indices)
 
     def content_digest(self) -> str:
-        return self._opened().content_digest()
+        return self.opened().content_digest()
 
-    def _opened(self) -> Frames:
+    def opened(self) -> Frames:
+        """The log's own frames."""
         if self._frames is None:
             self._frames = self._shelf.open(self._log).read(self._stream).frames
         return self._frames
@@ -135,7 +138,7 @@ def _rows(arrays: Mapping[str, Array], info: StreamInfo, frames: StoredFrames, c
         values=AlignedFrames(frames, arrays[f"{name}/index"]) if held is None else held,
         segment=arrays.get(f"{name}/segment"),
         clock_model=clock_model,
-        **{part: arrays[f"{name}/{part}"] for part in _PARTS},  # type: ignore[arg-type]  # the five arrays of a row
+        **{part: arrays[f"{name}/{part}"] for part in _PARTS},
     )
 
 

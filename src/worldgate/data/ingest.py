@@ -8,36 +8,47 @@ changes nothing. What can be recovered of a damaged log is ingested with its los
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 
+from worldgate.core import seams
+from worldgate.core.atomic import locked
 from worldgate.core.config import decode
-from worldgate.core.digest import digest_json, short
-from worldgate.core.errors import DataRefused, LogUnreadable, NotFound, Tampered
+from worldgate.core.digest import short
+from worldgate.core.errors import DataRefused, LogUnreadable, NotFound
 from worldgate.core.names import Name
-from worldgate.core.streams import (
-    IMAGE_LIKE,
-    NUMERIC,
-    Finding,
-    Kind,
-    Log,
-    LogFolder,
-    Origin,
-    Stream,
-    StreamInfo,
-    log_digest,
-)
+from worldgate.core.streams import Log, LogFolder, Origin
 from worldgate.core.times import SECOND, format_ns
+from worldgate.data import opening, summaries
 from worldgate.data.diagnosis import dead_cameras
 from worldgate.data.logs import open_folder
-from worldgate.record.events import Ref
+from worldgate.data.opening import Facts, StoredLog, Where
+from worldgate.data.staging import is_url, staged
+from worldgate.data.summaries import IngestedLog, StreamSummary
+from worldgate.engines import Call, Engine, Result, Stage, place_of, run, session
+from worldgate.record.events import Event, Ref
 from worldgate.record.keys import ERASED
 from worldgate.record.workspace import Workspace
 
+__all__ = [
+    "EPOCHS_NS",
+    "EVENT",
+    "Facts",
+    "IngestedLog",
+    "Progress",
+    "Shelf",
+    "StoredLog",
+    "StreamSummary",
+    "ingest",
+    "ingested",
+    "open_log",
+    "own_objects",
+]
+
 EVENT = "log.ingested"
 
-Facts = Mapping[str, str | float | bool]
 Progress = Callable[[int, int, str], None]
 """Called with logs done, logs in all, and the name of the one just done."""
 
@@ -49,86 +60,23 @@ _LESS_REAL = (Origin.REAL, Origin.SIMULATED, Origin.IMAGINED)
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamSummary:
-    """A stream as it was when its log was ingested."""
-
-    name: str
-    kind: Kind
-    count: int
-    shape: tuple[int, ...]
-    unit: str
-    clock: str
-    rate_hz: float
-    """Mean rate over the stream's span; 0 below two messages."""
-    start_ns: int
-    end_ns: int
-    digest: str
-    """Content digest."""
-    evidence: bool
-    """Says something of the world: a camera, or numbers that change. The same evidence twice is a copy."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IngestedLog:
-    """What the record knows of a log."""
-
-    digest: str
-    name: str
-    source: str
-    """Digest of the tree of files it came in."""
-    position: int
-    """Place among the logs of that tree."""
-    format: str
-    origin: Origin
-    facts: Facts
-    streams: tuple[StreamSummary, ...]
-    findings: tuple[Finding, ...] = ()
-    """What the reader noticed, of this log and of its container."""
-    site: str = ""
-    robot: str = ""
-    arm: str = ""
-
-    @property
-    def ref(self) -> Ref:
-        """The log as other events name it."""
-        return Ref("log", self.digest, self.name)
-
-    @property
-    def span_ns(self) -> tuple[int, int]:
-        """First stamp, and one past the last."""
-        held = [s for s in self.streams if s.count]
-        return min((s.start_ns for s in held), default=0), max((s.end_ns + 1 for s in held), default=0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredLog:
-    """A log read from the store, with the facts, the origin and the container's findings that were recorded."""
-
-    log: Log
-    origin: Origin
-    facts: Facts = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return self.log.name
-
-    def streams(self) -> tuple[StreamInfo, ...]:
-        return self.log.streams()
-
-    def read(self, stream: str, window_ns: tuple[int, int] | None = None) -> Stream:
-        return self.log.read(stream, window_ns)
-
-
 class Shelf:
     """Opens a workspace's logs; a source's bytes are verified and opened once, however many logs it holds."""
 
     def __init__(self, ws: Workspace) -> None:
         self._ws = ws
-        self._folders: dict[str, LogFolder] = {}
-        self.records = ingested(ws)
+        self._seen = 0
+        self.place = place_of(ws)
+        """Where stages of this shelf read bytes."""
+        self.records: dict[str, IngestedLog] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what was ingested since."""
+        for event in self._ws.ledger.events(EVENT, self._seen):
+            record = _record(event)
+            self.records.setdefault(record.digest, record)
+            self._seen = event.seq
 
     def record(self, digest: str) -> IngestedLog:
         """What the record knows of a log.
@@ -140,6 +88,17 @@ class Shelf:
             raise NotFound("no such log in this workspace", got=short(digest), hint="worldgate ingest PATH")
         return self.records[digest]
 
+    def where(self, digest: str) -> Where:
+        """How a stage opens a log; see :func:`record`."""
+        record = self.record(digest)
+        return Where(
+            format=record.format,
+            position=record.position,
+            name=record.name,
+            origin=record.origin,
+            facts=record.facts,
+        )
+
     def open(self, digest: str) -> StoredLog:
         """A log, from verified bytes.
 
@@ -147,25 +106,9 @@ class Shelf:
             NotFound: no such log, or its bytes are gone.
             Tampered: the stored bytes are others.
         """
-        record = self.record(digest)
-        folder = self.folder(record.source)
-        named = [log for log in folder.logs if log.name == record.name]
-        if record.position < len(folder.logs) and folder.logs[record.position] in named:
-            named = [folder.logs[record.position]]
-        if not named:
-            raise Tampered("the source no longer holds this log", got=record.name, where=short(record.source))
-        return StoredLog(
-            log=named[0], origin=record.origin, facts=record.facts, findings=(*named[0].findings, *folder.findings)
-        )
-
-    def folder(self, source: str) -> LogFolder:
-        """Everything that came in one tree of files."""
-        if source not in self._folders:
-            self._refuse_erased(source)
-            for digest in sorted(set(self._ws.store.tree(source).values())):
-                self._ws.store.check(digest)
-            self._folders[source] = open_folder(self._ws.store.checkout(source, under=self._ws.cache))
-        return self._folders[source]
+        source = self.record(digest).source
+        self._refuse_erased(source)
+        return opening.open_log(self.place, source, self.where(digest))
 
     def _refuse_erased(self, source: str) -> None:
         if not self._ws.store.has(source):
@@ -181,11 +124,11 @@ class Shelf:
 
 def ingested(ws: Workspace) -> dict[str, IngestedLog]:
     """Every log of a workspace by digest, in the order they came."""
-    found: dict[str, IngestedLog] = {}
-    for event in ws.ledger.events(EVENT):
-        digest = event.outputs[0].digest
-        found.setdefault(digest, decode(IngestedLog, {"digest": digest, **event.body}, where=short(event.digest)))
-    return found
+    return Shelf(ws).records
+
+
+def _record(event: Event) -> IngestedLog:
+    return decode(IngestedLog, {"digest": event.outputs[0].digest, **event.body}, where=short(event.digest))
 
 
 def open_log(ws: Workspace, digest: str) -> Log:
@@ -207,17 +150,19 @@ def ingest(
     arm: str = "",
     origin: Origin | None = None,
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> list[Ref]:
     """Take a file or folder of logs into a workspace; logs that are there already are only named.
 
     Args:
         ws: where to.
-        path: anything that a format of :mod:`worldgate.data.logs` can open.
+        path: anything that a format of :mod:`worldgate.data.logs` can open, or the URL of such in a bucket.
         site: where it was recorded; the log's own fact of that name where empty.
         robot: on which robot.
         arm: on which arm.
         origin: marks logs that do not say what they are; may never make a marked log more real.
         progress: called after every log.
+        engine: where logs are read; None: as the workspace says.
 
     Returns:
         One reference a log, in the container's order.
@@ -225,58 +170,133 @@ def ingest(
     Raises:
         NotFound: nothing at this path.
         LogUnreadable: not a log, or damaged beyond the recoverable part; every log that can be read is ingested first.
-        DataRefused: a log that is here already with another origin or other facts.
+        DataRefused: a log that is here already with another origin or other facts, or that was erased.
         NameRefused: an unusable site, robot or arm.
+        RecordError: a bucket or store that does not answer.
     """
+    if is_url(path):
+        with staged(str(path), under=ws.cache) as local:
+            return ingest(ws, local, site=site, robot=robot, arm=arm, origin=origin, progress=progress, engine=engine)
     source = Path(path)
     if not source.exists():
         raise NotFound("no such file or folder", where=source)
     given = {key: str(Name(value)) for key, value in (("site", site), ("robot", robot), ("arm", arm)) if value}
-    _refuse_unreadable(source)  # before a byte of it is kept
-    tree = ws.store.put_tree(source)
-    shelf = Shelf(ws)
-    _refuse_erased(ws, tree, source)
-    folder = shelf.folder(tree)
+    folder = _refuse_unreadable(source)  # before a byte of it is kept
     if not folder.logs:
         reasons = "; ".join(f.message for f in folder.findings) or "no log in it"
         raise LogUnreadable("nothing in here can be read", got=reasons, where=source)
-    placed = {(record.source, record.position): record for record in shelf.records.values()}
-    refs, failed = [], []
-    for position, log in enumerate(folder.logs):
-        try:
-            record = placed.get((tree, position)) or _summary(log, folder, tree, position)
-            refs.append(_settle(ws, shelf.records, _marked(record, log, given, origin), source))
-        except LogUnreadable as error:
-            failed.append(f"{log.name}: {error.what}" + (f" ({error.got})" if error.got else ""))
-        if progress is not None:
-            progress(position + 1, len(folder.logs), log.name)
+    shelf, intake = Shelf(ws), Intake(ws, source)
+    kept = zip(folder.logs, intake.keep(folder), strict=True)
+    calls = [intake.call(folder.format, log.name, tree, position) for log, (tree, position) in kept]
+    failed: list[DataRefused] = []
+    refs: dict[str, Ref] = {}
+    with session(ws, engine) as chosen:
+        for done, (log, result) in enumerate(zip(folder.logs, _summaries(calls, shelf, chosen), strict=True)):
+            try:
+                ref = intake.settle(shelf, _marked(_read(result, log), log, given, origin))
+                refs.setdefault(ref.digest, ref)
+            except DataRefused as error:
+                failed.append(error)
+            if progress is not None:
+                progress(done + 1, len(calls), log.name)
+    if len(failed) == 1 and not isinstance(failed[0], LogUnreadable):
+        raise failed[0]
     if failed:
-        what = f"{len(failed)} of {len(folder.logs)} logs cannot be read"
-        raise LogUnreadable(what, got="; ".join(failed), where=source, hint="the others are ingested")
-    return list({ref.digest: ref for ref in refs}.values())
+        what = f"{len(failed)} of {len(calls)} logs cannot be read"
+        got = "; ".join(f"{e.where}: {e.what}" + (f" ({e.got})" if e.got else "") for e in failed)
+        raise LogUnreadable(what, got=got, where=source, hint="the others are ingested")
+    return list(refs.values())
 
 
-def _refuse_erased(ws: Workspace, tree: str, source: Path) -> None:
-    """What was erased does not come back, whatever container it comes in; nothing of it is kept.
+def _summaries(calls: Sequence[Call], shelf: Shelf, engine: Engine) -> Iterator[IngestedLog | Result]:
+    """What is in each log: as recorded where input, code and configuration are the same, else read."""
+    placed = {record.key: record for record in shelf.records.values() if record.key}
+    keys = [call.key() for call in calls]
+    todo = run(
+        [call for call, key in zip(calls, keys, strict=True) if key not in placed], place=shelf.place, engine=engine
+    )
+    for key in keys:
+        yield placed[key] if key in placed else next(todo)
 
-    Raises:
-        DataRefused: a log, or the whole, was erased before.
-    """
-    stones = {ref.digest: event for event in ws.ledger.events(ERASED) for ref in event.inputs}
-    if not stones:
-        return
-    digests = {tree: "it"}
-    if tree not in stones:
-        digests |= {log_digest(log): log.name for log in open_folder(source).logs}
-    found = next((digest for digest in digests if digest in stones), None)
-    if found is not None:
-        for digest in own_objects(ws, {tree})[0]:
-            ws.store.delete(digest)
-        stone = stones[found]
-        raise DataRefused(
-            f"{digests[found]} was erased on {format_ns(stone.recorded_at_ns)} and is not taken again",
+
+def _read(result: IngestedLog | Result, log: Log) -> IngestedLog:
+    if isinstance(result, IngestedLog):
+        return result
+    return decode(IngestedLog, {**result.value, "key": result.key}, where=log.name)
+
+
+class Intake:
+    """One source on its way into a workspace."""
+
+    def __init__(self, ws: Workspace, source: Path) -> None:
+        self._ws = ws
+        self._source = source
+        self._stones = {ref.digest: event for event in ws.ledger.events(ERASED) for ref in event.inputs}
+
+    def keep(self, folder: LogFolder) -> list[tuple[str, int]]:
+        """Keep the bytes; the tree and the place in it of every log.
+
+        Where each log stands in files of its own it has a tree of its own, so that a folder that grows is not read
+        again and one log can be erased without the others. Files that belong to no log go with each.
+        """
+        store = self._ws.store
+        files = store.put_files(self._source)
+        base = self._source if self._source.is_dir() else self._source.parent
+        units = getattr(seams.load("logs", folder.format), "units", None) if self._source.is_dir() else None
+        owned = [{file.relative_to(base).as_posix() for file in unit} for unit in units(self._source)] if units else []
+        if len(owned) != len(folder.logs):
+            tree = store.put_manifest(files)
+            return [(tree, position) for position in range(len(folder.logs))]
+        shared = {name: digest for name, digest in files.items() if not any(name in own for own in owned)}
+        return [(store.put_manifest({**shared, **{name: files[name] for name in own}}), 0) for own in owned]
+
+    def call(self, format: str, name: str, source: str, position: int) -> Call:
+        """The stage that reads one log."""
+        return Call(
+            stage=Stage(function=summaries.STAGE, uses=opening.modules_of(format)),
+            name=_plain(name),
+            inputs=(source,),
+            config={"format": format, "position": position},
+        )
+
+    def settle(self, shelf: Shelf, record: IngestedLog) -> Ref:
+        """Record a log once, however many processes bring it; what is there already must agree.
+
+        Raises:
+            DataRefused: it says something else of itself, or was erased.
+        """
+        for digest in (record.source, record.digest):
+            if digest in self._stones:
+                raise self._erased(digest, record.name, record.source)
+        if record.digest in shelf.records:
+            return _agreed(shelf.records[record.digest], record)
+        with _one_at_a_time(self._ws):
+            shelf.refresh()
+            if record.digest in shelf.records:
+                return _agreed(shelf.records[record.digest], record)
+            body = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "digest"}
+            start, end = record.span_ns
+            in_utc = start >= EPOCHS_NS
+            self._ws.record(
+                EVENT,
+                body=body,
+                inputs=[Ref("source", record.source, _plain(self._source.name))],
+                outputs=[record.ref],
+                valid_from_ns=start if in_utc else None,
+                valid_to_ns=end if in_utc else None,
+            )
+            shelf.records[record.digest] = record
+        return record.ref
+
+    def _erased(self, digest: str, name: str, source: str) -> DataRefused:
+        """What was erased does not come back, whatever container it comes in; nothing of it is kept."""
+        for held in own_objects(self._ws, {source})[0]:
+            self._ws.store.delete(held)
+        stone = self._stones[digest]
+        return DataRefused(
+            f"{name} was erased on {format_ns(stone.recorded_at_ns)} and is not taken again",
             got=str(stone.body["reason"]),
-            where=source,
+            where=self._source,
             hint=f"worldgate show {short(stone.digest)}",
         )
 
@@ -293,54 +313,16 @@ def own_objects(ws: Workspace, sources: set[str]) -> tuple[set[str], set[str]]:
     return named - elsewhere, named & elsewhere
 
 
-def _refuse_unreadable(source: Path) -> None:
+def _refuse_unreadable(source: Path) -> LogFolder:
     """Open it, and let a refusal name dead cameras beside the reader's reasons."""
     try:
-        open_folder(source)
+        return open_folder(source)
     except LogUnreadable as error:
         more = dead_cameras(source)
         if not more:
             raise
         got = "; ".join([str(error.got), *more])
         raise LogUnreadable(error.what, got=got, where=error.where, hint=error.hint) from error
-
-
-def _summary(log: Log, folder: LogFolder, tree: str, position: int) -> IngestedLog:
-    """Read a log whole, and say what is in it."""
-    streams = tuple(_stream(log.read(info.name)) for info in log.streams())
-    if not any(s.count for s in streams):
-        reasons = "; ".join(f.message for f in (*log.findings, *folder.findings)) or "no message in any stream"
-        raise LogUnreadable("holds nothing", got=reasons, where=log.name)
-    return IngestedLog(
-        digest=digest_json({s.name: s.digest for s in streams}),
-        name=log.name,
-        source=tree,
-        position=position,
-        format=folder.format,
-        origin=log.origin,
-        facts=log.facts,
-        streams=streams,
-        findings=(*log.findings, *folder.findings),
-    )
-
-
-def _stream(stream: Stream) -> StreamSummary:
-    info, times, count = stream.info, stream.times_ns, len(stream)
-    start, end = (int(times.min()), int(times.max())) if count else (0, 0)
-    changes = info.kind in NUMERIC and count > 1 and bool((stream.array != stream.array[:1]).any())
-    return StreamSummary(
-        name=info.name,
-        kind=info.kind,
-        count=count,
-        shape=info.shape,
-        unit=info.unit,
-        clock=info.clock,
-        rate_hz=(count - 1) * SECOND / (end - start) if end > start else 0.0,
-        start_ns=start,
-        end_ns=end,
-        digest=stream.content_digest(),
-        evidence=count > 0 and (changes or info.kind in IMAGE_LIKE),
-    )
 
 
 def _marked(record: IngestedLog, log: Log, given: Mapping[str, str], origin: Origin | None) -> IngestedLog:
@@ -354,32 +336,23 @@ def _marked(record: IngestedLog, log: Log, given: Mapping[str, str], origin: Ori
     return replace(record, origin=origin or log.origin, facts=facts, site=site, robot=robot, arm=arm)
 
 
-def _settle(ws: Workspace, known: dict[str, IngestedLog], record: IngestedLog, source: Path) -> Ref:
-    """Record a log once; what is there already must agree."""
-    before = known.get(record.digest)
-    if before is None:
-        body = {f: getattr(record, f) for f in record.__dataclass_fields__ if f != "digest"}
-        start, end = record.span_ns
-        in_utc = start >= EPOCHS_NS
-        ws.record(
-            EVENT,
-            body=body,
-            inputs=[Ref("source", record.source, _plain(source.name))],
-            outputs=[record.ref],
-            valid_from_ns=start if in_utc else None,
-            valid_to_ns=end if in_utc else None,
-        )
-        known[record.digest] = record
-        return record.ref
-    if (before.origin, dict(before.facts)) != (record.origin, dict(record.facts)):
+@contextmanager
+def _one_at_a_time(ws: Workspace) -> Iterator[None]:
+    """Of several processes that ingest, one looks and records while the others wait."""
+    with locked(ws.root / "ingest.lock"):
+        yield
+
+
+def _agreed(before: IngestedLog, now: IngestedLog) -> Ref:
+    if (before.origin, dict(before.facts)) != (now.origin, dict(now.facts)):
         raise DataRefused(
             "this log is here already and says something else of itself",
-            got=_difference(before, record),
-            where=f"{record.name} ({short(record.digest)})",
-            hint=f"worldgate show {short(record.digest)}",
+            got=_difference(before, now),
+            where=f"{now.name} ({short(now.digest)})",
+            hint=f"worldgate show {short(now.digest)}",
         )
-    if before.name != record.name:
-        _logger.warning("%s is a copy of %s, which is here already", record.name, before.name)
+    if before.name != now.name:
+        _logger.warning("%s is a copy of %s, which is here already", now.name, before.name)
     return before.ref
 
 

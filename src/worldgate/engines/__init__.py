@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,6 +45,7 @@ __all__ = [
     "code_digest",
     "place_of",
     "run",
+    "session",
     "start",
 ]
 
@@ -105,6 +107,19 @@ def start(config: EngineConfig) -> Engine:
     """
     engine: Engine = seams.load("engines", config.name).start(config)
     return engine
+
+
+@contextmanager
+def session(ws: Workspace, engine: Engine | None = None) -> Iterator[Engine]:
+    """The engine that was handed over; or, where none was, the workspace's own, for as long as the block lasts."""
+    if engine is not None:
+        yield engine
+        return
+    own = start(choose(ws))
+    try:
+        yield own
+    finally:
+        own.close()
 
 
 def place_of(ws: Workspace) -> Place:

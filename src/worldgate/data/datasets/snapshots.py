@@ -12,14 +12,16 @@ from worldgate.core.errors import ContractBroken
 from worldgate.core.names import Name
 from worldgate.core.normalisers import Normaliser, fit
 from worldgate.core.streams import NUMERIC
-from worldgate.data import contracts, episode_cache
+from worldgate.data import align_stage, contracts, episode_cache
 from worldgate.data.alignment import align
 from worldgate.data.alignment_report import report
 from worldgate.data.check import check, reasons
 from worldgate.data.contracts import Contract
 from worldgate.data.datasets.manifests import SCHEMA, DatasetManifest, EpisodeEntry, StreamSchema, manifest
 from worldgate.data.ingest import IngestedLog, Progress, Shelf
+from worldgate.data.opening import modules_of
 from worldgate.data.splits import assign, refuse_leaks
+from worldgate.engines import Call, Engine, Stage, run, session
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
@@ -35,6 +37,7 @@ def snapshot(
     name: str,
     extends: Ref | None = None,
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> Ref:
     """Freeze the logs that a contract accepts into a dataset.
 
@@ -45,6 +48,7 @@ def snapshot(
         name: what people call the dataset.
         extends: an earlier dataset, whose logs all keep the split they had there.
         progress: called after every episode.
+        engine: where checks and alignment run; None: as the workspace says.
 
     Returns:
         The dataset; the same logs under the same contract and name give the same one.
@@ -54,7 +58,7 @@ def snapshot(
         SplitLeak: the same evidence on both sides of a split.
     """
     contract, label = contracts.load(ws, contract_ref.digest), str(Name(name))
-    checked = check(ws, log_refs, contract_ref)
+    checked = check(ws, log_refs, contract_ref, engine=engine)
     accepted = sorted({c.log for c in checked if c.accepted})
     if not accepted:
         why = "; ".join(reasons(checked)) or "no log was given"
@@ -64,11 +68,7 @@ def snapshot(
     before = manifest(ws, extends.digest) if extends is not None else None
     split_of = assign(records, contract.splits, before={e.log: e.split for e in before.episodes} if before else {})
     refuse_leaks(records, split_of)
-    episodes = []
-    for done, log in enumerate(accepted):
-        episodes.append(_aligned(ws, shelf, contract, log))
-        if progress is not None:
-            progress(done + 1, len(accepted), episodes[-1].name)
+    episodes = _aligned(ws, shelf, contract, accepted, engine, progress)
     frozen = DatasetManifest(
         schema=SCHEMA,
         name=label,
@@ -101,10 +101,33 @@ def freeze(ws: Workspace, held: DatasetManifest, train: Sequence[Episode]) -> Re
     return ref
 
 
-def _aligned(ws: Workspace, shelf: Shelf, contract: Contract, log: str) -> Episode:
-    episode = align(shelf.open(log), contract.spec(), digest=log)
-    episode_cache.save(ws.cache, episode)
-    return episode
+def _aligned(
+    ws: Workspace,
+    shelf: Shelf,
+    contract: Contract,
+    logs: Sequence[str],
+    engine: Engine | None,
+    progress: Progress | None,
+) -> list[Episode]:
+    spec = contract.spec()
+    calls = [
+        Call(
+            stage=Stage(function=align_stage.STAGE, uses=modules_of(shelf.record(log).format)),
+            name=shelf.record(log).name,
+            inputs=(shelf.record(log).source, log),
+            config={"log": shelf.where(log), "spec": spec},
+        )
+        for log in logs
+    ]
+    episodes = []
+    with session(ws, engine) as chosen:
+        for log, result in zip(logs, run(calls, place=shelf.place, engine=chosen), strict=True):
+            held = episode_cache.load(ws.cache, shelf, result.value, log)
+            # What the cache cannot hold, as events and text, is aligned here.
+            episodes.append(align(shelf.open(log), spec, digest=log) if held is None else held)
+            if progress is not None:
+                progress(len(episodes), len(logs), episodes[-1].name)
+    return episodes
 
 
 def _entry(ws: Workspace, episode: Episode, split: str, record: IngestedLog) -> EpisodeEntry:

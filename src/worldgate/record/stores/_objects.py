@@ -109,6 +109,10 @@ class Objects(ABC):
             NotFound: nothing there.
             DataRefused: an empty folder, a link that leaves it, a device or socket, an unusable name.
         """
+        return self.put_manifest(self.put_files(path))
+
+    def put_files(self, path: Path) -> dict[str, str]:
+        """Keep every file of a folder, or one file; relative path -> digest. See :meth:`put_tree`."""
         if not path.exists():
             raise NotFound("no such file or folder", where=path)
         base = path if path.is_dir() else path.parent
@@ -116,7 +120,7 @@ class Objects(ABC):
         names = [_relative(file, base) for file in found]
         if not found:
             raise DataRefused("an empty folder", where=path)
-        return self.put_manifest(dict(zip(names, self._put_files(found), strict=True)))
+        return dict(zip(names, self._put_all(found), strict=True))
 
     def put_manifest(self, files: Mapping[str, str]) -> str:
         """Keep the manifest of a tree whose files are here; returns its digest."""
@@ -170,7 +174,7 @@ class Objects(ABC):
                 raise
         return target / "files"
 
-    def _put_files(self, files: Sequence[Path]) -> list[str]:
+    def _put_all(self, files: Sequence[Path]) -> list[str]:
         return [self.put_file(file) for file in files]
 
     def _whole(self, target: Path) -> bool:

@@ -155,7 +155,7 @@ class FsspecStore(Objects):
             tail = bytes(self._fs.cat_file(key, start=-len(TREE_TAIL))) if head == TREE_HEAD else b""
         return head, tail
 
-    def _put_files(self, files: Sequence[Path]) -> list[str]:
+    def _put_all(self, files: Sequence[Path]) -> list[str]:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(self.put_file, files))
 
