@@ -27,6 +27,7 @@ MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "replay-buffer-2": ("replay_buffer", lambda path: samples.make_replay_buffer(path, format=2)),
     "replay-buffer-3": ("replay_buffer", samples.make_replay_buffer),
     "replay-buffer-zip": ("replay_buffer", lambda path: samples.make_replay_buffer(path, format=2, zipped=True)),
+    "table": ("table", samples.make_table),
     "ulog": ("ulog", lambda path: samples.make_ulog(path.with_suffix(".ulg"))),
     "act-jpeg": ("act", samples.make_act),
     "act-raw": ("act", lambda path: samples.make_act(path, compressed=False)),

@@ -315,3 +315,61 @@ def make_ulog(path: Path, rows: int = 50) -> Path:
             log.parameter("MC_ROLL_P", 6.5 + row)
     path.write_bytes(log.data)
     return path
+
+
+TABLE = """
+format = "table"
+logs = "run_*"
+origin = "simulated"
+facts_file = "facts.json"
+[facts]
+task = "push the block"
+[streams."observation.state"]
+file = "joints.csv"
+time = "stamp"
+time_unit = "s"
+columns = ["a", "b", "c"]
+unit = "rad"
+clock = "header"
+[streams.action]
+file = "commands.parquet"
+time = "t"
+columns = ["target"]
+names = ["x", "y"]
+[streams."observation.images.front"]
+video = "front.mp4"
+file = "front.txt"
+time_unit = "us"
+[streams."observation.images.wrist"]
+video = "front.mp4"
+rate_hz = 30.0
+start_ns = 1_700_000_000_123_456_000
+[streams.note]
+file = "joints.csv"
+time = "stamp"
+time_unit = "s"
+columns = ["said"]
+kind = "text"
+"""
+
+
+def make_table(root: Path, runs: int = 2) -> Path:
+    """Runs of a CSV with a BOM, a parquet with lists, and a video whose frames' stamps lie beside it."""
+    root.mkdir()
+    (root / "worldgate-log.toml").write_text(TABLE)
+    for number in range(runs):
+        length, folder = 20 + number, root / f"run_{number}"
+        folder.mkdir()
+        stamps = START_NS + np.arange(length) * 10_000_000
+        lines = [
+            f"{t // 10**9}.{t % 10**9:09d},{a!r},{b!r},{c!r},said {i}"
+            for i, (t, (a, b, c)) in enumerate(zip(stamps.tolist(), numbers(length).tolist(), strict=True))
+        ]
+        (folder / "joints.csv").write_text("\ufeffstamp,a,b,c,said\n" + "\n".join(lines) + "\n")
+        target = pa.FixedSizeListArray.from_arrays(pa.array(numbers(length, 2).ravel()), 2)
+        times = pa.array(stamps, type=pa.timestamp("ns", "UTC"))
+        pq.write_table(pa.table({"t": times, "target": target}), folder / "commands.parquet", row_group_size=7)
+        encode_video(folder / "front.mp4", pictures(length), 30)
+        (folder / "front.txt").write_text("\n".join(str(t // 1000) for t in stamps.tolist()))
+        (folder / "facts.json").write_text(json.dumps({"success": number == 0}))
+    return root
