@@ -9,6 +9,7 @@ from worldgate.core.digest import sha256
 from worldgate.core.errors import DataRefused, NotAuthorised, NotFound, Tampered, UsageError
 from worldgate.core.names import Slot
 from worldgate.core.streams import Kind, Origin, Stream, StreamInfo
+from worldgate.data import retention
 from worldgate.data.alignment import AlignmentSpec
 from worldgate.data.ingest import ingest
 from worldgate.data.logs import mcap
@@ -63,6 +64,17 @@ def test_the_window_of_every_log_of_the_arm_is_frozen(workspace, recorded):
     assert set(piece.streams) == {"observation.state", "action"}
     assert incident.start_ns - 10_000_000 <= piece.start_ns < incident.start_ns + 10_000_000
     assert piece.end_ns <= incident.end_ns + 10_000_001
+
+
+def test_an_incident_holds_its_logs_against_erasure_until_a_person_lifts_it(workspace, recorded):
+    log = recorded()
+    incident = incidents.load(workspace, opened(workspace).digest)
+    with pytest.raises(DataRefused, match="is held"):
+        retention.erase(workspace, [log], reason="asked")
+    (held,) = retention.holds(workspace)
+    retention.lift(workspace, held.id, reason="settled")
+    retention.erase(workspace, [log], reason="asked")
+    assert not workspace.store.has(incident.slices[0].file)
 
 
 def test_what_was_known_is_frozen_and_asking_again_gives_it_again(workspace, recorded):

@@ -8,3 +8,10 @@ from __future__ import annotations
 from cyclopts import App
 
 app = App(name="data", help="Label, search, deduplicate, align and export what was ingested.")
+app.command("worldgate.cli._data_datasets:card", name="card")
+app.command("worldgate.cli._data_datasets:diff", name="diff")
+app.command("worldgate.cli._data_datasets:merge", name="merge")
+app.command("worldgate.cli._data_datasets:subset", name="subset")
+app.command("worldgate.cli._data_retention:retention", name="retention")
+app.command("worldgate.cli._data_retention:hold_app", name="hold")
+app.command("worldgate.cli._data_retention:erase", name="erase")

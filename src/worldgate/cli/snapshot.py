@@ -8,14 +8,20 @@ from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
 
 def snapshot(
-    contract: str, /, *logs: str, name: str, workspace: WorkspaceOption = None, json: JsonFlag = False
+    contract: str,
+    /,
+    *logs: str,
+    name: str,
+    extends: str | None = None,
+    workspace: WorkspaceOption = None,
+    json: JsonFlag = False,
 ) -> None:
     """Freeze checked episodes as a dataset.
 
     For example:
 
         worldgate snapshot kitchen.toml --name kitchen-1
-        worldgate snapshot kitchen.v1 4c7a9a17 5d01b2aa --name two-runs
+        worldgate snapshot kitchen.v1 --name kitchen-2 --extends kitchen-1
 
     Logs that the contract refuses are left out and named; exit code 4 if none is left, or if the same evidence would
     stand on both sides of a split.
@@ -24,12 +30,16 @@ def snapshot(
         contract: A TOML file, a contract that ships with Worldgate, or the id or name of a recorded one.
         logs: Ids or names of logs; without any, all logs of the workspace.
         name: What people call the dataset.
+        extends: Id or name of an earlier dataset, whose logs all keep the split they had there.
     """
     from worldgate.core.digest import short
     from worldgate.data import datasets
 
     with open_workspace(workspace) as ws, progress("align") as tell:
-        ref = datasets.snapshot(ws, find_contract(ws, contract), find_logs(ws, logs), name=name, progress=tell)
+        parent = ws.resolve(extends, "dataset") if extends else None
+        ref = datasets.snapshot(
+            ws, find_contract(ws, contract), find_logs(ws, logs), name=name, extends=parent, progress=tell
+        )
         manifest = datasets.manifest(ws, ref.digest)
     splits = sorted({entry.split for entry in manifest.episodes})
     rows = [(split, len(part), sum(e.rows for e in part)) for split in splits for part in [manifest.split(split)]]
