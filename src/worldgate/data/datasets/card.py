@@ -31,6 +31,7 @@ from worldgate.record.workspace import Workspace
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SHOWN = 200
+UNSTATED = "not stated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ def card(ws: Workspace, dataset: Ref) -> Card:
     """
     held = manifest(ws, dataset.digest)
     shelf = Shelf(ws)
-    licences = tuple(sorted({str(e.facts.get("licence", "not stated")) for e in held.episodes}))
+    licences = tuple(sorted({str(e.facts.get("licence", UNSTATED)) for e in held.episodes}))
     rows = sum(entry.rows for entry in held.episodes)
     seconds = rows / held.rate_hz if held.rate_hz else 0.0
     return Card(
@@ -88,7 +89,7 @@ def markdown(ws: Workspace, dataset: Ref) -> str:
     told = card(ws, dataset)
     size = next((name for limit, name in _SIZES if told.rows < limit), "n>1M")
     front = {
-        "license": told.licences[0].lower() if len(told.licences) == 1 else "other",
+        "license": "other" if len(told.licences) > 1 else _hub_licence(told.licences[0]),
         "pretty_name": told.title,
         "size_categories": [size],
         "tags": ["robotics", "world-models", *told.origins],
@@ -101,6 +102,10 @@ def markdown(ws: Workspace, dataset: Ref) -> str:
         lines += [line for table in section.tables for line in (*_rows(table), "")]
         lines += [line for command in section.commands for line in (f"    {command}", "")]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _hub_licence(licence: str) -> str:
+    return "unknown" if licence == UNSTATED else licence.lower()
 
 
 def _rows(table: Table) -> Iterator[str]:
@@ -130,7 +135,7 @@ def _identity(ws: Workspace, dataset: Ref, held: DatasetManifest) -> Section:
 
 
 def _terms(ws: Workspace, held: DatasetManifest, licences: Sequence[str]) -> Section:
-    by_licence = Counter(str(entry.facts.get("licence", "not stated")) for entry in held.episodes)
+    by_licence = Counter(str(entry.facts.get("licence", UNSTATED)) for entry in held.episodes)
     logs = {entry.log for entry in held.episodes}
     kept = [item for item in keeping(ws) if item.log in logs]
     until = [item.may_until_ns for item in kept if item.may_until_ns is not None]
@@ -150,8 +155,8 @@ def _splits(held: DatasetManifest, shelf: Shelf) -> Section:
     rows = []
     for split in sorted({entry.split for entry in held.episodes}):
         part = held.split(split)
-        sites = ", ".join(sorted({entry.site or "not stated" for entry in part}))
-        robots = ", ".join(sorted({shelf.record(entry.log).robot or "not stated" for entry in part}))
+        sites = ", ".join(sorted({entry.site or UNSTATED for entry in part}))
+        robots = ", ".join(sorted({shelf.record(entry.log).robot or UNSTATED for entry in part}))
         rows.append((split, str(len(part)), str(sum(e.rows for e in part)), sites, robots))
     headings = ("split", "episodes", f"rows [{held.rate_hz:g} Hz]", "sites", "robots")
     words = ("No log, camera or changing signal stands on two sides: that is refused when the dataset is made.",)
@@ -165,7 +170,7 @@ def _streams(ws: Workspace, dataset: Ref, held: DatasetManifest) -> Section:
         found = measured.get(name) if schema.kind in NUMERIC else None
         span = f"{min(found.min):.3g} to {max(found.max):.3g}" if found and found.min else ""
         shape = " x ".join(map(str, schema.shape))
-        rows.append((name, schema.kind, shape, schema.unit or "not stated", span, ", ".join(schema.names)))
+        rows.append((name, schema.kind, shape, schema.unit or UNSTATED, span, ", ".join(schema.names)))
     headings = ("stream", "kind", "shape", "unit", "range in train", "channels")
     return Section(title="Streams", tables=(Table(headings=headings, rows=tuple(rows)),))
 
