@@ -19,6 +19,7 @@ from worldgate.core.streams import IMAGE_LIKE, Finding
 from worldgate.data import check_stage, contracts
 from worldgate.data.contracts import Contract, Severity, StreamRule
 from worldgate.data.ingest import IngestedLog, Progress, Shelf, StreamSummary
+from worldgate.data.labelling.judge import LabelJudge
 from worldgate.data.opening import modules_of
 from worldgate.engines import Call, Engine, Stage, run, session
 from worldgate.record.events import Ref
@@ -87,7 +88,7 @@ def check(
     """
     contract = contracts.load(ws, contract_ref.digest)
     shelf = Shelf(ws)
-    copies = _copies(shelf.records.values())
+    copies, labels = _copies(shelf.records.values()), LabelJudge(ws, contract, shelf.records)
     digests = [ref.digest for ref in log_refs] if log_refs is not None else list(shelf.records)
     before = _recorded(ws, contract_ref.digest)
     calls = {digest: _calls(shelf, digest, contract) for digest in dict.fromkeys(digests)}

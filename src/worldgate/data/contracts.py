@@ -103,10 +103,30 @@ class Splits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What a log must say of itself."""
+    """What a log must say of itself, and what must have been said of it."""
 
     required: tuple[str, ...] = ()
     """Facts that every log must carry, for example ``success``."""
+    schema: str = ""
+    """Label schema that must be fulfilled: the name of a recorded one, or ``name.vMAJOR.MINOR``; empty: none."""
+    present: tuple[str, ...] = ()
+    """Labels that somebody or some labeller must have looked for: of ``schema``, or ``schema/label`` of another."""
+    annotators: int = 0
+    """Least people for each label that the schema asks people for; what the schema asks where that is more."""
+    least_alpha: float | None = None
+    """Least Krippendorff's alpha for those labels; what the schema asks where that is more."""
+    least_f1: float | None = None
+    """Least segment F1 of any two annotators for those labels; what the schema asks where that is more."""
+    coverage: float | None = None
+    """Least share of the log that those labels' spans cover; what the schema asks where that is more."""
+
+    def __post_init__(self) -> None:
+        asks = self.annotators or any(x is not None for x in (self.least_alpha, self.least_f1, self.coverage))
+        if not self.schema and (asks or any("/" not in name for name in self.present)):
+            raise ConfigError("annotators, agreement and coverage are of a schema", where="labels.schema")
+        shares = [x for x in (self.least_alpha, self.least_f1, self.coverage) if x is not None]
+        if self.annotators < 0 or any(not 0 <= share <= 1 for share in shares):
+            raise ConfigError("a count from 0, agreement and coverage from 0 to 1", got=shares, where="labels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

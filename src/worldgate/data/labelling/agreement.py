@@ -90,7 +90,7 @@ def _mean_ranks(table: FloatArray) -> FloatArray:
 def _differences(a: FloatArray, b: FloatArray, level: Level) -> FloatArray:
     """Squared differences, elementwise."""
     if level is Level.NOMINAL:
-        return (a != b).astype(np.float64)
+        return np.asarray(a != b, np.float64)
     apart: FloatArray = np.asarray((a - b) ** 2)
     if level is Level.RATIO:
         both = (a + b) ** 2

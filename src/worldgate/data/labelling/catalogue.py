@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from worldgate.core.digest import short
 from worldgate.core.errors import AlreadyExists
 from worldgate.data.labelling.changes import refuse_misnumbered
@@ -13,9 +15,18 @@ EVENT = "label_schema.added"
 KIND = "label_schema"
 
 
+_TITLE = re.compile(r"(.+)\.v\d+\.\d+", re.ASCII)
+
+
+def plain(text: str) -> str:
+    """The name in ``name`` or ``name.vMAJOR.MINOR``."""
+    match = _TITLE.fullmatch(text)
+    return match[1] if match else text
+
+
 def name_of(ref: Ref) -> str:
     """The name of a recorded schema, without its version."""
-    return ref.name.rpartition(".v")[0]
+    return plain(ref.name)
 
 
 def version_of(ref: Ref) -> tuple[int, int]:
@@ -69,19 +80,25 @@ def load(ws: Workspace, digest: str) -> LabelSchema:
     return from_tree(ws.get_json(digest), where=f"label schema {short(digest)}")
 
 
-def find(ws: Workspace, text: str, *, actor: str | None = None) -> Ref:
+def find(ws: Workspace, text: str, *, record: bool = True, actor: str | None = None) -> Ref:
     """The schema that a person named: a TOML file, a shipped one, or the id or name of a recorded one.
 
-    A file or shipped schema is recorded if it was not yet. ``name`` alone means the newest recorded version.
+    ``name`` alone means its newest recorded version, and a shipped schema only where none of its name is recorded.
+
+    Args:
+        ws: the workspace.
+        text: what was named.
+        record: add a file or shipped schema that is not recorded yet; otherwise it is not found.
+        actor: name of the key that signs, where it is added.
 
     Raises:
         NotFound: nothing of this name.
     """
-    if text.endswith(".toml"):
+    if record and text.endswith(".toml"):
         return add(ws, read(text), actor=actor)
     named = of_name(ws, text) or [ref for ref in ws.artifacts(KIND) if ref.name == text]
     if named:
         return named[-1]
-    if text in shipped():
+    if record and text in shipped():
         return add(ws, read(text), actor=actor)
     return ws.resolve(text, KIND)

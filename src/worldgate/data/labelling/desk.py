@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 
 from worldgate.core.digest import short
 from worldgate.core.errors import DataRefused
 from worldgate.core.streams import IntArray
-from worldgate.data.labelling.schema import Extent, LabelRule, LabelSchema, ValueType
-from worldgate.data.labelling.sets import Label, LabelSet
+from worldgate.data.labelling.schema import LabelRule, LabelSchema, ValueType
+from worldgate.data.labelling.sets import LabelSet
 from worldgate.data.labelling.spans import Span
 
 _STRANGE = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
@@ -76,6 +78,10 @@ class Timing:
         return first, last, moved
 
 
+def _means(name: str, log: Timing) -> bool:
+    return name in (log.digest, log.name) or PurePath(name).stem == PurePath(log.name).stem
+
+
 def _nearest(edges: IntArray, at_ns: int) -> int:
     place = int(np.searchsorted(edges, at_ns))
     around = [k for k in (place - 1, place) if 0 <= k < len(edges)]
@@ -93,7 +99,9 @@ class Desk:
     """The tool's id or mail address of a person -> our name."""
     only_log: bool = False
     """There is one log, and the file means it, whatever it calls it."""
-    json_schema: object = None
+    by_picture: bool = False
+    """Write spans as pictures of the log's camera, where a format can do both."""
+    json_schema: Mapping[str, Any] | None = None
     """A JSON Schema that a file must fulfil, where the user gave one."""
 
     def log(self, *names: object, where: object) -> Timing:
@@ -105,7 +113,7 @@ class Desk:
         if self.only_log:
             return self.logs[0]
         for name in names:
-            found = [log for log in self.logs if isinstance(name, str) and name and name in (log.digest, log.name)]
+            found = [log for log in self.logs if isinstance(name, str) and name and _means(name, log)]
             if len(found) > 1:
                 raise DataRefused("several logs have this name", got=name, where=where, hint="give one log alone")
             if found:
@@ -125,13 +133,17 @@ class Desk:
         raise DataRefused("a log that is not at hand", got=short(digest))
 
     def person(self, *ids: object, prefix: str) -> str:
-        """Our name of a person: by the mapping, else ``prefix-id``, made a plain name."""
+        """Our name of a person: by the mapping, else the first text given, else ``prefix-number``; a plain name."""
         for ident in ids:
             if str(ident) in self.people:
                 return self.people[str(ident)]
-        first = next((str(ident) for ident in ids if ident not in (None, "")), "unknown")
-        plain = _STRANGE.sub("-", f"{prefix}-{first}").strip("-.")[:60]
-        return re.sub(r"\.\.+", ".", plain).strip("-.")
+        first = next((ident for ident in ids if ident not in (None, "")), "unknown")
+        text = first if isinstance(first, str) else f"{prefix}-{first}"
+        return re.sub(r"\.\.+", ".", _STRANGE.sub("-", text))[:60].strip("-._") or prefix
+
+    def ident(self, name: str) -> str:
+        """The tool's id of a person, where the mapping has one; else the name."""
+        return next((ident for ident, ours in self.people.items() if ours == name), name)
 
     def entry(self, control: object, value: object, *, where: object) -> tuple[str, bool | str]:
         """What a tool's (control, value) means in the schema: the label, and what it says.
@@ -194,11 +206,3 @@ class Exported:
     """Boundaries that the format could not carry exactly."""
     most_ns: int = 0
     """By how much, at most."""
-
-
-def timed(label: Label, span: Span | None, rule: LabelRule) -> Label:
-    """A label with its times as its extent wants them: an instant is the start of the span a tool gave."""
-    if rule.extent is Extent.LOG or span is None:
-        return Label(label=label.label, value=label.value, note=label.note)
-    end = span[0] + 1 if rule.extent is Extent.INSTANT else span[1]
-    return Label(label=label.label, value=label.value, start_ns=span[0], end_ns=end, note=label.note)

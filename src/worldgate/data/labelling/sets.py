@@ -154,7 +154,7 @@ def _check_clock(item: LabelSet, clocks: Sequence[str], where: object) -> None:
 def _checked(item: Label, rule: LabelRule, span: Span, where: object) -> Label:
     value = check_value(rule, item.value, label=item.label, where=where)
     for text in (item.note, value if isinstance(value, str) else ""):
-        if len(text) > LONGEST_TEXT or "\0" in text:
+        if len(text) > LONGEST_TEXT or "\0" in text or not _is_unicode(text):
             raise DataRefused(f"{item.label} holds a text that is too long or binary", got=len(text), where=where)
     if rule.extent is Extent.LOG:
         if item.start_ns is not None or item.end_ns is not None:
@@ -177,6 +177,11 @@ def _checked(item: Label, rule: LabelRule, span: Span, where: object) -> Label:
     if rule.type is ValueType.FLAG and value is False:
         raise DataRefused(f"{item.label}: a span of a flag says yes", got="false", where=where, hint="leave it out")
     return replace(item, value=value)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written down: half a surrogate pair cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _refuse_conflicts(labels: Sequence[Label], schema: LabelSchema, where: object) -> None:

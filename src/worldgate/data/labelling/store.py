@@ -107,6 +107,10 @@ def record_many(
     held = shelf or LabelShelf(ws)
     drafts, refs = [], []
     for item in items:
+        if item.method is Method.ADJUDICATED and len(inputs) < 2:
+            raise DataRefused(
+                "an adjudication names the sets it decides between", got=len(inputs), where=item.annotator
+            )
         log, schema = held.log(item.log), held.schema(item.schema)
         clocks = [stream.clock for stream in log.streams]
         checked = validated(item, schema, span=log.span_ns, clocks=clocks, where=log.name)
