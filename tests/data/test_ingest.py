@@ -18,6 +18,7 @@ import pytest
 from worldgate.core.errors import DataRefused, LogUnreadable, NameRefused, NotFound, Tampered
 from worldgate.core.streams import Origin, log_digest
 from worldgate.data.ingest import Shelf, ingest, ingested, open_log
+from worldgate.engines import EngineConfig, start
 from worldgate.record.verify import verify
 
 Record = Callable[..., Path]
@@ -194,3 +195,62 @@ def test_native_times_survive_to_the_nanosecond(workspace: Any, record_log: Reco
     (ref,) = ingest(workspace, record_log(5))
     times = open_log(workspace, ref.digest).read("observation.state").times_ns
     assert len(np.unique(np.diff(times))) > 50  # jitter below a microsecond is still there
+
+
+def test_a_folder_that_grew_is_not_read_again(workspace: Any, record_log: Record) -> None:
+    class Counting:
+        """This process, counting what it is given."""
+
+        done = 0
+
+        def run(self, bundles: Any) -> Any:
+            for item in start(EngineConfig()).run(bundles):
+                self.done += 1
+                yield item
+
+        def close(self) -> None: ...
+
+    engine = Counting()
+    for seed in (1, 2):
+        folder = record_log(seed).parent
+    (folder / "rig.yaml").write_text("cameras: 1")
+    first = ingest(workspace, folder, engine=engine)
+    assert engine.done == 2
+    assert ingest(workspace, folder, engine=engine) == first
+    assert engine.done == 2
+    record_log(3)
+    assert set(ingest(workspace, folder, engine=engine)) > set(first)
+    assert engine.done == 3
+    sources = {record.source for record in ingested(workspace).values()}
+    assert len(sources) == 3, "a log can be erased without the others"
+    for source in sources:
+        assert "rig.yaml" in workspace.store.tree(source), "what belongs to no log goes with each"
+
+
+def test_the_engine_changes_nothing_in_the_record(workspace: Any, record_log: Record, tmp_path: Path) -> None:
+    for seed in range(3):
+        folder = record_log(seed).parent
+    ingest(workspace, folder)
+    other = type(workspace).init(tmp_path / "other", person="tester")
+    engine = start(EngineConfig(name="processes", workers=2))
+    ingest(other, folder, engine=engine)
+    engine.close()
+    bodies = [[event.body for event in ws.ledger.events("log.ingested")] for ws in (workspace, other)]
+    assert bodies[0] == bodies[1]
+    assert verify(other).ok
+
+
+def test_two_processes_that_ingest_the_same_folder_record_each_log_once(
+    workspace: Any, record_log: Record, tmp_path: Path
+) -> None:
+    for seed in range(6):
+        folder = record_log(seed).parent
+    script = tmp_path / "ingest.py"
+    script.write_text(textwrap.dedent(KILLED))
+    told = [sys.executable, str(script), str(workspace.root), str(folder)]
+    both = [subprocess.Popen(told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0, 0], said
+    assert len({out for out, _ in said}) == 1, "each names every log"
+    assert len(list(workspace.ledger.events("log.ingested"))) == 6
+    assert verify(workspace).ok

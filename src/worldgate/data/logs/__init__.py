@@ -8,6 +8,9 @@ A format module holds a literal ``CARD`` and two functions:
     Open it. Raises ``NotFound`` where nothing is there and ``LogUnreadable`` where what is there cannot be used; what
     disagrees but can be used becomes a ``Finding`` of the log or the folder.
 
+A format whose folders hold logs that stand alone adds ``units(path: Path) -> list[tuple[Path, ...]]``: the files of each
+log, in the order of ``open_logs``. Such logs are kept, read again and erased one by one.
+
 Values stay on disk until :meth:`worldgate.core.streams.Log.read`, frames until
 :meth:`worldgate.core.streams.Frames.read`. Modules with a leading underscore are shared parts, not formats.
 """

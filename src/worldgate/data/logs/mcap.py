@@ -16,7 +16,7 @@ from worldgate.data.logs._mcap_read import McapLog
 from worldgate.data.logs._mcap_write import McapWriter, write_log
 from worldgate.data.logs._rosbag_find import holds_bags
 
-__all__ = ["CARD", "ImageOptions", "McapLog", "McapWriter", "detect", "open_logs", "write_log"]
+__all__ = ["CARD", "ImageOptions", "McapLog", "McapWriter", "detect", "open_logs", "units", "write_log"]
 
 CARD = {
     "line": "MCAP with ROS 2 CDR, JSON or protobuf messages; the system of record for raw logs",
@@ -47,8 +47,13 @@ def open_logs(path: Path) -> LogFolder:
     """
     if path.is_file():
         return LogFolder(path=path, format="mcap", logs=(McapLog(path),))
-    files = sorted(file for file in path.rglob("*.mcap") if file.is_file())
+    files = [file for (file,) in units(path)]
     if not files:
         raise NotFound("no .mcap file in this folder", where=path)
     logs = tuple(McapLog(file, name=file.relative_to(path).as_posix()) for file in files)
     return LogFolder(path=path, format="mcap", logs=logs)
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The files of each log of a folder, in the order of :func:`open_logs`: each file is one log."""
+    return [(file,) for file in sorted(path.rglob("*.mcap")) if file.is_file()]
