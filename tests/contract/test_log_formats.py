@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.data.logs import samples
+from tests.data.logs import bag_samples, samples
 
 from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.seams import cards, load
@@ -22,6 +22,17 @@ MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "lerobot-v3": ("lerobot", samples.make_lerobot),
     "lerobot-v21": ("lerobot", samples.make_lerobot_v21),
     "rlds": ("rlds", samples.make_rlds),
+    "rosbag1": ("rosbag", lambda path: bag_samples.make_rosbag1(path.with_suffix(".bag"))),
+    "rosbag1-bz2": ("rosbag", lambda path: bag_samples.make_rosbag1(path.with_suffix(".bag"), "bz2")),
+    "rosbag1-lz4": ("rosbag", lambda path: bag_samples.make_rosbag1(path.with_suffix(".bag"), "lz4")),
+    "rosbag2-sqlite": ("rosbag", bag_samples.make_rosbag2),
+    "rosbag2-mcap": ("rosbag", lambda path: bag_samples.make_rosbag2(path, storage="mcap")),
+    "rosbag2-split": ("rosbag", bag_samples.make_split_rosbag2),
+    "rosbag2-mcap-split": ("rosbag", lambda path: bag_samples.make_split_rosbag2(path, "mcap")),
+    "rosbag2-packed-file": ("rosbag", lambda path: bag_samples.make_rosbag2(path, packed="file")),
+    "rosbag2-packed-messages": ("rosbag", lambda path: bag_samples.make_rosbag2(path, packed="message")),
+    "openarm": ("openarm", bag_samples.make_openarm),
+    "comma2k19": ("comma2k19", bag_samples.make_comma2k19),
     "droid": ("droid", samples.make_droid),
     "robomimic": ("robomimic", lambda path: samples.make_robomimic(path.with_suffix(".hdf5"))),
     "replay-buffer-2": ("replay_buffer", lambda path: samples.make_replay_buffer(path, format=2)),
@@ -33,7 +44,7 @@ MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "act-raw": ("act", lambda path: samples.make_act(path, compressed=False)),
 }
 
-BLIND = {"ulog"}
+BLIND = {"ulog", "comma2k19"}
 """Formats that hold no pictures."""
 
 

@@ -23,7 +23,7 @@ from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Finding
 from worldgate.data.logs import _ros_types
 from worldgate.data.logs._mcap_container import Messages
-from worldgate.data.logs._rosbag_zstd import unpacked_file
+from worldgate.data.logs._rosbag_zstd import unpacked, unpacked_file
 
 MAGIC: Final = b"SQLite format 3\0"
 _MAX_VALUE: Final = 1 << 29
@@ -36,6 +36,7 @@ class Db3:
     Args:
         path: the file, or its ``.zstd`` form, which is unpacked beside the system's other temporary files.
         distro: the ROS distribution that recorded it, where known.
+        packed: whether its messages are compressed by zstd; they are given as they are.
 
     Raises:
         NotFound: no such file.
@@ -44,7 +45,7 @@ class Db3:
 
     library = ""
 
-    def __init__(self, path: Path, *, distro: str = "") -> None:
+    def __init__(self, path: Path, *, distro: str = "", packed: bool = False) -> None:
         if not path.is_file():
             raise NotFound("no such log file", got=path)
         self.path = path
@@ -61,7 +62,7 @@ class Db3:
             with closing(self._connect()) as database:
                 self._read_topics(database, distro)
                 self._index(database)
-            self._try_definitions(distro)
+            self._try_definitions(distro, packed=packed)
         except sqlite3.Error as error:
             raise LogUnreadable("a database that cannot be read", got=str(error)[:80], where=path) from error
         self._note_journal()
@@ -119,13 +120,14 @@ class Db3:
             message = f"{orphans} messages of topics that are not defined were dropped"
             self.findings.append(_finding("count_mismatch", message, float(orphans), "messages"))
 
-    def _try_definitions(self, distro: str) -> None:
+    def _try_definitions(self, distro: str, *, packed: bool) -> None:
         """Hold each stored definition against the topic's first message, and replace one that does not fit."""
         for number in self.messages:
             schema, channel = self.schemas[number], self.channels[number]
             if schema.encoding != "ros2msg" or channel.message_encoding != "cdr":
                 continue
             payload, stored = next(self.payloads(number, [0])), schema.data.decode("utf-8", "replace")
+            payload = unpacked(payload) if packed else payload
             if _ros_types.fits(schema.name, stored, payload):
                 continue
             own = _standard(schema.name, distro)

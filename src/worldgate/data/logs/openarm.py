@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Array, Finding, IntArray, Kind, LogFolder, Origin, Stream, StreamInfo
+from worldgate.data.logs._image_size import stated_shape
 from worldgate.data.logs._images import Encoded, EncodedFrames, decode
 from worldgate.data.logs._paths import inside
 from worldgate.data.logs._yaml import read_yaml
@@ -199,8 +200,9 @@ class OpenArmLog:
         return {name: self._camera_info(name, pictures) for name, pictures in self._cameras.items()}
 
     def _camera_info(self, name: str, pictures: list[_Picture]) -> StreamInfo:
+        first = pictures[0].encoded()
         try:
-            shape = decode(pictures[0].encoded(), Kind.IMAGE).shape
+            shape = stated_shape(first) or decode(first, Kind.IMAGE).shape
         except LogUnreadable:
             shape = ()  # the first frame is damaged; reading it says so
         camera = name.rpartition(".")[2]

@@ -118,7 +118,7 @@ def _container(file: Path, stated: BagMetadata) -> MessageSource:
     if file.suffix == ".bag":
         return Rosbag1(file)
     if file.name.endswith((".db3", ".db3.zstd")):
-        return Db3(file, distro=stated.distro)
+        return Db3(file, distro=stated.distro, packed=stated.packed_messages)
     return PackedMcap(file) if file.suffix == ".zstd" else Container(file)
 
 
