@@ -99,8 +99,9 @@ def check(
         fresh = run(todo, place=shelf.place, engine=chosen)
         for done, digest in enumerate(digests):
             record = shelf.record(digest)
+            required = (*_requirements(record, contract), *labels.findings(record))
             outcomes = [
-                Outcome(check=REQUIREMENTS, severity=Severity.REFUSE, findings=(*_requirements(record, contract),)),
+                Outcome(check=REQUIREMENTS, severity=Severity.REFUSE, findings=required),
                 Outcome(check=COPIES, severity=Severity.FLAG, findings=(*_copied(record, copies),)),
             ]
             for name, call in calls[digest].items():

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
-from worldgate.core.digest import digest_json
 from worldgate.core.errors import NotFound
 from worldgate.core.streams import Finding
 from worldgate.data.contracts import Contract
@@ -75,15 +74,6 @@ class LabelJudge:
         except NotFound:
             return None
         return ref, self._shelf.schema(ref.digest)
-
-    def key(self, log: str) -> str:
-        """What the findings of a log depend on beside the log: changes when a label that matters does."""
-        if not self.asks:
-            return ""
-        held = [item.event for item in self._shelf.of(log)]
-        schema = self._schema[0].digest if self._schema else ""
-        alphas = {asked.label: _told(self._alpha_over_logs(asked)) for asked in self._asked() if _by_log(asked.rule)}
-        return digest_json([sorted(held), schema, alphas])
 
     def findings(self, record: IngestedLog) -> Iterator[Finding]:
         """What is missing in a log's labels."""
@@ -254,10 +244,6 @@ class LabelJudge:
 
 def _by_log(rule: LabelRule) -> bool:
     return rule.extent is Extent.LOG
-
-
-def _told(value: float) -> str:
-    return f"{value:.12g}"
 
 
 def _most(a: float | None, b: float | None) -> float | None:
