@@ -123,6 +123,20 @@ class AlignedFrames:
         """SHA-256 over the encoded packets of the source stream."""
         return self._frames.content_digest()
 
+    @property
+    def frames(self) -> Frames:
+        """The source stream's own frames."""
+        return self._frames
+
+    @property
+    def index(self) -> IntArray:
+        """(T,) source frame of each row; -1 where there is none."""
+        return self._index
+
+    def over(self, frames: Frames) -> AlignedFrames:
+        """The same rows over the same frames, read in another way."""
+        return AlignedFrames(frames, self._index, cache=self.cache)
+
     def cached_in(self, cache: Path) -> AlignedFrames:
         """The same frames, whose resized copies may be kept in a folder."""
         return AlignedFrames(self._frames, self._index, cache=cache)

@@ -1,7 +1,7 @@
 """Clips: an episode's cameras at a model's size, its numbers as arrays, and the windows that hold no gap.
 
-Resized frames are kept as ``.npy`` memory maps under episode id, camera and size in the workspace's cache; the
-first read decodes, later ones map. Deleting the cache costs time only.
+Resized frames are kept raw in the clip cache (:mod:`worldgate.data.clip_cache`): the first read decodes, later ones
+map.
 
 Shape legend: T rows, H x W pixels, D channels, W windows.
 """
@@ -11,17 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from worldgate.core.atomic import atomic_path
-from worldgate.core.digest import sha256
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import NotFound
 from worldgate.core.streams import ByteArray, FloatArray, IntArray, Kind
+from worldgate.data import clip_cache
 from worldgate.data.alignment import AlignedFrames
-
-_BATCH = 64
 
 
 def frames(episode: Episode, camera: str, size: int | tuple[int, int], *, cache: Path | None = None) -> ByteArray:
@@ -37,32 +33,12 @@ def frames(episode: Episode, camera: str, size: int | tuple[int, int], *, cache:
         NotFound: no such camera.
     """
     rows = episode.streams.get(camera)
-    cameras = [name for name, held in episode.streams.items() if held.info.kind is Kind.IMAGE]
-    if rows is None or camera not in cameras:
+    if rows is None or rows.info.kind is not Kind.IMAGE:
+        cameras = [name for name, held in episode.streams.items() if held.info.kind is Kind.IMAGE]
         raise NotFound("no such camera", got=camera, where=episode.name, hint=f"one of {', '.join(cameras)}")
-    height, width = (size, size) if isinstance(size, int) else size
     folder = cache or (rows.values.cache if isinstance(rows.values, AlignedFrames) else None)
-    if folder is None:
-        return _resized(episode, camera, height, width)
-    label = sha256(camera.encode())[:16]  # camera names are not file names
-    path = folder / "clips" / f"{episode.id}-{label}-{height}x{width}.npy"
-    if not path.is_file():
-        clip = _resized(episode, camera, height, width)
-        with atomic_path(path, overwrite=True) as partial, partial.open("wb") as file:
-            np.save(file, clip)
-    held: ByteArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return held
-
-
-def _resized(episode: Episode, camera: str, height: int, width: int) -> ByteArray:
-    values = episode.streams[camera].values
-    out = np.empty((len(episode), height, width, 3), np.uint8)
-    for start in range(0, len(episode), _BATCH):
-        rows = np.arange(start, min(start + _BATCH, len(episode)), dtype=np.int64)
-        batch = values[rows] if isinstance(values, np.ndarray) else values.read(rows)
-        for row, image in zip(rows, batch, strict=True):
-            out[row] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return out
+    spec = clip_cache.spec_of(episode, camera, size, "raw", 1)
+    return clip_cache.decoded(episode, spec) if folder is None else clip_cache.mapped(folder, episode, spec)
 
 
 def arrays(episodes: Sequence[Episode], streams: Sequence[str]) -> Mapping[str, list[FloatArray]]:
