@@ -13,6 +13,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -45,7 +46,9 @@ def decode(cls: type[T], tree: Mapping[str, Any], *, where: str) -> T:
         ConfigError: unknown key (with the nearest known one), wrong type, missing value.
     """
     try:
-        return TypeAdapter(cls).validate_python(dict(tree), extra="forbid")
+        adapter = _adapter(cls)  # type: ignore[arg-type]  # a class has a hash
+        decoded: T = adapter.validate_python(dict(tree), extra="forbid")
+        return decoded
     except ValidationError as error:
         # An unknown key first: it often explains the one that is missing.
         first = min(error.errors(), key=lambda found: found["type"] not in _UNKNOWN)
@@ -58,9 +61,15 @@ def decode(cls: type[T], tree: Mapping[str, Any], *, where: str) -> T:
         raise ConfigError(first["msg"].lower(), got=repr(first["input"])[:80], where=f"{where}:{key}") from error
 
 
+@cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    """Building one costs a hundred times what using it does."""
+    return TypeAdapter(cls)
+
+
 def _keys(cls: Any, loc: tuple[int | str, ...]) -> list[str]:
     """Field names of the dataclass at a location inside ``cls``."""
-    schema = TypeAdapter(cls).json_schema()
+    schema = _adapter(cls).json_schema()
     definitions = schema.get("$defs", {})
     node: dict[str, Any] = schema
     for part in loc:
