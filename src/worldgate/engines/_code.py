@@ -2,8 +2,9 @@
 
 The closure is static: from the stage's module along every import statement, those inside functions too and those under
 ``TYPE_CHECKING`` not, through the modules of this package. What a seam finds by name is no import; a stage lists it. So
-an edit invalidates the results that it can have changed, and a few that it cannot (a comment counts), but never misses
-one. Other packages count by their installed version, because a decoder decides which pixels a check sees.
+an edit invalidates the results that it can have changed, and a few that it cannot (a comment counts), but misses none.
+The package imports by absolute names only, which its linter holds. Other packages count by their installed version,
+because a decoder decides which pixels a check sees.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +28,6 @@ _DISTRIBUTIONS = {"cv2": "opencv-python-headless", "google": "protobuf", "mcap_r
 _DISTRIBUTIONS |= {"mcap_protobuf": "mcap-protobuf-support"}
 
 
-@cache
 def code_digest(modules: tuple[str, ...], root: Path = ROOT) -> str:
     """Digest of the sources that these modules reach, and of the versions of the packages that they import.
 
@@ -34,8 +35,13 @@ def code_digest(modules: tuple[str, ...], root: Path = ROOT) -> str:
         modules: names; one of another package counts by its own source.
         root: folder of the package.
     """
+    return _digest(modules, root)
+
+
+@cache
+def _digest(modules: tuple[str, ...], root: Path) -> str:
     sources, foreign = closure(modules, root)
-    held = {name: sha256(path.read_bytes()) for name, path in sources.items()}
+    held = {name: _read(path).digest for name, path in sources.items()}
     return digest_json({"packages": {name: _version(name) for name in foreign}, "sources": held})
 
 
@@ -46,20 +52,34 @@ def closure(modules: tuple[str, ...], root: Path = ROOT) -> tuple[dict[str, Path
     todo = list(modules)
     while todo:
         name = todo.pop()
-        path = _file(name, root)
-        if name in found or path is None:
+        path = None if name in found else _file(name, root)
+        if path is None:
             continue
         found[name] = path
         todo += [parent for parent in _parents(name) if parent not in found]
-        for imported in _imports(ast.parse(path.read_bytes()), name, is_package=path.name == "__init__.py"):
+        for imported in _read(path).imports:
             top = imported.partition(".")[0]
             if top == PACKAGE:
                 todo.append(imported)
-            elif top not in sys.stdlib_module_names:
+            elif top and top not in sys.stdlib_module_names:
                 foreign.add(top)
     return dict(sorted(found.items())), sorted(foreign)
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    digest: str
+    imports: tuple[str, ...]
+
+
+@cache
+def _read(path: Path) -> _Source:
+    """A process runs the sources that it started with, so each is read once."""
+    data = path.read_bytes()
+    return _Source(sha256(data), tuple(dict.fromkeys(_imports(ast.parse(data).body))))
+
+
+@cache
 def _file(name: str, root: Path) -> Path | None:
     top, _, rest = name.partition(".")
     if top != PACKAGE:
@@ -79,22 +99,21 @@ def _parents(name: str) -> Iterator[str]:
         yield name
 
 
-def _imports(tree: ast.AST, module: str, *, is_package: bool) -> Iterator[str]:
-    for node in ast.iter_child_nodes(tree):
+def _imports(statements: Sequence[ast.stmt]) -> Iterator[str]:
+    """Names imported anywhere among these statements and the blocks in them."""
+    for node in statements:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                steps = module.split(".") if is_package else module.split(".")[:-1]
-                base = ".".join([*steps[: len(steps) - node.level + 1], *([base] if base else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)  # a name may be a module
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)  # a name may be a module
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            for other in node.orelse:
-                yield from _imports(ast.Module([other], []), module, is_package=is_package)
+            yield from _imports(node.orelse)
         else:
-            yield from _imports(node, module, is_package=is_package)
+            for field in ("body", "orelse", "finalbody"):
+                yield from _imports(getattr(node, field, ()))
+            for block in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+                yield from _imports(block.body)
 
 
 @cache
