@@ -49,11 +49,19 @@ class Source(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]: ...
 
+    def refuse_absent(self) -> None:
+        """Before anything of the declared size is made.
+
+        Raises:
+            LogUnreadable: declared rows that are not stored.
+        """
+        ...
+
     def read(self, rows: IntArray) -> Array:
         """(K, ...) these rows, in this order.
 
         Raises:
-            LogUnreadable: declared, but not there or damaged.
+            LogUnreadable: damaged.
         """
         ...
 
@@ -214,6 +222,23 @@ class ArrayStream:
     sources: tuple[Source, ...]
     encoded: bool = False
 
+    def refuse(self, count: int) -> None:
+        """Before anything of the declared size is made.
+
+        Raises:
+            LogUnreadable: declared rows that are not stored, or more numbers than a read may give.
+        """
+        for source in self.sources:
+            source.refuse_absent()
+        size = count * sum(s.dtype.itemsize * math.prod(s.shape[1:]) for s in self.sources)
+        if self.info.kind not in IMAGE_LIKE and size > MAX_READ:
+            raise LogUnreadable(
+                "more numbers than one read may give",
+                got=f"{size / 2**30:.1f} GiB declared",
+                where=self.sources[0].name,
+                hint="read a window",
+            )
+
     def values(self, rows: IntArray) -> Array | ArrayFrames | EncodedFrames:
         """The values of these rows."""
         first = self.sources[0]
@@ -221,14 +246,6 @@ class ArrayStream:
             return EncodedFrames(fetch=_Compressed(first, rows), count=len(rows), where=first.name)
         if self.info.kind in IMAGE_LIKE:
             return ArrayFrames(source=first, rows=rows, kind=self.info.kind)
-        size = len(rows) * sum(s.dtype.itemsize * math.prod(s.shape[1:]) for s in self.sources)
-        if size > MAX_READ:
-            raise LogUnreadable(
-                "more numbers than one read may give",
-                got=f"{size / 2**30:.1f} GiB declared",
-                where=first.name,
-                hint="read a window",
-            )
         if self.info.kind is Kind.TEXT:
             return _texts(first.read(rows))
         columns = [source.read(rows) for source in self.sources]
@@ -278,7 +295,8 @@ def _stream(
     sources = tuple(part.source for part in parts)
     kind = entry.kind or parts[0].kind or _kind(name, parts[0])
     lengths = {len_of(source) for source in sources}
-    if len(lengths) != 1 or (len(sources) > 1 and (kind not in NUMERIC or any(len(s.shape) > 2 for s in sources))):
+    odd = kind not in NUMERIC or any(len(part.source.shape) > 2 or part.encoded for part in parts)
+    if len(lengths) != 1 or (len(sources) > 1 and odd):
         got = ", ".join(f"{s.name} {'x'.join(map(str, s.shape))}" for s in sources)
         raise ConfigError("arrays that do not fit side by side", got=got, where=f"{where}: streams.{name}")
     compressed = parts[0].encoded
@@ -374,6 +392,7 @@ class ArrayLog:
             raise NotFound("no such stream", got=stream, where=self.name, hint=f"one of {', '.join(self.arrays)}")
         array = self.arrays[stream]
         start, stop = self._range(array.info.count, window_ns)
+        array.refuse(stop - start)
         rows = np.arange(start, stop, dtype=np.int64)
         return Stream(info=array.info, times_ns=self._times(rows), values=array.values(rows))
 

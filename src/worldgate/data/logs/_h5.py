@@ -172,6 +172,11 @@ class H5Array:
         """Of a dataset of an open file."""
         return cls(path=path, key=str(dataset.name), name=name, shape=dataset.shape, dtype=dataset.dtype)
 
+    def refuse_absent(self) -> None:
+        """Raises ``LogUnreadable`` where declared rows are not stored."""
+        stat = self.path.stat()
+        _refuse_absent(self.path, self.key, stat.st_mtime_ns, stat.st_size)
+
     def read(self, rows: IntArray) -> Array:
         """(K, ...) these rows, in this order.
 
@@ -180,8 +185,7 @@ class H5Array:
         """
         if not len(rows):
             return np.empty((0, *self.shape[1:]), dtype=self.dtype)
-        stat = self.path.stat()
-        _refuse_absent(self.path, self.key, stat.st_mtime_ns, stat.st_size)
+        self.refuse_absent()
         with opened(self.path) as file:
             dataset = file[self.key]
             return gather(rows, lambda start, stop: np.asarray(dataset[start:stop]))

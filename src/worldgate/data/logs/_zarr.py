@@ -238,6 +238,11 @@ class ZarrArray:
             first=self.first + first,
         )
 
+    def refuse_absent(self) -> None:
+        """Raises ``LogUnreadable`` where a large array is declared and hardly stored."""
+        stat = self.store.path.stat()
+        _refuse_absent(self.store, self.name, stat.st_mtime_ns, stat.st_size)
+
     def read(self, rows: IntArray) -> Array:
         """(K, ...) these rows, in this order.
 
@@ -246,9 +251,8 @@ class ZarrArray:
         """
         if not len(rows):
             return np.empty((0, *self.shape[1:]), dtype=self.dtype)
+        self.refuse_absent()
         held = _opened(self.store, self.name)
-        stat = self.store.path.stat()
-        _refuse_absent(self.store, self.name, stat.st_mtime_ns, stat.st_size)
         try:
             return gather(rows + self.first, lambda start, stop: np.asarray(held[start:stop]))
         except Exception as error:  # codecs raise what they like

@@ -50,6 +50,7 @@ _TOP: Final[Mapping[str, str]] = {
     "dones": "done",
     "states": "environment.state",
 }
+_MAX_MASK: Final = 1_000_000
 _DEMO: Final = re.compile(r"demo_?(\d+)")
 
 
@@ -174,11 +175,10 @@ def _episode(attributes: Mapping[str, Any]) -> dict[str, str | float | bool]:
 def _masks(file: h5py.File) -> dict[str, tuple[str, ...]]:
     """Demonstration -> the filter keys that hold it."""
     masks = h5.group(file, "mask")
+    lists = {name: d[()] for name, d in h5.datasets(masks).items() if d.shape[0] <= _MAX_MASK and len(d.shape) == 1}
     held: dict[str, tuple[str, ...]] = {}
-    for mask, dataset in h5.datasets(masks).items():
-        if len(dataset.shape) != 1 or dataset.shape[0] > 1_000_000:
-            continue
-        for item in dataset[()]:
+    for mask, items in {**lists, **{name: [one] for name, one in h5.notes(masks).items()}}.items():
+        for item in items:
             demo = item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)
             held[demo] = (*held.get(demo, ()), mask)
     return held
