@@ -8,6 +8,7 @@ from __future__ import annotations
 from cyclopts import App
 
 app = App(name="data", help="Label, search, deduplicate, align and export what was ingested.")
+app.command("worldgate.cli._data_label:app", name="label")
 app.command("worldgate.cli._data_datasets:card", name="card")
 app.command("worldgate.cli._data_datasets:diff", name="diff")
 app.command("worldgate.cli._data_datasets:merge", name="merge")

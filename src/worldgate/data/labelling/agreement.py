@@ -138,15 +138,20 @@ def instants(whole: Span, grid_ns: int) -> IntArray:
     return np.arange(whole[0], max(whole[1], whole[0] + 1), grid_ns, dtype=np.int64)
 
 
-def on_grid(by_annotator: Sequence[Sequence[Label]], rule: LabelRule, times_ns: IntArray) -> FloatArray:
+def on_grid(
+    by_annotator: Sequence[Sequence[Label]],
+    rule: LabelRule,
+    times_ns: IntArray,
+    combined: dict[tuple[int, ...], int] | None = None,
+) -> FloatArray:
     """What each annotator says at each instant: (M, T) numbers for :func:`alpha`.
 
     A flag is 0 or 1. A category is its place among the values, and -1 where none is said, which is an answer too; of
     ordered ones it is missing. A number is itself, missing where none is said. Where spans of one label overlap, the
-    set of values that hold together is one value of its own.
+    set of values that hold together is one value of its own, numbered in ``combined``, which several logs may share.
     """
     out = np.full((len(by_annotator), len(times_ns)), np.nan)
-    combined: dict[tuple[int, ...], int] = {}
+    numbers = {} if combined is None else combined
     for row, labels in zip(out, by_annotator, strict=True):
         if rule.type is ValueType.FLAG:
             row[:] = inside([item.span for item in labels], times_ns)
@@ -154,7 +159,7 @@ def on_grid(by_annotator: Sequence[Sequence[Label]], rule: LabelRule, times_ns: 
             for item in labels:
                 row[inside([item.span], times_ns)] = item.value
         else:
-            row[:] = _categories(labels, rule, times_ns, combined)
+            row[:] = _categories(labels, rule, times_ns, numbers)
     return out
 
 
