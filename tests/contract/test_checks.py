@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.contract.broken_signals import FAULTS, sound
 
+from worldgate.core.config import decode
 from worldgate.core.digest import canonical
 from worldgate.core.seams import cards, load
 from worldgate.core.streams import Finding, Kind, Origin, Stream, StreamInfo
@@ -44,7 +46,8 @@ def stream(name: str, kind: Kind, values: Any, times: Any = TIMES) -> Stream:
 
 def clean() -> Log:
     rng = np.random.default_rng(0)
-    state = np.sin(TIMES[:, None] / 3e8 + np.arange(3))
+    ease = np.clip(np.minimum(TIMES, TIMES[-1] - TIMES) / 2e8, 0, 1)[:, None]  # an episode starts and ends at rest
+    state = np.sin(TIMES[:, None] / 3e8 + np.arange(3)) * ease
     images = rng.integers(0, 255, (200, 12, 16, 3), dtype=np.uint8)
     return Log(
         stream("observation.state", Kind.VECTOR, state),
@@ -100,12 +103,15 @@ def test_a_check_is_silent_on_a_clean_log_and_on_an_empty_one(name: str) -> None
     module = load("checks", name)
     assert module.check(clean(), module.Config()) == ()
     assert module.check(Log(), module.Config()) == ()
+    _, params = FAULTS.get(name, (sound, {}))
+    assert module.check(sound(), decode(module.Config, params, where="here")) == ()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_check_finds_what_is_broken_and_gives_evidence(name: str) -> None:
     module = load("checks", name)
-    found = module.check(broken(), module.Config())
+    made, params = FAULTS.get(name, (broken, {}))
+    found = module.check(made(), decode(module.Config, params, where="here"))
     assert found, f"{name} found nothing in a log with everything wrong"
     for finding in found:
         assert finding.check == name

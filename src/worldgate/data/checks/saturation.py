@@ -1,0 +1,118 @@
+"""Saturation: a signal cut flat at its greatest or least value, because the sensor or converter could not show more.
+
+A flat top that saturation makes is entered and left at speed: the signal is cut where it was still rising. A robot
+that comes to rest at the end of its travel slows down first, and a switch has but two values; neither counts. Where
+the contract gives a channel's ends, staying at them is enough.
+
+Shape legend: N messages, D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from worldgate.core.streams import BoolArray, Finding, FloatArray, IntArray, Kind, Log
+from worldgate.data.checks._signals import Series, body_streams, name_of, rests, runs, series
+from worldgate.data.checks._spans import merge, period_ns
+
+CARD = {
+    "line": "signals cut flat at their greatest or least value",
+    "inputs": "measured streams of numbers",
+}
+
+_TWO_VALUED = 0.8
+"""A channel whose two commonest values are this share of all is a switch."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """What a cut signal looks like."""
+
+    least: float = 0.01
+    """Share of the messages that must lie at the end."""
+    run: int = 3
+    """Messages in a row at the end, at least; runs count that are entered and left at speed."""
+    steep: float = 0.3
+    """Speed at which a flat top is entered and left, as a share of the channel's high speed."""
+    ends: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Stream -> least and greatest value that its channels can show."""
+    commands: bool = False
+    """Look at commands too, which controllers clip on purpose."""
+    streams: tuple[str, ...] = ()
+    """Only these; empty: the measured ones of the robot itself, without their grippers and switches."""
+
+
+def check(log: Log, config: Config) -> tuple[Finding, ...]:
+    """Find cut signals; the value is the share of messages at the end."""
+    commands = [info.name for info in log.streams() if info.kind is Kind.ACTION] if config.commands else []
+    wanted = config.streams or (*body_streams(log), *commands)
+    return tuple(f for s in series(log, wanted, least=20) for f in _stream(s, config)) if wanted else ()
+
+
+def _stream(found: Series, config: Config) -> Iterator[Finding]:
+    ends = config.ends.get(found.info.name)
+    width = min(found.values.shape[1], 3) if found.info.kind is Kind.POSE else found.values.shape[1]
+    for channel in range(width):
+        good = np.isfinite(found.values[:, channel])
+        times, line = found.times_ns[good], found.values[good, channel]
+        resting = rests(found.info, channel) and not (config.streams or ends)
+        if len(line) < 20 or line.min() == line.max() or resting:
+            continue
+        for end, side in ((float(line.max()), "greatest"), (float(line.min()), "least")):
+            told = ends is not None and (end >= ends[1] if side == "greatest" else end <= ends[0])
+            at: BoolArray = np.asarray(line == end)
+            flat = _runs(at, config.run) if told else _cut(line, at, config)
+            share = sum(b - a for a, b in flat) / len(line)
+            if flat and share > config.least and (told or not _switch(line)):
+                yield _finding(
+                    found, times, flat, share, name_of(found.info, channel), f"{side} value {end:.6g}", config
+                )
+
+
+def _runs(at: BoolArray, least: int) -> list[tuple[int, int]]:
+    return [(a, b) for a, b in runs(at) if b - a >= least]
+
+
+def _cut(line: FloatArray, at: BoolArray, config: Config) -> list[tuple[int, int]]:
+    """Flat tops entered and left at speed. Those at either end of the log have one side only and do not count."""
+    steps = np.abs(np.diff(line))
+    moving = steps[steps > 0]
+    if len(moving) < 8:
+        return []
+    steep = config.steep * float(np.quantile(moving, 0.9))
+    inside = (line > line.min()) & (line < line.max())
+    usual = max((b - a for a, b in runs((steps == 0.0) & inside[1:])), default=0)  # values held elsewhere too
+    out = []
+    for a, b in _runs(at, max(config.run, 2 * usual + 2)):
+        if a < 2 or b > len(line) - 2:
+            continue
+        before, after = max(steps[a - 1], steps[a - 2]), max(steps[b - 1], steps[min(b, len(steps) - 1)])
+        if min(before, after) > steep:
+            out.append((a, b))
+    return out
+
+
+def _switch(line: FloatArray) -> bool:
+    """Two values make up most of it, or it rests nearly always."""
+    _, counts = np.unique(line, return_counts=True)
+    two = np.sort(counts)[-2:].sum() / len(line)
+    return bool(two > _TWO_VALUED or np.mean(np.diff(line) == 0.0) > _TWO_VALUED)
+
+
+def _finding(
+    found: Series, times: IntArray, flat: list[tuple[int, int]], share: float, name: str, said: str, config: Config
+) -> Finding:
+    length = period_ns(found.info, found.times_ns) or 1
+    starts, ends = np.asarray(flat, np.int64).T
+    return Finding(
+        check="saturation",
+        stream=found.info.name,
+        message=f"{name} is cut at its {said} in {len(flat)} places, {share:.1%} of the messages",
+        value=share,
+        limit=config.least,
+        unit="share of messages",
+        spans_ns=merge(times[starts], times[ends - 1] + length),
+    )
