@@ -70,12 +70,14 @@ def opened(path: Path) -> Iterator[h5py.File]:
         raise LogUnreadable(what, got=str(error).splitlines()[0][:160], where=path) from error
 
 
-def member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
+def member(group: h5py.Group, name: str | bytes) -> h5py.Group | h5py.Dataset | None:
     """A member of a group, or None where there is none.
 
     Raises:
-        LogUnreadable: a link that is not this file's own object.
+        LogUnreadable: a link that is not this file's own object, or a name that is no text.
     """
+    if isinstance(name, bytes):
+        raise LogUnreadable("a name that is not UTF-8", got=name[:40], where=group.file.filename)
     # Not ``name in group`` or ``group.get``: they follow the link to see whether it leads anywhere.
     links = group.id.links
     if not links.exists(name.encode()):

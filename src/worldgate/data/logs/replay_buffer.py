@@ -108,7 +108,7 @@ def _episodes(root: Path, store: ZarrStore, prefix: str) -> tuple[list[ArrayLog]
     ends = _ends(store)
     longest = max(array.shape[0] for array in arrays.values())
     whole = ends[ends <= longest]
-    starts = np.concatenate([[0], whole[:-1]]).astype(np.int64)
+    starts = np.concatenate([[0], whole])[: len(whole)].astype(np.int64)
     facts = _facts(store, len(ends))
     # What a mapping file names stands beside the store or in it.
     mapping = array_mapping(store.path / "x" if store.path.is_dir() else store.path, root)
