@@ -30,6 +30,7 @@ EXCEPTIONS = {
     "apsw": "zlib licence or any that the OSI approves, at the user's choice (its LICENSE file)",
     "atheris": "Apache-2.0 by the LICENSE file in its wheel; the metadata field is empty",
     "docutils": "public domain and BSD; the GPL part is one Emacs mode that no wheel holds; used to build docs only",
+    "pyrage": "MIT by the LICENSE file in its wheel; the metadata field is empty",
     "cuda-toolkit": f"a wheel without code that pulls the NVIDIA ones: {NVIDIA}",
 }
 """Distribution to the reason why its metadata may read as refused or unknown."""
