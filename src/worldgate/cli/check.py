@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worldgate.cli._contract import find_contract, find_logs
+from worldgate.cli._engine import EngineOption, WorkersOption, chosen_engine
 from worldgate.cli._output import JsonFlag, Table, answer, progress
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
@@ -16,7 +17,15 @@ if TYPE_CHECKING:
 SPANS = 3
 
 
-def check(contract: str, /, *logs: str, workspace: WorkspaceOption = None, json: JsonFlag = False) -> int:
+def check(
+    contract: str,
+    /,
+    *logs: str,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    workspace: WorkspaceOption = None,
+    json: JsonFlag = False,
+) -> int:
     """Check logs against a contract.
 
     For example:
@@ -24,8 +33,9 @@ def check(contract: str, /, *logs: str, workspace: WorkspaceOption = None, json:
         worldgate check kitchen.toml
         worldgate check kitchen.v1 4c7a9a17 5d01b2aa
 
-    Every finding is recorded with its time spans; the contract says which refuse a log and which only flag it. Exit
-    code 4 if a log is refused.
+    Every finding is recorded with its time spans; the contract says which refuse a log and which only flag it. What was
+    found before on the same bytes, with the same code and parameters, is not computed again. Exit code 4 if a log is
+    refused.
 
     Args:
         contract: A TOML file, a contract that ships with Worldgate, or the id or name of a recorded one.
@@ -34,9 +44,9 @@ def check(contract: str, /, *logs: str, workspace: WorkspaceOption = None, json:
     from worldgate.data.check import check as hold
     from worldgate.data.ingest import ingested
 
-    with open_workspace(workspace) as ws, progress("check") as tell:
+    with open_workspace(workspace) as ws, chosen_engine(ws, engine, workers) as where, progress("check") as tell:
         ref = find_contract(ws, contract)
-        checked = hold(ws, find_logs(ws, logs), ref, progress=tell)
+        checked = hold(ws, find_logs(ws, logs), ref, progress=tell, engine=where)
         known = ingested(ws)
     refused = [log for log in checked if not log.accepted]
     rows = [row for log in checked for row in _rows(log, zero_ns=known[log.log].span_ns[0])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from worldgate.cli._contract import find_contract, find_logs
+from worldgate.cli._engine import EngineOption, WorkersOption, chosen_engine
 from worldgate.cli._output import JsonFlag, Table, answer, progress
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
@@ -13,6 +14,8 @@ def snapshot(
     *logs: str,
     name: str,
     extends: str | None = None,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
     workspace: WorkspaceOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -35,10 +38,10 @@ def snapshot(
     from worldgate.core.digest import short
     from worldgate.data import datasets
 
-    with open_workspace(workspace) as ws, progress("align") as tell:
+    with open_workspace(workspace) as ws, chosen_engine(ws, engine, workers) as where, progress("align") as tell:
         parent = ws.resolve(extends, "dataset") if extends else None
         ref = datasets.snapshot(
-            ws, find_contract(ws, contract), find_logs(ws, logs), name=name, extends=parent, progress=tell
+            ws, find_contract(ws, contract), find_logs(ws, logs), name=name, extends=parent, progress=tell, engine=where
         )
         manifest = datasets.manifest(ws, ref.digest)
     splits = sorted({entry.split for entry in manifest.episodes})
