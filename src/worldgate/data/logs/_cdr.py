@@ -14,6 +14,7 @@ Shape legend: N messages of L bytes, K values of an array.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,6 +25,9 @@ from worldgate.core.streams import Array, BoolArray, ByteArray
 from worldgate.data.logs._msgdef import PRIMITIVES, SEQUENCE, Definition, Field
 
 HEADER: Final = 4
+_STAMP: Final = 12
+"""Where a message that begins with a ROS header goes on behind its stamp."""
+_TIME: Final = struct.Struct("<iI")
 _MAX_STEPS: Final = 20_000
 """Fields that are walked in one message before the columnar path gives up."""
 _PADDING: Final = 3
@@ -288,6 +292,7 @@ class Flat:
     def __init__(self, definition: Definition) -> None:
         self._definition = definition
         self._paths = frozenset(_leaves(definition, definition.root, ""))
+        self._seen: tuple[bytes, int, dict[str, Any]] | None = None
 
     @staticmethod
     def suits(definition: Definition) -> bool:
@@ -298,6 +303,16 @@ class Flat:
 
     def __call__(self, payload: bytes) -> dict[str, Any] | None:
         """The message as nested mappings, lists of bytes as bytes; None where :func:`locate` gives up."""
+        seen = self._seen
+        if seen is not None:
+            # A camera's messages differ in stamp and data alone.
+            fixed, start, message = seen
+            length = int.from_bytes(payload[start - 4 : start], "little")
+            if start + length <= len(payload) and payload[:HEADER] + payload[_STAMP : start - 4] == fixed:
+                seconds, nanos = _TIME.unpack_from(payload, HEADER)
+                stamp = {"sec": seconds, "nanosec": nanos}
+                header = {**message["header"], "stamp": stamp}
+                return {**message, "header": header, "data": payload[start : start + length]}
         layout = locate(self._definition, payload, self._paths)
         if layout is None:
             return None
@@ -316,7 +331,25 @@ class Flat:
                 into[name] = payload[place.start : place.stop]
             else:
                 into[name] = layout.column(row, path)[0].tolist()
+        self._remember(payload, layout, out)
         return out
+
+    def _remember(self, payload: bytes, layout: Layout, message: dict[str, Any]) -> None:
+        """Keep what the next message probably shares: all between a header's stamp and the data, if that comes last."""
+        fields = self._definition.types[self._definition.root]
+        stamped = (fields[0].name, fields[0].type) == ("header", "std_msgs/Header") and _is_header(self._definition)
+        if stamped and (fields[-1].name, fields[-1].type) == ("data", "uint8") and layout.little:
+            data = layout.places["data"]
+            self._seen = (payload[:HEADER] + payload[_STAMP : data.start - 4], data.start, message)
+
+
+def _is_header(definition: Definition) -> bool:
+    header = definition.types["std_msgs/Header"]
+    time = definition.types.get("builtin_interfaces/Time", ())
+    wanted = [("sec", "int32", 0), ("nanosec", "uint32", 0)]
+    return (header[0].name, header[0].type, header[0].count) == ("stamp", "builtin_interfaces/Time", 0) and [
+        (field.name, field.type, field.count) for field in time
+    ] == wanted
 
 
 def _used(definition: Definition) -> set[str]:

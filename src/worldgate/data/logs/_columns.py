@@ -20,7 +20,8 @@ from worldgate.core.streams import Array, ByteArray, IntArray
 from worldgate.core.times import SECOND
 from worldgate.data.logs._cdr import HEADER, Layout, Place, fixed_place, locate
 from worldgate.data.logs._mcap_chunks import by_value, take
-from worldgate.data.logs._mcap_container import Block
+from worldgate.data.logs._mcap_container import Block, Messages
+from worldgate.data.logs._mcap_index import LEAD
 from worldgate.data.logs._messages import ArrayOf, Numbers, get, stamp_ns
 from worldgate.data.logs._msgdef import Definition
 
@@ -109,15 +110,22 @@ class ChannelReader:
         channel: whose messages.
         decode: the reference decoder.
         definition: of the messages; None where they are not CDR of a known type: then each is decoded on its own.
+        messages: the container's index of the channel, which may hold the stamps already.
     """
 
     def __init__(
-        self, source: Payloads, channel: int, decode: Callable[[bytes], Any], definition: Definition | None
+        self,
+        source: Payloads,
+        channel: int,
+        decode: Callable[[bytes], Any],
+        definition: Definition | None,
+        messages: Messages | None = None,
     ) -> None:
         self._source = source
         self._channel = channel
         self._decode = decode
         self._definition = definition
+        self._messages = messages
         self._layouts: dict[int, list[Layout]] = {}
         self._learned = self._won = 0
         self.decoded = 0
@@ -137,7 +145,30 @@ class ChannelReader:
             _, times = self.read([], rows, stamps=True)
             assert times is not None
             return times
-        return self._fixed_stamps(rows, [place for place in places if place is not None])
+        certain = [place for place in places if place is not None]
+        return self._stamps_of_leads(rows, certain) if self._held(certain) else self._fixed_stamps(rows, certain)
+
+    def _held(self, places: Sequence[Place]) -> bool:
+        """Whether the index holds the stamps of every message."""
+        messages, stop = self._messages, max(place.stop for place in places)
+        return messages is not None and stop <= LEAD and messages.leads() is not None and min(messages.size) >= stop
+
+    def _stamps_of_leads(self, rows: IntArray, places: Sequence[Place]) -> IntArray:
+        assert self._messages is not None
+        leads = self._messages.leads()
+        assert leads is not None
+        stop = max(place.stop for place in places)
+        whole = Block(
+            first=0,
+            data=leads.tobytes(),
+            offsets=np.arange(0, leads.size, LEAD, dtype=np.int64)[rows],
+            sizes=np.full(len(rows), stop, dtype=np.int64),
+        )
+        out: IntArray = np.empty(len(rows), dtype=np.int64)
+        unread = self._stamps_of(whole, places, out)
+        if len(unread):
+            out[unread] = self._each_stamp(rows[unread])
+        return out
 
     def _each_stamp(self, rows: IntArray) -> IntArray:
         messages = map(self._decode, self._source.payloads(self._channel, rows.tolist()))
@@ -145,22 +176,26 @@ class ChannelReader:
 
     def _fixed_stamps(self, rows: IntArray, places: Sequence[Place]) -> IntArray:
         """Where nothing of variable length stands before it, the stamp lies in one place in every message."""
-        stop = max(place.stop for place in places)
         out: IntArray = np.empty(len(rows), dtype=np.int64)
         for block in blocks_of(self._source, self._channel, rows):
-            good = np.zeros(len(block), dtype=np.bool_)
-            enough = np.flatnonzero(block.sizes >= stop)
-            heads = take(block.data, block.offsets[enough], stop)
-            for order in (0, 1):
-                mine = heads[:, 1] == order
-                layout = _bare_layout(stop, bool(order), places)
-                out[block.first + enough[mine]] = _nanoseconds(
-                    layout, heads[mine], [str(i) for i in range(len(places))]
-                )
-                good[enough[mine]] = True
-            for place in np.flatnonzero(~good):
+            for place in self._stamps_of(block, places, out):
                 out[block.first + place] = stamp_ns(self._decode(block.payload(int(place)))) or 0
         return out
+
+    @staticmethod
+    def _stamps_of(block: Block, places: Sequence[Place], out: IntArray) -> IntArray:
+        """Write the stamps of a block's plain CDR messages into ``out``; the places of the others."""
+        stop = max(place.stop for place in places)
+        unread = np.ones(len(block), dtype=np.bool_)
+        enough = np.flatnonzero(block.sizes >= stop)
+        heads = take(block.data, block.offsets[enough], stop)
+        for order in (0, 1):
+            mine = heads[:, 1] == order
+            layout = _bare_layout(stop, bool(order), places)
+            stamps = _nanoseconds(layout, heads[mine], [str(number) for number in range(len(places))])
+            out[block.first + enough[mine]] = stamps
+            unread[enough[mine]] = False
+        return np.flatnonzero(unread)
 
     # ---------------------------------------------------------------- values
 

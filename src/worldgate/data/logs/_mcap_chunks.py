@@ -92,8 +92,13 @@ def chunk_span(body: bytes) -> tuple[int | None, int | None]:
     return start, stop
 
 
-def unpack(body: bytes, limit: int) -> bytes:
-    """Decompress a chunk record's body and check its CRC, never allocating more than it claims nor more than ``limit``.
+def unpack(body: bytes, limit: int, *, check: bool = True) -> bytes:
+    """Decompress a chunk record's body, never allocating more than it claims nor more than ``limit``.
+
+    Args:
+        body: of the record.
+        limit: most bytes to decompress to.
+        check: whether to check its CRC.
 
     Raises:
         ValueError: a size beyond the limit, a size or CRC that differs from the claimed one, an unknown compression.
@@ -105,7 +110,7 @@ def unpack(body: bytes, limit: int) -> bytes:
     data = _decompress(packed, head)
     if len(data) != head.size:
         raise ValueError(f"a chunk of {len(data)} bytes that claims {head.size}")
-    if head.crc and zlib.crc32(data) != head.crc:
+    if check and head.crc and zlib.crc32(data) != head.crc:
         raise ValueError("a chunk whose CRC differs")
     return data
 
@@ -201,6 +206,18 @@ def take(data: bytes, offsets: IntArray, size: int) -> Array:
         return np.ndarray((len(offsets), size), np.uint8, buffer=data, offset=int(offsets[0]), strides=(step, 1))
     every = np.ndarray((len(data) - size + 1,), f"V{size}", buffer=data, strides=(1,))
     return every[offsets].view(np.uint8).reshape(len(offsets), size)
+
+
+def leads(data: bytes, offsets: IntArray, sizes: IntArray, count: int) -> Array:
+    """(M, count) uint8: the first bytes of each payload, filled up with zeros."""
+    inside = offsets + count <= len(data)
+    out: Array = np.zeros((len(offsets), count), dtype=np.uint8)
+    out[inside] = take(data, offsets[inside], count)
+    for place in np.flatnonzero((sizes < count) | ~inside):
+        start, size = int(offsets[place]), min(int(sizes[place]), count)
+        out[place] = 0
+        out[place, :size] = np.frombuffer(data, dtype=np.uint8, count=size, offset=start)
+    return out
 
 
 def message_heads(data: bytes, starts: IntArray) -> Array:

@@ -10,9 +10,11 @@ file claims are checked before anything is allocated (:class:`~worldgate.data.lo
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 import threading
 import zlib
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ from worldgate.core.times import format_ns
 from worldgate.data.logs import _mcap_chunks as chunks
 from worldgate.data.logs._limits import Limits
 from worldgate.data.logs._mcap_chunks import BROKEN, END_NS, ENVELOPE, HEAD, MESSAGE_HEADER
-from worldgate.data.logs._mcap_index import Messages, Registry
+from worldgate.data.logs._mcap_index import LEAD, Messages, Registry
 from worldgate.data.logs._mcap_summary import MAGIC, Summary, read_summary
 
 __all__ = ["MAGIC", "MAX_CHUNK", "Block", "Container", "Messages"]
@@ -131,8 +133,11 @@ class Container:
         self._unpacked = 0
         self._newest: tuple[IntArray, Array] | None = None
         self._stated_crc = 0
+        self._plain: dict[int, int] = {}
+        self._version = (0, 0, 0)
         try:
             with path.open("rb") as file:
+                self._version = _version(file)
                 self._walk(file)
         except (FileNotFoundError, IsADirectoryError) as error:
             raise NotFound("no such log file", got=path) from error
@@ -237,7 +242,7 @@ class Container:
         stream = ReadDataStream(BytesIO(body))
         if opcode == Opcode.CHUNK:
             self._newest = None
-            self._index_chunk(self._unpack(body), position)
+            self._index_chunk(self._unpack(body, position), position)
         elif opcode == Opcode.MESSAGE_INDEX:
             self._check_index(body)
         elif opcode == Opcode.MESSAGE:
@@ -253,12 +258,15 @@ class Container:
         elif opcode == Opcode.HEADER:
             self.library = Header.read(stream).library
 
-    def _unpack(self, body: bytes) -> bytes:
+    def _unpack(self, body: bytes, position: int) -> bytes:
         """Decompress a chunk, within what a file of this size may unpack to."""
-        most = self.limits.total_bytes + self.limits.total_ratio * self.path.stat().st_size
-        self._unpacked += min(chunks.chunk_head(body).size, self.limits.chunk_bytes)
+        head = chunks.chunk_head(body)
+        most = self.limits.total_bytes + self.limits.total_ratio * self._version[1]
+        self._unpacked += min(head.size, self.limits.chunk_bytes)
         if self._unpacked > most:
             raise ValueError(f"chunks that unpack to more than {most} bytes together, the limit total_bytes")
+        if head.compression == "":
+            self._plain[position] = position + ENVELOPE.size + head.data_at
         return chunks.unpack(body, self.limits.chunk_bytes)
 
     # ---------------------------------------------------------------- messages
@@ -275,7 +283,7 @@ class Container:
         for id, rows in chunks.by_value(heads["channel"]):
             cuts = [(place, old, new) for place, known, old, new in moved if known == id]
             for number, part in _meanings(self.registry.number(id), cuts, begins[rows]):
-                self._add(number, position, begins[rows[part]] + HEAD.itemsize, heads[rows[part]])
+                self._add(number, data, position, begins[rows[part]] + HEAD.itemsize, heads[rows[part]])
         self._newest = (begins, heads)
         _CHUNKS.put((self._serial, position), data)
 
@@ -313,20 +321,22 @@ class Container:
             self._orphans += 1
             return
         place = position + ENVELOPE.size + _MESSAGE.size
-        self.messages.setdefault(number, Messages()).append(place, len(body) - _MESSAGE.size, log_ns, publish_ns)
+        self.messages.setdefault(number, Messages()).append(place, body[_MESSAGE.size :], log_ns, publish_ns)
         self._count(1, log_ns)
 
     def _reserve(self, count: int) -> None:
         if self.message_count + count > self.limits.messages:
             raise ValueError(f"more messages than the limit messages={self.limits.messages}")
 
-    def _add(self, number: int | None, chunk: int, offsets: IntArray, heads: Array) -> None:
+    def _add(self, number: int | None, data: bytes, chunk: int, offsets: IntArray, heads: Array) -> None:
         if number is None:
             self._orphans += len(heads)
             return
         if len(heads) == 0:
             return
-        self.messages.setdefault(number, Messages()).extend(chunk, offsets, heads, MESSAGE_HEADER)
+        sizes = heads["length"].astype(np.int64) - MESSAGE_HEADER
+        lead = chunks.leads(data, offsets, sizes, LEAD)
+        self.messages.setdefault(number, Messages()).extend(chunk, offsets, heads, MESSAGE_HEADER, lead)
         self._count(len(heads), int(heads["log_ns"].max()))
 
     def _count(self, more: int, latest_ns: int) -> None:
@@ -454,16 +464,16 @@ class Container:
             LogUnreadable: the file changed since it was opened.
         """
         messages = self.messages.get(channel, Messages())
-        chunk, offset, size = (
-            np.frombuffer(c, dtype=np.int64)[rows] if len(c) else np.empty(0, dtype=np.int64)
-            for c in (messages.chunk, messages.offset, messages.size)
-        )
+        chunk, offset, size = (_column(column)[rows] for column in (messages.chunk, messages.offset, messages.size))
         try:
             with self.path.open("rb") as file:
+                unchanged = _version(file) == self._version
+                if unchanged and self._plain:
+                    chunk, offset = self._in_file(chunk, offset)
                 for start, stop in _groups(chunk, offset, size):
                     offsets, sizes = offset[start:stop], size[start:stop]
                     if chunk[start] >= 0:
-                        data = self._chunk(file, int(chunk[start]))
+                        data = self._chunk(file, int(chunk[start]), check=not unchanged)
                     else:
                         base = int(offsets.min())
                         file.seek(base)
@@ -474,13 +484,22 @@ class Container:
         except (OSError, *BROKEN) as error:
             raise LogUnreadable("the log changed while it was read", got=error, where=self.path) from error
 
-    def _chunk(self, file: BinaryIO, position: int) -> bytes:
+    def _in_file(self, chunk: IntArray, offset: IntArray) -> tuple[IntArray, IntArray]:
+        """Messages of uncompressed chunks as messages outside chunks, by their place in the file."""
+        bases = np.zeros(len(chunk), dtype=np.int64)
+        for position, rows in chunks.by_value(chunk):
+            bases[rows] = self._plain.get(position, -1)
+        plain = bases > 0
+        return np.where(plain, -1, chunk), np.where(plain, offset + bases, offset)
+
+    def _chunk(self, file: BinaryIO, position: int, *, check: bool) -> bytes:
         held = _CHUNKS.get((self._serial, position))
         if held is not None:
             return held
         file.seek(position)
         _, length = ENVELOPE.unpack(file.read(ENVELOPE.size))
-        data = chunks.unpack(file.read(min(length, self.limits.record_bytes)), self.limits.chunk_bytes)
+        body = file.read(min(length, self.limits.record_bytes))
+        data = chunks.unpack(body, self.limits.chunk_bytes, check=check)
         _CHUNKS.put((self._serial, position), data)
         return data
 
@@ -505,6 +524,16 @@ class _Following:
         """The indexes of the chunk at ``position``."""
         first, last = np.searchsorted(self._starts, (position, position + 1))
         return self._indexes[int(first) : int(last)]
+
+
+def _version(file: BinaryIO) -> tuple[int, int, int]:
+    """What tells that a file was not written to since it was opened first, when every CRC was checked."""
+    stat = os.fstat(file.fileno())
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _column(column: array[int]) -> IntArray:
+    return np.frombuffer(column, dtype=np.int64) if len(column) else np.empty(0, dtype=np.int64)
 
 
 def _groups(chunk: IntArray, offset: IntArray, size: IntArray) -> Iterator[tuple[int, int]]:

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 from mcap.records import Channel, Schema
 
-from worldgate.core.streams import Array, IntArray
+from worldgate.core.streams import Array, ByteArray, IntArray
 
+LEAD: Final = 12
 _FIRST_NUMBER: Final = 1 << 16
 _MOST_REDEFINED: Final = 1 << 16
 
@@ -26,6 +27,8 @@ class Messages:
     size: array[int] = field(default_factory=lambda: array("q"))
     log_ns: array[int] = field(default_factory=lambda: array("q"))
     publish_ns: array[int] = field(default_factory=lambda: array("q"))
+    lead: bytearray = field(default_factory=bytearray)
+    """The first :data:`LEAD` bytes of each payload, where the container keeps them: a ROS header's stamp is there."""
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -34,16 +37,32 @@ class Messages:
         """One of the columns as an array of its own."""
         return np.array(getattr(self, column), dtype=np.int64)
 
-    def append(self, offset: int, size: int, log_ns: int, publish_ns: int) -> None:
+    def append(self, offset: int, payload: bytes, log_ns: int, publish_ns: int) -> None:
         """Add a message outside chunks."""
+        self.lead += payload[:LEAD].ljust(LEAD, b"\0")
         self.chunk.append(-1)
         self.offset.append(offset)
-        self.size.append(size)
+        self.size.append(len(payload))
         self.log_ns.append(log_ns)
         self.publish_ns.append(publish_ns)
 
-    def extend(self, chunk: int, offset: IntArray, heads: Array, header: int) -> None:
-        """Add messages of one chunk: payload offsets and record heads, whose length counts ``header`` bytes more."""
+    def leads(self) -> ByteArray | None:
+        """(N, LEAD) uint8 first bytes of the payloads, filled up with zeros; None where the container keeps none."""
+        if len(self.lead) != LEAD * len(self):
+            return None
+        return np.frombuffer(bytes(self.lead), dtype=np.uint8).reshape(-1, LEAD)
+
+    def extend(self, chunk: int, offset: IntArray, heads: Array, header: int, lead: ByteArray) -> None:
+        """Add messages of one chunk.
+
+        Args:
+            chunk: its place in the file.
+            offset: (n,) of the payloads.
+            heads: (n,) record heads, whose length counts ``header`` bytes more than the payload.
+            header: see there.
+            lead: (n, LEAD) first bytes of the payloads.
+        """
+        self.lead += lead.tobytes()
         self.chunk.frombytes(np.full(len(offset), chunk, dtype=np.int64).tobytes())
         self.offset.frombytes(offset.astype(np.int64, copy=False).tobytes())
         self.size.frombytes((heads["length"].astype(np.int64) - header).tobytes())
