@@ -26,6 +26,7 @@ from worldgate.data.logs._mcap_container import Messages
 from worldgate.data.logs._rosbag_zstd import unpacked, unpacked_file
 
 MAGIC: Final = b"SQLite format 3\0"
+_HEADER: Final = 100
 _MAX_VALUE: Final = 1 << 29
 """Most bytes of a row."""
 
@@ -56,8 +57,12 @@ class Db3:
         self.findings: list[Finding] = []
         self._file = unpacked_file(path, self) if path.suffix == ".zstd" else path
         with self._file.open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                raise LogUnreadable("not an SQLite file: its first bytes are wrong", where=path)
+            head = file.read(_HEADER)
+        if not head.startswith(MAGIC) or len(head) < _HEADER:
+            raise LogUnreadable("not an SQLite file: its first bytes are wrong", where=path)
+        page = int.from_bytes(head[16:18], "big")
+        stated = (page if page != 1 else 1 << 16) * int.from_bytes(head[28:32], "big")
+        self._cut = stated > self._file.stat().st_size
         try:
             with closing(self._connect()) as database:
                 self._read_topics(database, distro)
@@ -71,6 +76,9 @@ class Db3:
         database = sqlite3.connect(f"file:{quote(str(self._file.absolute()))}?mode=ro&immutable=1", uri=True)
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
         database.execute("PRAGMA trusted_schema=OFF")
+        if self._cut:
+            # SQLite refuses a file that is shorter than its header says, unless it is told to look all the same.
+            database.execute("PRAGMA writable_schema=ON")
         return database
 
     def _read_topics(self, database: sqlite3.Connection, distro: str) -> None:
