@@ -2,8 +2,8 @@
 
 Each entry directly below the watched place is one unit: a file, or a folder with everything in it. A unit is complete
 when its sizes and marks of change stayed the same for a while, or at once when its writer left a mark (``NAME.done``
-beside it, ``done`` or ``_SUCCESS`` in it). Names that writers use for unfinished files are left alone, and a folder with
-such a name in it is not complete; hidden entries are nobody's logs.
+beside it, ``done`` or ``_SUCCESS`` in it). Names that writers use for unfinished files are left alone, and a folder
+with such a name in it is not complete; hidden entries are nobody's logs.
 
 What was taken in is known by its digest, so a restart ingests nothing twice. The state beside the cache only saves
 reading again what did not change; without it everything is read once more, to the same end.

@@ -53,12 +53,7 @@ class FsspecStore(Objects):
     def __init__(self, url: str, cache: Path) -> None:
         self.url = url
         self._cache = cache
-        refuse_secrets(url)
-        try:
-            self._fs, self._root = file_system(url)
-        except ImportError as error:
-            hint = 'pip install "worldgate[s3]"' if url.startswith("s3") else f"pip install the package for {url}"
-            raise MissingExtra("this store needs a package that is not installed", got=error, hint=hint) from error
+        self._fs, self._root = file_system(url)
         protocols = self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,)
         self._atomic = not _ATOMIC.isdisjoint(protocols)
 
@@ -169,18 +164,24 @@ class FsspecStore(Objects):
         return all(file.exists() for file in (target / "files").rglob("*"))
 
     def _upload(self, digest: str, path: Path) -> None:
-        """Keep a local copy's bytes, unless they are there already."""
-        key, size = self._key(digest), path.stat().st_size
-        with self._reach(digest):
-            if self._fs.exists(key) and int(self._fs.size(key)) == size:
-                return
-            target = key if self._atomic else f"{self._root}/partial-{uuid.uuid4().hex}"
-            if not self._atomic:
-                self._fs.makedirs(key.rpartition("/")[0], exist_ok=True)
-            self._fs.put_file(str(path), target)
-            if target != key:
-                self._fs.mv(target, key)
+        """Keep a local copy's bytes, unless they are there already; they count when they were read back."""
+        key = self._key(digest)
+        try:
+            with self._reach(digest):
+                if not self._fs.exists(key) or int(self._fs.size(key)) != path.stat().st_size:
+                    self._put(path, key)
+        except NotFound as error:
+            raise RecordError("no such bucket, or none that takes objects", where=self.url, hint="make it") from error
         self.check(digest)
+
+    def _put(self, path: Path, key: str) -> None:
+        if self._atomic:
+            self._fs.put_file(str(path), key)
+            return
+        partial = f"{self._root}/partial-{uuid.uuid4().hex}"
+        self._fs.makedirs(key.rpartition("/")[0], exist_ok=True)
+        self._fs.put_file(str(path), partial)
+        self._fs.mv(partial, key)
 
     def _blocks(self, digest: str) -> Iterator[bytes]:
         with self._reach(digest), self._fs.open(self._key(digest), "rb", cache_type="readahead") as file:
@@ -206,13 +207,23 @@ def file_system(url: str) -> tuple[Any, str]:
     """The file system of a URL and the path in it; listings are asked for anew each time, others write there too.
 
     Raises:
-        ImportError: a package that this kind of URL needs.
+        ConfigError: no such kind of URL, or one with credentials in it.
+        MissingExtra: a package that this kind needs.
     """
-    fs, root = url_to_fs(url, use_listings_cache=False)
+    _refuse_secrets(url)
+    try:
+        fs, root = url_to_fs(url, use_listings_cache=False)
+    except ImportError as error:
+        hint = 'pip install "worldgate[s3]"' if url.startswith("s3") else None
+        raise MissingExtra("this URL needs a package that is not installed", got=error, where=url, hint=hint) from error
+    except ValueError as error:
+        raise ConfigError(
+            "not a URL of a store", got=error, where=url, hint="for example s3://bucket/prefix"
+        ) from error
     return fs, str(root).rstrip("/")
 
 
-def refuse_secrets(url: str) -> None:
+def _refuse_secrets(url: str) -> None:
     """Refuse a URL that carries credentials.
 
     Raises:
