@@ -170,6 +170,12 @@ class UlogIndex(ULog):  # type: ignore[misc]  # pyulog ships no types
             self.lost.append((self._end, self.start - self._end, now, now))
         self._end = max(self._end, end)
 
+    def _check_packet_corruption(self, header: Any) -> bool:
+        # pyulog steps back from where the head promises the message to end; near the end of a file it would step back
+        # too far, and meet the same head for ever.
+        self._file_handle.seek(self.start + _HEAD + header.msg_size)
+        return bool(super()._check_packet_corruption(header))
+
     def newest(self) -> int:
         """The greatest stamp so far, in µs, that another topic agrees with to a second."""
         last = sorted((t.stamps_us[-1] for t in self.topics.values() if t.stamps_us), reverse=True)

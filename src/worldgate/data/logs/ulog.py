@@ -71,7 +71,7 @@ class UlogLog:
         self._fields = {
             name: field for topic in self._index.topics.values() for name, field in sorted(_fields(topic).items())
         }
-        if not self._fields and not self._events:
+        if not self._fields and not any(self._events.values()):
             raise LogUnreadable("a ULog without a single whole message", got=f"{self._index.bytes} bytes", where=path)
 
     @property
