@@ -3,9 +3,9 @@
 (a) A minute of a 14-joint ``JointState`` at 1 kHz in zstd chunks, into float64 arrays of position, velocity and effort
 and int64 header stamps. (b) Image topics: two JPEG cameras with joints at 100 Hz, and raw 256 px images without and
 with zstd; the encoded bytes of every image message, pixels not decoded. Every reader runs in a process of its own, the
-repeats interleaved, after one pass that is not timed; each peer stands with the best of its configurations. All readers must give the same bytes before a
-figure counts. Ours opens the log anew each time and checks the chunks' and the file's CRCs; of the peers, as they are
-configured by default, only rosbags does (of chunks).
+repeats interleaved, after one pass that is not timed; each peer stands with the best of its configurations. All readers
+must give the same bytes before a figure counts. Ours opens the log anew each time and checks the chunks' and the
+file's CRCs; of the peers, as they are configured by default, only rosbags does (of chunks).
 """
 
 from __future__ import annotations

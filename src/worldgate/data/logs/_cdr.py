@@ -301,18 +301,18 @@ class Flat:
         lists = any(not f.primitive and f.count for name in _used(definition) for f in definition.types[name])
         return data is not None and data.type in {"uint8", "byte"} and data.count == SEQUENCE and not lists
 
-    def __call__(self, payload: bytes) -> dict[str, Any] | None:
+    def __call__(self, payload: bytes | memoryview) -> dict[str, Any] | None:
         """The message as nested mappings, lists of bytes as bytes; None where :func:`locate` gives up."""
         seen = self._seen
         if seen is not None:
             # A camera's messages differ in stamp and data alone.
             fixed, start, message = seen
             length = int.from_bytes(payload[start - 4 : start], "little")
-            if start + length <= len(payload) and payload[:HEADER] + payload[_STAMP : start - 4] == fixed:
+            if start + length <= len(payload) and _shared(payload, start) == fixed:
                 seconds, nanos = _TIME.unpack_from(payload, HEADER)
                 stamp = {"sec": seconds, "nanosec": nanos}
                 header = {**message["header"], "stamp": stamp}
-                return {**message, "header": header, "data": payload[start : start + length]}
+                return {**message, "header": header, "data": bytes(payload[start : start + length])}
         layout = locate(self._definition, payload, self._paths)
         if layout is None:
             return None
@@ -328,19 +328,23 @@ class Flat:
             if place.type == "string":
                 into[name] = layout.text(path)
             elif place.array and place.type in {"uint8", "byte"}:
-                into[name] = payload[place.start : place.stop]
+                into[name] = bytes(payload[place.start : place.stop])
             else:
                 into[name] = layout.column(row, path)[0].tolist()
         self._remember(payload, layout, out)
         return out
 
-    def _remember(self, payload: bytes, layout: Layout, message: dict[str, Any]) -> None:
+    def _remember(self, payload: bytes | memoryview, layout: Layout, message: dict[str, Any]) -> None:
         """Keep what the next message probably shares: all between a header's stamp and the data, if that comes last."""
         fields = self._definition.types[self._definition.root]
         stamped = (fields[0].name, fields[0].type) == ("header", "std_msgs/Header") and _is_header(self._definition)
         if stamped and (fields[-1].name, fields[-1].type) == ("data", "uint8") and layout.little:
             data = layout.places["data"]
-            self._seen = (payload[:HEADER] + payload[_STAMP : data.start - 4], data.start, message)
+            self._seen = (_shared(payload, data.start), data.start, message)
+
+
+def _shared(payload: bytes | memoryview, start: int) -> bytes:
+    return bytes(payload[:HEADER]) + bytes(payload[_STAMP : start - 4])
 
 
 def _is_header(definition: Definition) -> bool:

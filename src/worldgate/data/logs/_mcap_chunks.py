@@ -13,7 +13,7 @@ import struct
 import zlib
 from array import array
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import lz4.frame  # type: ignore[import-untyped]
 import numpy as np
@@ -23,6 +23,7 @@ from mcap.opcode import Opcode
 
 from worldgate.core.streams import Array, IntArray
 
+Buffer: TypeAlias = bytes | memoryview
 END_NS: Final = 2**63 - 1
 ENVELOPE: Final = struct.Struct("<BQ")
 _CHUNK: Final = struct.Struct("<QQQII")
@@ -92,13 +93,16 @@ def chunk_span(body: bytes) -> tuple[int | None, int | None]:
     return start, stop
 
 
-def unpack(body: bytes, limit: int, *, check: bool = True) -> bytes:
+def unpack(body: bytes, limit: int, *, check: bool = True) -> Buffer:
     """Decompress a chunk record's body, never allocating more than it claims nor more than ``limit``.
 
     Args:
         body: of the record.
         limit: most bytes to decompress to.
         check: whether to check its CRC.
+
+    Returns:
+        The records; a view of ``body`` where the chunk is not compressed.
 
     Raises:
         ValueError: a size beyond the limit, a size or CRC that differs from the claimed one, an unknown compression.
@@ -115,10 +119,10 @@ def unpack(body: bytes, limit: int, *, check: bool = True) -> bytes:
     return data
 
 
-def _decompress(packed: memoryview, head: ChunkHead) -> bytes:
+def _decompress(packed: memoryview, head: ChunkHead) -> Buffer:
     claimed = head.size
     if head.compression == "":
-        return bytes(packed)
+        return packed
     if head.compression == "zstd":
         if not claimed:
             return b""
@@ -134,7 +138,7 @@ def _decompress(packed: memoryview, head: ChunkHead) -> bytes:
 # -------------------------------------------------------------------- the walk
 
 
-def record_starts(data: bytes) -> IntArray:
+def record_starts(data: Buffer) -> IntArray:
     """(R,) offsets of the records of a chunk, in order.
 
     Raises:
@@ -143,7 +147,7 @@ def record_starts(data: bytes) -> IntArray:
     starts, at, size = array("q"), 0, len(data)
     previous, same, wait = b"", 0, _RUN
     while at < size:
-        head = data[at : at + ENVELOPE.size]
+        head = bytes(data[at : at + ENVELOPE.size])
         if len(head) < ENVELOPE.size:
             raise ValueError(_CUT)
         length = int.from_bytes(head[1:], "little")
@@ -165,7 +169,7 @@ def record_starts(data: bytes) -> IntArray:
     return np.frombuffer(starts, dtype=np.int64) if starts else np.empty(0, dtype=np.int64)
 
 
-def _run(data: bytes, at: int, stride: int) -> int:
+def _run(data: Buffer, at: int, stride: int) -> int:
     """How many records of this stride follow each other from ``at``; at least 1.
 
     A record with the first one's opcode and length ends exactly where the next one begins, so this is the same walk.
@@ -193,7 +197,7 @@ def evenly_spaced(offsets: IntArray) -> int:
     return step if step > 0 and bool((np.diff(offsets) == step).all()) else 0
 
 
-def take(data: bytes, offsets: IntArray, size: int) -> Array:
+def take(data: Buffer, offsets: IntArray, size: int) -> Array:
     """(len(offsets), size) uint8: the ``size`` bytes at each offset; a view where the offsets are evenly spaced.
 
     Every ``offset + size`` lies within ``data``.
@@ -208,7 +212,7 @@ def take(data: bytes, offsets: IntArray, size: int) -> Array:
     return every[offsets].view(np.uint8).reshape(len(offsets), size)
 
 
-def leads(data: bytes, offsets: IntArray, sizes: IntArray, count: int) -> Array:
+def leads(data: Buffer, offsets: IntArray, sizes: IntArray, count: int) -> Array:
     """(M, count) uint8: the first bytes of each payload, filled up with zeros."""
     inside = offsets + count <= len(data)
     out: Array = np.zeros((len(offsets), count), dtype=np.uint8)
@@ -220,7 +224,7 @@ def leads(data: bytes, offsets: IntArray, sizes: IntArray, count: int) -> Array:
     return out
 
 
-def message_heads(data: bytes, starts: IntArray) -> Array:
+def message_heads(data: Buffer, starts: IntArray) -> Array:
     """(M,) :data:`HEAD` of the message records at ``starts``.
 
     Raises:
@@ -238,7 +242,7 @@ def message_heads(data: bytes, starts: IntArray) -> Array:
     return heads
 
 
-def opcodes(data: bytes, starts: IntArray) -> Array:
+def opcodes(data: Buffer, starts: IntArray) -> Array:
     """(R,) opcode of each record."""
     return np.frombuffer(data, dtype=np.uint8)[starts]
 

@@ -32,7 +32,7 @@ from worldgate.core.streams import Array, Finding, IntArray
 from worldgate.core.times import format_ns
 from worldgate.data.logs import _mcap_chunks as chunks
 from worldgate.data.logs._limits import Limits
-from worldgate.data.logs._mcap_chunks import BROKEN, END_NS, ENVELOPE, HEAD, MESSAGE_HEADER
+from worldgate.data.logs._mcap_chunks import BROKEN, END_NS, ENVELOPE, HEAD, MESSAGE_HEADER, Buffer
 from worldgate.data.logs._mcap_index import LEAD, Messages, Registry
 from worldgate.data.logs._mcap_summary import MAGIC, Summary, read_summary
 
@@ -41,7 +41,7 @@ __all__ = ["MAGIC", "MAX_CHUNK", "Block", "Container", "Messages"]
 MAX_CHUNK: Final = Limits().chunk_bytes
 """Most bytes that a chunk may decompress to by default."""
 _CACHED: Final = 1 << 26
-_WINDOW: Final = 1 << 24
+_WINDOW: Final = 1 << 22
 """Bytes of a file without chunks that are read at once."""
 _PIECE: Final = 1 << 20
 _MOST_FINDINGS: Final = 100
@@ -80,6 +80,12 @@ class Block:
         """One message."""
         start = int(self.offsets[place])
         return self.data[start : start + int(self.sizes[place])]
+
+    def views(self) -> Iterator[memoryview]:
+        """Every message, not copied."""
+        whole = memoryview(self.data)
+        for start, size in zip(self.offsets.tolist(), self.sizes.tolist(), strict=True):
+            yield whole[start : start + size]
 
 
 class _Chunks:
@@ -258,7 +264,7 @@ class Container:
         elif opcode == Opcode.HEADER:
             self.library = Header.read(stream).library
 
-    def _unpack(self, body: bytes, position: int) -> bytes:
+    def _unpack(self, body: bytes, position: int) -> Buffer:
         """Decompress a chunk, within what a file of this size may unpack to."""
         head = chunks.chunk_head(body)
         most = self.limits.total_bytes + self.limits.total_ratio * self._version[1]
@@ -271,7 +277,7 @@ class Container:
 
     # ---------------------------------------------------------------- messages
 
-    def _index_chunk(self, data: bytes, position: int) -> None:
+    def _index_chunk(self, data: Buffer, position: int) -> None:
         """Index a chunk's messages; nothing of a chunk that is not well-formed to its end is taken."""
         starts = chunks.record_starts(data)
         opcodes = chunks.opcodes(data, starts)
@@ -285,10 +291,12 @@ class Container:
             for number, part in _meanings(self.registry.number(id), cuts, begins[rows]):
                 self._add(number, data, position, begins[rows[part]] + HEAD.itemsize, heads[rows[part]])
         self._newest = (begins, heads)
-        _CHUNKS.put((self._serial, position), data)
+        if isinstance(data, bytes):
+            # Uncompressed ones are read where they lie in the file.
+            _CHUNKS.put((self._serial, position), data)
 
     def _define(
-        self, data: bytes, starts: IntArray, opcodes: Array, position: int
+        self, data: Buffer, starts: IntArray, opcodes: Array, position: int
     ) -> list[tuple[int, int, int | None, int]]:
         """Take a chunk's schemas and channels; ids that change meaning as (offset, id, channel before, after)."""
         if len(starts) > _MOST_DEFINITIONS:
@@ -328,7 +336,7 @@ class Container:
         if self.message_count + count > self.limits.messages:
             raise ValueError(f"more messages than the limit messages={self.limits.messages}")
 
-    def _add(self, number: int | None, data: bytes, chunk: int, offsets: IntArray, heads: Array) -> None:
+    def _add(self, number: int | None, data: Buffer, chunk: int, offsets: IntArray, heads: Array) -> None:
         if number is None:
             self._orphans += len(heads)
             return
@@ -499,7 +507,7 @@ class Container:
         file.seek(position)
         _, length = ENVELOPE.unpack(file.read(ENVELOPE.size))
         body = file.read(min(length, self.limits.record_bytes))
-        data = chunks.unpack(body, self.limits.chunk_bytes, check=check)
+        data = bytes(chunks.unpack(body, self.limits.chunk_bytes, check=check))
         _CHUNKS.put((self._serial, position), data)
         return data
 

@@ -53,6 +53,8 @@ class Codec:
     """The reference decoder of their encoding."""
     definition: Definition | None = None
     """Of CDR messages: what lets many be read at once."""
+    views: bool = False
+    """Whether ``decode`` takes memory views, too."""
 
 
 def codec(channel: Channel, schema: Schema | None, limits: Limits | None = None) -> Codec | None:
@@ -94,11 +96,13 @@ def _ros2_codec(name: str, data: bytes, limits: Limits) -> Codec:
 
     def decode(payload: bytes) -> Message:
         if not plain(payload):
-            raise LogUnreadable("a message that is not plain CDR", got=f"encapsulation {payload[:2].hex() or 'none'}")
+            raise LogUnreadable(
+                "a message that is not plain CDR", got=f"encapsulation {bytes(payload[:2]).hex() or 'none'}"
+            )
         message = None if flat is None else flat(payload)
         return strict(payload) if message is None else message
 
-    return Codec(decode=decode, definition=definition)
+    return Codec(decode=decode, definition=definition, views=True)
 
 
 def _within(decode: Decode, limits: Limits) -> Decode:

@@ -19,7 +19,7 @@ from mcap.records import Channel, Metadata, Schema
 
 from worldgate.core.errors import LogUnreadable, MissingExtra, NotFound, WorldgateError
 from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Array, Finding, IntArray, Kind, Origin, Stream, StreamInfo
-from worldgate.data.logs._columns import ChannelReader, Gathered
+from worldgate.data.logs._columns import ChannelReader, Gathered, blocks_of
 from worldgate.data.logs._images import Encoded, EncodedFrames, decode
 from worldgate.data.logs._limits import Limits
 from worldgate.data.logs._mcap_container import Container, Messages
@@ -280,8 +280,13 @@ class MessageLog:
             return
         assert source.part is not None and source.codec is not None
         decode_message, value = self._guard(source, source.codec.decode), self._guard(source, source.part.value)
-        for payload in self._container.payloads(source.channel, rows):
-            yield value(decode_message(payload))
+        if not source.codec.views:
+            for payload in self._container.payloads(source.channel, rows):
+                yield value(decode_message(payload))
+            return
+        for block in blocks_of(self._container, source.channel, np.asarray(rows, dtype=np.int64)):
+            for view in block.views():
+                yield value(decode_message(view))
 
     def _values(self, source: _Source, rows: IntArray, *, whole: bool) -> Array | EncodedFrames:
         info = source.info
