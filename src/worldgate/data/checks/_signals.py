@@ -38,7 +38,8 @@ __all__ = [
     "unit_of",
 ]
 
-_OWN = ("state", "joint", "qpos", "position", "tool", "arm", "pose", "gripper", "lifter")
+_OWN = frozenset({"state", "arm", "arms", "tool", "pose", "qpos", "position", "positions", "gripper", "lifter"})
+_OWN_STARTS = ("joint", "qpos", "eef", "ee_", "tcp", "arm_", "tool_")
 _NOT_OWN = ("environment", "embedding", "object", "goal")
 _SENSED = ("force", "wrench", "torque", "imu", "gyro", "accel", "vel", "effort", "tau")
 _SCENE = ("lidar", "radar", "scan", "range", "depth", "reward", "is_", "discount", "index", "timestamp")
@@ -79,12 +80,18 @@ def robot_streams(log: Log) -> tuple[str, ...]:
     """Measured streams that tell how the robot itself moves; commands where nothing is measured."""
     measured, commands = [], []
     for info in log.streams():
-        name = info.name.lower()
         if info.kind is Kind.ACTION:
             commands.append(info.name)
-        elif info.kind in NUMERIC and any(w in name for w in _OWN) and not any(w in name for w in _NOT_OWN):
+        elif info.kind in NUMERIC and _own(info.name):
             measured.append(info.name)
     return tuple(measured or commands)
+
+
+def _own(name: str) -> bool:
+    """Whether one of the parts of a stream's name says that it is the robot's own place."""
+    parts = name.lower().replace("/", ".").split(".")
+    own = any(part in _OWN or part.startswith(_OWN_STARTS) for part in parts)
+    return own and not any(word in name.lower() for word in _NOT_OWN)
 
 
 def body_streams(log: Log) -> tuple[str, ...]:
@@ -94,7 +101,7 @@ def body_streams(log: Log) -> tuple[str, ...]:
         name = info.name.lower()
         measured = info.kind in NUMERIC and info.kind is not Kind.ACTION
         scene = any(word in name for word in (*_NOT_OWN, *_SCENE))
-        if measured and not scene and any(word in name for word in (*_OWN, *_SENSED)):
+        if measured and not scene and (_own(name) or any(word in name for word in _SENSED)):
             own.append(info.name)
     return tuple(own)
 

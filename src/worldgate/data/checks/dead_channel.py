@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldgate.core.streams import BoolArray, Finding, FloatArray, Log
+from worldgate.core.streams import BoolArray, Finding, FloatArray, Kind, Log
 from worldgate.core.times import SECOND
 from worldgate.data.checks._signals import Series, body_streams, name_of, rests, runs, series, unit_of
 from worldgate.data.checks._spans import period_ns
@@ -106,8 +106,8 @@ def _alone(found: Series, same: BoolArray, channel: int, config: Config) -> bool
         for c in range(same.shape[1])
         if c != channel and unit_of(found.info, c) == unit and _kind(name_of(found.info, c)) == leaf
     ]
-    if len(peers) < 2 or (not unit and not found.info.names):
-        return False
+    if len(peers) < 2 or found.info.kind is Kind.POSE or not (found.info.names or unit):
+        return False  # what rolls on a floor has no height, and of a list without names nothing is known
     living = same[:, peers].mean(axis=0) <= config.repeats
     return float(living.mean()) > config.peers
 

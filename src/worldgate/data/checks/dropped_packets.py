@@ -29,6 +29,10 @@ CARD = {
 
 _EVEN = 0.2
 """Median stray of the steps, as a share of the period, up to which a stream has a period at all."""
+_SCHEDULE = 0.15
+"""Losses above this come in rows too; single ones throughout are a recorder that thins out by a schedule of its own."""
+_LEAST = 60
+"""Messages below which no share of batches is taken: topics that are sent when something changes."""
 _COUNTERS = frozenset({"seq", "sequence", "counter", "frame_id", "frame_number", "frame_index", "packet", "msg_id"})
 
 
@@ -63,9 +67,9 @@ def _periods(stream: Stream, config: Config) -> Iterator[Finding]:
         return
     missing = missing_after(times, period)
     count = int(missing.sum())
-    if count <= config.most * (len(times) + count):
-        return
     share = count / (len(times) + count)
+    if share <= config.most or (share > _SCHEDULE and missing.max() == 1 and not stream.info.rate_hz):
+        return
     late = missing > 0
     yield Finding(
         check="dropped_packets",
@@ -101,6 +105,8 @@ def missing_after(times_ns: IntArray, period_ns: int) -> IntArray:
 
 
 def _batches(stream: Stream, config: Config) -> Iterator[Finding]:
+    if len(stream) < _LEAST:
+        return
     times = np.sort(stream.times_ns)
     usual = period_ns(stream.info, times) or 1
     mean = (times[-1] - times[0]) / (len(times) - 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from worldgate.core.streams import BoolArray, Finding, IntArray, Log
 from worldgate.core.times import SECOND
-from worldgate.data.checks._motion import motion_of
+from worldgate.data.checks._motion import Motion, motion_of
 from worldgate.data.checks._signals import Only, robot_streams, runs, series
 from worldgate.data.checks._spans import merge
 
@@ -50,19 +50,20 @@ def check(log: Log, config: Config) -> tuple[Finding, ...]:
     held = [s.times_ns for s in series(log, names)] if names else []
     if not held:
         return ()
-    start, end = min(int(t[0]) for t in held), max(int(t[-1]) for t in held)
+    motion = motion_of(Only(log, names))
+    spans = [times for times, _, _ in motion.channels] or held
+    start, end = min(int(t[0]) for t in spans), max(int(t[-1]) for t in spans)
     if end - start < config.least_s * SECOND:
         return ()
-    edges, rests = _rests(Only(log, names), start, end, config)
+    edges, rests = _rests(motion, start, end, config)
     return tuple(_findings(names[0], edges, rests, config))
 
 
-def _rests(log: Log, start: int, end: int, config: Config) -> tuple[IntArray, BoolArray]:
+def _rests(motion: Motion, start: int, end: int, config: Config) -> tuple[IntArray, BoolArray]:
     """(T + 1,) edges of even pieces of the log, and (T,) whether the robot rests in each.
 
     A piece rests when any window that covers it does, so a window that only touches motion does not shorten a rest.
     """
-    motion = motion_of(log)
     whole = max(1, round((end - start) / (config.window_s * SECOND)))
     edges = np.linspace(start, end + 1, 4 * whole + 1).astype(np.int64)
     if not motion.channels:

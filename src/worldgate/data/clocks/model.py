@@ -108,9 +108,16 @@ def _round(values: FloatArray) -> IntArray:
     return np.asarray(np.rint(values), np.int64)
 
 
-def lines(stream: str, model: ClockModel) -> list[str]:
-    """The model as TOML, to be pasted into a contract or spec under ``[alignment]``."""
-    out = [f"[alignment.streams.{quoted(stream)}.clock_model]", f"offset_ns = {_grouped(model.offset_ns)}"]
+def lines(stream: str, model: ClockModel, *, log: str = "") -> list[str]:
+    """The model as TOML, to be pasted into a contract.
+
+    Args:
+        stream: whose clock it is.
+        model: its numbers.
+        log: digest of the one log in which they hold; empty: in all logs of the contract.
+    """
+    table = f"logs.{log}.{quoted(stream)}" if log else f"streams.{quoted(stream)}.clock_model"
+    out = [f"[alignment.{table}]", f"offset_ns = {_grouped(model.offset_ns)}"]
     if model.drift_ppm:
         out.append(f"drift_ppm = {model.drift_ppm!r}")
     if model.zero_ns is not None:
