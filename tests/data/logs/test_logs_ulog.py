@@ -221,10 +221,10 @@ def test_noise_in_the_middle_loses_a_stretch_and_not_the_rest(tmp_path: Path) ->
 
 def test_messages_that_do_not_fit_their_format_are_counted(tmp_path: Path) -> None:
     log = gyro().message("D", struct.pack("<HQ", 0, 6_000_000)).message("D", struct.pack("<HQf", 77, 6_000_000, 1.0))
-    log.row(0, 2**63, "f", 1.0)
+    log.row(0, 2**63, "f", 1.0).text(2**64 - 1, "from the end of time")
     read = opened(tmp_path, log)
     assert len(read.read("sensor_gyro.x")) == 20
-    assert [(f.check, f.value, f.unit) for f in read.findings] == [("data_lost", 3.0, "messages")]
+    assert [(f.check, f.value, f.unit) for f in read.findings] == [("data_lost", 4.0, "messages")]
 
 
 @pytest.mark.parametrize(

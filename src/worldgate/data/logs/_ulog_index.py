@@ -156,6 +156,15 @@ class UlogIndex(ULog):  # type: ignore[misc]  # pyulog ships no types
             raise LogUnreadable("a damaged ULog head", got=repr(error)[:120], where=path) from error
         if said.getvalue():
             _logger.debug("%s: %s", path, said.getvalue().strip())
+        tagged = [(m, {"tag": m.tag}) for held in self.logged_messages_tagged.values() for m in held]
+        said_all = [*((m, {}) for m in self.logged_messages), *tagged]
+        self.messages = [
+            (m.timestamp, {"level": m.log_level_str().lower(), "message": m.message, **more})
+            for m, more in said_all
+            if m.timestamp <= _LATEST_US
+        ]
+        """Stamp in µs and content of each logged text."""
+        self.misfits += len(said_all) - len(self.messages)
         if self._end < self.bytes:
             self.lost.append((self._end, self.bytes - self._end, self.newest(), -1))
 

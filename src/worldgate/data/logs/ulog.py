@@ -173,15 +173,10 @@ class UlogLog:
     @cached_property
     def _events(self) -> dict[str, list[tuple[int, str]]]:
         """Stamp in µs and JSON text of each event."""
-        tagged = [m for messages in self._index.logged_messages_tagged.values() for m in messages]
-        messages = [
-            (m.timestamp, {"level": m.log_level_str().lower(), "message": m.message})
-            for m in self._index.logged_messages
-        ] + [(m.timestamp, {"level": m.log_level_str().lower(), "message": m.message, "tag": m.tag}) for m in tagged]
         changes = [(t, {"name": name, "value": _fact(value)}) for t, name, value in self._index.changed_parameters]
         return {
             name: [(int(t), json.dumps(event)) for t, event in sorted(rows, key=lambda row: row[0])]
-            for name, rows in ((_MESSAGES, messages), (_CHANGES, changes))
+            for name, rows in ((_MESSAGES, self._index.messages), (_CHANGES, changes))
         }
 
     def read(self, stream: str, window_ns: tuple[int, int] | None = None) -> Stream:
