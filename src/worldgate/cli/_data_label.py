@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from worldgate.record.workspace import Workspace
 
 app = App(name="label", help="Label logs under a schema, measure agreement, exchange label files.")
-app.command("worldgate.cli._data_label_files:import_", name="import")
-app.command("worldgate.cli._data_label_files:export", name="export")
-app.command("worldgate.cli._data_label_files:migrate", name="migrate")
+_FILES = "worldgate.cli._data_label_files"
+app.command(f"{_FILES}:import_", name="import", help="Read a label file of another tool, and record every set in it.")
+app.command(f"{_FILES}:export", name="export", help="Write label sets that count as a label file of another tool.")
+app.command(f"{_FILES}:migrate", name="migrate", help="Move labels to the next major version of their schema.")
 
 
 def find_digests(ws: Workspace, names: Sequence[str], shelf: LabelShelf) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -154,10 +154,21 @@ class LabelJudge:
             yield self._too_few(asked, record, people, stale)
         decided = self._decided(record.digest, asked.label, people) if people else None
         if decided is None and len(people) > 1:
-            yield from self._disagreement(asked, record, people)
+            found = list(self._disagreement(asked, record, people))
+            yield from (replace(f, message=f.message + self._settled_before(record.digest, asked.label)) for f in found)
         if asked.coverage is not None:
             for item in [decided] if decided is not None else people:
                 yield from _uncovered(asked, item, record.span_ns)
+
+    def _settled_before(self, log: str, label: str) -> str:
+        """Words on an adjudication that no longer settles anything; empty where there is none."""
+        assert self._schema is not None
+        ref = self._schema[0]
+        for item in reversed(self._shelf.of(log, schema=catalogue.name_of(ref))):
+            if item.method is Method.ADJUDICATED and label in item.considered:
+                why = self._stale(item, ref) or "it decided between other sets"
+                return f"; {item.annotator}'s adjudication no longer counts: {why}"
+        return "; nobody adjudicated"
 
     def _too_few(
         self, asked: _Asked, record: IngestedLog, people: Sequence[RecordedLabels], stale: Sequence[RecordedLabels]
@@ -194,7 +205,7 @@ class LabelJudge:
             found = alpha_of(by_annotator, asked.rule, record.span_ns, self._schema[1].grid_ns)
             if found < asked.least_alpha:  # NaN, where nothing varies, is not below
                 words = f"alpha of {asked.label} between {names} is {found:.3f}, not {asked.least_alpha:g}"
-                yield _finding(words, found, asked.least_alpha, "1")
+                yield _finding(words, found, asked.least_alpha, "")
         if asked.least_f1 is not None:
             pairs = combinations(people, 2)
             found, a, b = min(
@@ -207,7 +218,7 @@ class LabelJudge:
             )
             if found < asked.least_f1:
                 words = f"segment F1 of {asked.label} between {a} and {b} is {found:.3f}, not {asked.least_f1:g}"
-                yield _finding(words, found, asked.least_f1, "1")
+                yield _finding(words, found, asked.least_f1, "")
 
     def _of_log(self, asked: _Asked, people: Sequence[RecordedLabels]) -> Iterator[Finding]:
         said = {item.annotator: [str(x.value) for x in item.set.of(asked.label)] for item in people}
@@ -216,12 +227,12 @@ class LabelJudge:
             yield _finding(f"{', '.join(silent)} looked for {asked.label} and said nothing", 0.0, 1.0, "labels")
         if len({tuple(values) for values in said.values() if values}) > 1 and asked.least_alpha is not None:
             words = "; ".join(f"{name} {' '.join(values)}" for name, values in said.items() if values)
-            yield _finding(f"{asked.label} is disputed: {words}; nobody adjudicated", 0.0, 1.0, "1")
+            yield _finding(f"{asked.label} is disputed: {words}", 0.0, 1.0, "adjudications")
         if asked.least_alpha is not None:
             found = self._alpha_over_logs(asked)
             if found < asked.least_alpha:
                 words = f"alpha of {asked.label} over all logs is {found:.3f}, not {asked.least_alpha:g}"
-                yield _finding(words, found, asked.least_alpha, "1")
+                yield _finding(words, found, asked.least_alpha, "")
 
     def _alpha_over_logs(self, asked: _Asked) -> float:
         """Alpha of a label of whole logs over every log that several people labelled; NaN where nothing varies."""
@@ -257,7 +268,7 @@ def _uncovered(asked: _Asked, item: RecordedLabels, whole: Span) -> Iterator[Fin
     if share < asked.coverage:
         words = f"{asked.label} by {item.annotator} covers {share:.3f} of the log, not {asked.coverage:g}"
         longest = sorted(gaps(spans, whole), key=lambda span: span[0] - span[1])[:_KEPT]
-        yield _finding(words, share, asked.coverage, "1", tuple(sorted(longest)))
+        yield _finding(words, share, asked.coverage, "", tuple(sorted(longest)))
 
 
 def _finding(message: str, value: float, limit: float, unit: str, spans: tuple[Span, ...] = ()) -> Finding:

@@ -79,7 +79,7 @@ def migrate(item: LabelSet, old: LabelSchema, new: LabelSchema, mapping: Mapped)
         item,
         schema=new.digest(),
         labels=tuple(moved),
-        considered=tuple(name for name in new.labels if name in considered),
+        considered=tuple(sorted(considered)),
         source={**item.source, "migrated_from": f"{old.title}"},
     )
 

@@ -129,7 +129,7 @@ def validated(item: LabelSet, schema: LabelSchema, *, span: Span, clocks: Sequen
         raise DataRefused("labels of something that was not looked for", got=", ".join(sorted(strays)), where=where)
     _refuse_conflicts(labels, schema, where)
     ordered = tuple(sorted(labels, key=_place))
-    return replace(item, considered=tuple(name for name in schema.labels if name in considered), labels=ordered)
+    return replace(item, considered=tuple(sorted(set(considered))), labels=ordered)
 
 
 def _place(label: Label) -> tuple[int, int, str, str, str]:

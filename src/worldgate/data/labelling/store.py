@@ -114,14 +114,23 @@ def record_many(
         log, schema = held.log(item.log), held.schema(item.schema)
         clocks = [stream.clock for stream in log.streams]
         checked = validated(item, schema, span=log.span_ns, clocks=clocks, where=log.name)
+        told = {other.digest for other in inputs}
+        same = next((c for c in held.of(item.log) if set(c.inputs) == told and _says_the_same(c.set, checked)), None)
+        if same is not None:
+            refs.append(same.ref)
+            continue
         ref = Ref(KIND, ws.put_json(checked), checked.annotator)
         refs.append(ref)
-        told = {other.digest for other in inputs}
-        if not any(c.ref.digest == ref.digest and set(c.inputs) == told for c in held.of(item.log)):
-            drafts.append(_draft(checked, schema, log, ref, inputs))
+        drafts.append(_draft(checked, schema, log, ref, inputs))
     if drafts:
         ws.record_many(drafts, actor=actor)
     return refs
+
+
+def _says_the_same(held: LabelSet, new: LabelSet) -> bool:
+    """Whether a set only repeats what counts already. Where a person's words came from changes nothing in them."""
+    source = held.source if new.method is Method.HUMAN else new.source
+    return replace(new, source=source) == held
 
 
 def _draft(item: LabelSet, schema: LabelSchema, log: IngestedLog, ref: Ref, inputs: Sequence[Ref]) -> Draft:
