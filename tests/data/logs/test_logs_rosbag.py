@@ -270,23 +270,22 @@ def test_the_walk_finds_what_rosbags_finds(
 
 
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def originals(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     root = tmp_path_factory.mktemp("originals")
     one = bags.write_rosbag1(root / "a.bag", joints([1, 2, 3], [[1.0], [2.0], [3.0]], bags.ROS1), compression="bz2")
     two = bags.write_rosbag2(root / "b", joints([1, 2, 3], [[1.0], [2.0], [3.0]], bags.ROS2))
-    return {path.name: path.read_bytes() for path in (one, *two.glob("*.db3"))}
+    return [one, *two.glob("*.db3")]
 
 
 @settings(max_examples=150, deadline=None)
 @given(at=st.integers(0, 10**6), value=st.integers(0, 255), cut=st.booleans(), which=st.integers(0, 1))
 def test_no_byte_changed_or_cut_raises_anything_but_our_own_errors(
-    tmp_path_factory: pytest.TempPathFactory, originals: dict[str, bytes], at: int, value: int, cut: bool, which: int
+    tmp_path_factory: pytest.TempPathFactory, originals: list[Path], at: int, value: int, cut: bool, which: int
 ) -> None:
-    name, original = [*originals.items()][which]
-    data = bytearray(original)
+    data = bytearray(originals[which].read_bytes())
     place = at % len(data)
     data[place] = value
-    path = tmp_path_factory.mktemp("bad") / name
+    path = tmp_path_factory.mktemp("bad") / originals[which].name
     path.write_bytes(data[:place] if cut else data)
     try:
         for log in open_folder(path).logs:

@@ -68,7 +68,7 @@ class Db3:
                 self._read_topics(database, distro)
                 self._index(database)
             self._try_definitions(distro, packed=packed)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:
             raise LogUnreadable("a database that cannot be read", got=str(error)[:80], where=path) from error
         self._note_journal()
 
