@@ -297,12 +297,9 @@ def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_cells_that_are_no_numbers_are_refused_by_their_row(tmp_path: Path, csv: str, says: str) -> None:
-    log = only(state(tmp_path / "x", csv))
     with pytest.raises(LogUnreadable, match=says) as caught:
-        log.read("observation.state")
-    assert "row 1" in str(caught.value).lower().replace("#", "") or "row 3" in str(caught.value).lower().replace(
-        "#", ""
-    )
+        only(state(tmp_path / "x", csv)).read("observation.state")
+    assert re.search(r"row (1|#3)", str(caught.value).lower())  # pyarrow counts lines from 1, with the header
 
 
 def test_rows_of_lists_that_differ_in_length_are_refused(tmp_path: Path) -> None:

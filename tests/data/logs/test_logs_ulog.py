@@ -174,8 +174,11 @@ def test_one_message_from_another_time_does_not_move_a_dropout(tmp_path: Path) -
     log.format("status", "uint64_t timestamp;float x;")
     log.subscribe(0, "g").subscribe(1, "mission").subscribe(2, "status")
     log.row(0, 20_000_000, "f", 0.0).row(1, 1_194_000_000, "f", 0.0).row(2, 20_300_000, "f", 0.0).dropout(30)
-    (finding,) = opened(tmp_path, log).findings
+    log.parameter("MC_ROLL_P", 1.0)
+    read = opened(tmp_path, log)
+    (finding,) = read.findings
     assert finding.spans_ns == ((20_300_000_000, 20_330_000_000),)
+    assert read.read("log.parameters").times_ns.tolist() == [20_300_000_000]
 
 
 def test_a_topic_without_stamps_gets_the_time_it_was_written_at(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import struct
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +32,7 @@ _KNOWN: Final = frozenset(b"FDIMPQARSOLCB")
 _MAX_MESSAGE: Final = 65_535
 """Bytes; a message's length is 16 bits."""
 _MAX_DEPTH: Final = 16
-_AGREE_US: Final = 1_000_000
+_AHEAD_US: Final = 10_000_000
 _HEAD: Final = 3
 _STAMP: Final = struct.Struct("<Q")
 _logger = logging.getLogger(__name__)
@@ -75,6 +74,7 @@ class _Data:
 
     def __init__(self) -> None:
         self.timestamp = 0
+        self._previous = _LATEST_US
 
     def initialize(self, data: bytes, header: Any, subscriptions: Mapping[int, Any], index: UlogIndex) -> bool:
         """Whether the message is corrupt, as pyulog asks."""
@@ -88,7 +88,10 @@ class _Data:
         if stamp > _LATEST_US:
             index.misfits += 1
             return True
-        self.timestamp = stamp
+        # pyulog dates dropouts and changed parameters by the greatest stamp so far; in a real log one message from
+        # another time moved them by 20 minutes. So a stamp counts when it is not far ahead of the message before it.
+        self.timestamp = stamp if stamp <= self._previous + _AHEAD_US else 0
+        self._previous = stamp
         topic = found.topic or index.topic(found)
         topic.offsets.append(index.start + _HEAD + 2)
         topic.stamps_us.append(stamp)
@@ -142,9 +145,6 @@ class UlogIndex(ULog):  # type: ignore[misc]  # pyulog ships no types
         """Byte where the message that is being read begins."""
         self._end = 16
         self._MessageHeader = lambda: _Header(self)
-        # pyulog dates a dropout by the greatest stamp so far: in a real log one message from another time moved it by
-        # 20 minutes.
-        self.MessageDropout = lambda data, header, _: ULog.MessageDropout(data, header, self.newest())
         self.bytes = path.stat().st_size
         said = io.StringIO()
         try:
@@ -166,7 +166,7 @@ class UlogIndex(ULog):  # type: ignore[misc]  # pyulog ships no types
         """Stamp in µs and content of each logged text."""
         self.misfits += len(said_all) - len(self.messages)
         if self._end < self.bytes:
-            self.lost.append((self._end, self.bytes - self._end, self.newest(), -1))
+            self.lost.append((self._end, self.bytes - self._end, int(self.last_timestamp), -1))
 
     def met(self, size: int, kind: int) -> None:
         """Follow the framing: what lies between two messages is lost."""
@@ -175,21 +175,20 @@ class UlogIndex(ULog):  # type: ignore[misc]  # pyulog ships no types
         if kind not in _KNOWN or end > self.bytes:
             return
         if self.start > self._end:
-            now = self.newest()
+            now = int(self.last_timestamp)
             self.lost.append((self._end, self.start - self._end, now, now))
         self._end = max(self._end, end)
+
+    def _read_file_definitions(self) -> None:
+        if self._start_timestamp > _LATEST_US:
+            self._start_timestamp = self._last_timestamp = 0
+        super()._read_file_definitions()
 
     def _check_packet_corruption(self, header: Any) -> bool:
         # pyulog steps back from where the head promises the message to end; near the end of a file it would step back
         # too far, and meet the same head for ever.
         self._file_handle.seek(self.start + _HEAD + header.msg_size)
         return bool(super()._check_packet_corruption(header))
-
-    def newest(self) -> int:
-        """The greatest stamp so far, in µs, that another topic agrees with to a second."""
-        last = sorted((t.stamps_us[-1] for t in self.topics.values() if t.stamps_us), reverse=True)
-        agreed = (a for a, b in pairwise(last) if a - b <= _AGREE_US)
-        return next(agreed, last[0] if last else int(self.start_timestamp))
 
     def write_times_us(self, topic: Topic) -> IntArray:
         """(N,) stamp of the fastest topic's last message before each message of this one: about when it was written."""
