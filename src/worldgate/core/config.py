@@ -26,7 +26,7 @@ T = TypeVar("T")
 _UNKNOWN = frozenset({"unexpected_keyword_argument", "extra_forbidden"})
 
 PREFIX = "WORLDGATE_"
-RESERVED = frozenset({"WORLDGATE_REQUIRE", "WORLDGATE_WORKSPACE", "WORLDGATE_DATA"})
+RESERVED = frozenset({"WORLDGATE_REQUIRE", "WORLDGATE_WORKSPACE", "WORLDGATE_DATA", "WORLDGATE_LIMITS"})
 """Variables of the program and its tests, which are no configuration keys."""
 
 

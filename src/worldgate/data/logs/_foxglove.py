@@ -28,6 +28,7 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
     "foxglove.Pose": (("position", 1, ".foxglove.Vector3"), ("orientation", 2, ".foxglove.Quaternion")),
     "foxglove.PoseInFrame": (_TIME, ("frame_id", 2, "string"), ("pose", 3, ".foxglove.Pose")),
     "foxglove.CompressedImage": (_TIME, ("data", 2, "bytes"), ("format", 3, "string"), ("frame_id", 4, "string")),
+    "foxglove.CompressedVideo": (_TIME, ("frame_id", 2, "string"), ("data", 3, "bytes"), ("format", 4, "string")),
     "foxglove.RawImage": (
         _TIME,
         ("width", 2, "fixed32"),

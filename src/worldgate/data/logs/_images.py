@@ -20,6 +20,8 @@ from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Array, IntArray, Kind
 
 COMPRESSED = frozenset({"png", "jpeg", "webp", "avif"})
+VIDEO = frozenset({"h264", "h265"})
+"""Formats whose images need those before them; no single one is decoded here."""
 
 _END = {"png": b"IEND\xaeB`\x82", "jpeg": b"\xff\xd9"}
 _TRAILER = 64

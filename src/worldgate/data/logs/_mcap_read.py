@@ -20,12 +20,13 @@ from mcap.records import Channel, Metadata, Schema
 from worldgate.core.errors import LogUnreadable, MissingExtra, NotFound, WorldgateError
 from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Array, Finding, IntArray, Kind, Origin, Stream, StreamInfo
 from worldgate.data.logs._columns import ChannelReader, Gathered, blocks_of
-from worldgate.data.logs._images import Encoded, EncodedFrames, decode
+from worldgate.data.logs._images import VIDEO, Encoded, EncodedFrames, decode
 from worldgate.data.logs._limits import Limits
 from worldgate.data.logs._mcap_container import Container, Messages
 from worldgate.data.logs._mcap_decode import JSON_TEXT, Codec, codec, decode_text
 from worldgate.data.logs._mcap_write import LIBRARY, PREFIX, RECORD, info_from_metadata, stream_key
 from worldgate.data.logs._messages import Part, frame_of, parts, stamp_ns
+from worldgate.data.logs._packets import PacketFrames, PacketStream, is_keyframe, size_of
 
 _KEPT: Final = 1 << 28
 """Bytes of columns that are kept for the other streams of a channel."""
@@ -67,6 +68,10 @@ class _Source:
     part: Part | None
     dtype: str = ""
     """Element type to give back; empty: as decoded."""
+    video: str = ""
+    """Format of the video whose packets the messages are; empty: they are none."""
+    skip: int = 0
+    """Messages at the start that nothing can be made of: video before its first keyframe."""
 
 
 class MessageLog:
@@ -98,6 +103,7 @@ class MessageLog:
         self._header_ns: dict[int, IntArray] = {}
         self._newest: tuple[int, dict[str, Gathered]] | None = None
         self._twins: dict[str, int] = {}
+        self._videos: dict[str, PacketStream] = {}
         self.origin, stated = self._provenance()
         self.facts: Mapping[str, str | float | bool] = {**(facts or {}), **stated}
         self._sources: dict[str, _Source] = {}
@@ -127,13 +133,13 @@ class MessageLog:
             raise NotFound("no such stream", got=stream, where=self.name, hint=hint)
         messages = self._container.messages.get(source.channel, Messages())
         log_ns = messages.times("log_ns")
-        rows = np.arange(len(log_ns), dtype=np.int64)
+        rows = np.arange(source.skip, len(log_ns), dtype=np.int64)
         # Values of the whole stream bring the stamps with them, so they are read first.
         values = self._values(source, rows, whole=True) if window_ns is None else None
         times_ns = self._times(source, messages, log_ns)
         if values is None:
             assert window_ns is not None
-            rows = rows[(times_ns >= window_ns[0]) & (times_ns < window_ns[1])]
+            rows = rows[(times_ns[rows] >= window_ns[0]) & (times_ns[rows] < window_ns[1])]
             values = self._values(source, rows, whole=False)
         return Stream(
             info=source.info,
@@ -211,8 +217,13 @@ class MessageLog:
 
     def _foreign(self, channel: Channel, messages: Messages, codec: Codec, first: Any, part: Part) -> _Source:
         value = _guarded(part.value, channel.topic)(first)
+        video, skip = "", 0
         if isinstance(value, Encoded):
-            shape = _decode_image(value, part.kind, channel.topic).shape
+            video = value.format if value.format in VIDEO else ""
+            if video:
+                skip, shape = self._first_keyframe(channel, len(messages), codec, part, video)
+            else:
+                shape = _decode_image(value, part.kind, channel.topic).shape
         else:
             shape = value.shape if isinstance(value, np.ndarray) else ()
         if _guarded(stamp_ns, channel.topic)(first) is not None:
@@ -222,7 +233,7 @@ class MessageLog:
         info = StreamInfo(
             name=channel.topic.strip("/").replace("/", ".") + part.suffix or f"channel_{channel.id}",
             kind=part.kind,
-            count=len(messages),
+            count=len(messages) - skip,
             shape=tuple(shape),
             names=part.names if len(part.names) == (shape[0] if shape else 0) else (),
             unit=part.unit,
@@ -230,7 +241,37 @@ class MessageLog:
             clock=clock,
             topic=channel.topic,
         )
-        return _Source(info=info, channel=channel.id, codec=codec, part=part)
+        return _Source(info=info, channel=channel.id, codec=codec, part=part, video=video, skip=skip)
+
+    def _first_keyframe(
+        self, channel: Channel, count: int, codec: Codec, part: Part, video: str
+    ) -> tuple[int, tuple[int, ...]]:
+        """Messages before the first keyframe, and its shape; what comes before is named as lost."""
+        read = _guarded(lambda payload: part.value(codec.decode(payload)).data, channel.topic)
+        for row, payload in enumerate(self._container.payloads(channel.id, range(count))):
+            packet = read(payload)
+            if not is_keyframe(packet, video):
+                continue
+            height, width = size_of(packet, video, self._limits.pixels)
+            if row:
+                self._lose_frames(channel, row)
+            return row, (height, width, 3)
+        raise LogUnreadable("video without a keyframe")
+
+    def _lose_frames(self, channel: Channel, count: int) -> None:
+        log_ns = self._container.messages[channel.id].log_ns[: count + 1]
+        span = (min(log_ns[:-1]), max(*log_ns[:-1], log_ns[-1] - 1) + 1)
+        self._findings.append(
+            Finding(
+                check="data_lost",
+                stream=channel.topic,
+                message=f"{count} frames of {channel.topic} before the first keyframe cannot be decoded",
+                value=float(count),
+                limit=0.0,
+                unit="frames",
+                spans_ns=(span,),
+            )
+        )
 
     def _unique(self, source: _Source) -> _Source:
         """Several channels may share a topic; the second is ``name#2``."""
@@ -288,8 +329,26 @@ class MessageLog:
             for view in block.views():
                 yield value(decode_message(view))
 
-    def _values(self, source: _Source, rows: IntArray, *, whole: bool) -> Array | EncodedFrames:
+    def _video(self, source: _Source) -> PacketStream:
+        """The packets of a video channel; one decoder for all that is read of it."""
+        name = source.info.name
+        if name not in self._videos:
+            height, width, _ = source.info.shape
+            self._videos[name] = PacketStream(
+                path=self.path,
+                fetch=lambda rows: (image.data for image in self._extract(source, rows.tolist())),
+                count=source.skip + source.info.count,
+                format=source.video,
+                height=height,
+                width=width,
+                where=f"{self.name}:{name}",
+            )
+        return self._videos[name]
+
+    def _values(self, source: _Source, rows: IntArray, *, whole: bool) -> Array | EncodedFrames | PacketFrames:
         info = source.info
+        if source.video:
+            return PacketFrames(stream=self._video(source), rows=rows)
         if info.kind in IMAGE_LIKE:
             return EncodedFrames(
                 fetch=lambda indices: self._extract(source, rows[indices].tolist()),

@@ -166,6 +166,13 @@ def _compressed_image(message: Message) -> images.Encoded:
     raise LogUnreadable("an image format that is not read", got=stated[:40] or "none")
 
 
+def _video(message: Message) -> images.Encoded:
+    stated = str(get(message, "format", "")).lower()
+    if stated not in images.VIDEO:
+        raise LogUnreadable("a video format that is not read", got=stated[:40] or "none")
+    return images.Encoded(data=_bytes(message, "data"), format=stated)
+
+
 _XYZ = ("x", "y", "z")
 _QUATERNION = ("qx", "qy", "qz", "qw")
 _POSE_NAMES = (*_XYZ, *_QUATERNION)
@@ -265,6 +272,7 @@ _PARTS: dict[str, Callable[[Message], tuple[Part, ...]]] = {
     "foxglove/RawImage": lambda m: (_image_part(_raw_image, m),),
     "sensor_msgs/CompressedImage": lambda m: (_image_part(_compressed_image, m),),
     "foxglove/CompressedImage": lambda m: (_image_part(_compressed_image, m),),
+    "foxglove/CompressedVideo": lambda _: (Part(suffix="", kind=Kind.IMAGE, value=_video),),
     "sensor_msgs/JointState": _joint_parts,
     "sensor_msgs/LaserScan": lambda _: (
         Part(suffix="", kind=Kind.VECTOR, value=ArrayOf("ranges", np.float32), unit="m"),
@@ -315,9 +323,10 @@ _PARTS: dict[str, Callable[[Message], tuple[Part, ...]]] = {
 
 
 def type_key(name: str) -> str:
-    """``sensor_msgs/msg/Image`` and ``foxglove.RawImage`` as ``package/Name``."""
+    """``sensor_msgs/msg/Image`` and ``foxglove.RawImage`` as ``package/Name``; Foxglove's ROS packages as its own."""
     pieces = name.replace("/", ".").split(".")
-    return f"{pieces[0]}/{pieces[-1]}" if len(pieces) > 1 else name
+    package = "foxglove" if pieces[0] == "foxglove_msgs" else pieces[0]
+    return f"{package}/{pieces[-1]}" if len(pieces) > 1 else name
 
 
 def parts(type_name: str, sample: Message) -> tuple[Part, ...]:

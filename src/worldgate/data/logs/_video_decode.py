@@ -27,6 +27,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import BoolArray, ByteArray, IntArray
+from worldgate.data.logs._limits import Limits
 
 UNSTAMPED: Final = -(1 << 63)
 """Stands for a presentation time that a packet does not have."""
@@ -202,4 +203,6 @@ def _open(packets: Packets) -> VideoCodecContext:
     if packets.extradata:
         context.extradata = packets.extradata
     context.thread_count = 1
+    # A stream may change its size in the middle, to anything.
+    context.options = {"max_pixels": str(Limits.from_environment().pixels)}
     return context
