@@ -57,6 +57,20 @@ class Topic:
         return any(self.stamps_us)
 
 
+class _Reader(io.BufferedReader):
+    """A file whose position moves by what was asked for, even beyond its end.
+
+    pyulog steps back by the length that a head promises; where the file ends before, it would step too far, and meet
+    the same head for ever.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size is not None and len(data) < size:
+            self.seek(size - len(data), io.SEEK_CUR)
+        return data
+
+
 class _Header(ULog._MessageHeader):  # type: ignore[misc]  # pyulog ships no types
     """A message's head, told to the index before it is believed."""
 
@@ -148,7 +162,7 @@ class UlogIndex(ULog):  # type: ignore[misc]  # pyulog ships no types
         self.bytes = path.stat().st_size
         said = io.StringIO()
         try:
-            with path.open("rb") as file, contextlib.redirect_stdout(said):
+            with _Reader(path.open("rb", buffering=0)) as file, contextlib.redirect_stdout(said):
                 super().__init__(file)
         except ULogException as error:
             raise LogUnreadable("not a ULog that can be read", got=str(error)[:120], where=path) from error
@@ -180,15 +194,9 @@ class UlogIndex(ULog):  # type: ignore[misc]  # pyulog ships no types
         self._end = max(self._end, end)
 
     def _read_file_definitions(self) -> None:
-        if self._start_timestamp > _LATEST_US:
+        if int(self.start_timestamp) > _LATEST_US:
             self._start_timestamp = self._last_timestamp = 0
         super()._read_file_definitions()
-
-    def _check_packet_corruption(self, header: Any) -> bool:
-        # pyulog steps back from where the head promises the message to end; near the end of a file it would step back
-        # too far, and meet the same head for ever.
-        self._file_handle.seek(self.start + _HEAD + header.msg_size)
-        return bool(super()._check_packet_corruption(header))
 
     def write_times_us(self, topic: Topic) -> IntArray:
         """(N,) stamp of the fastest topic's last message before each message of this one: about when it was written."""
