@@ -18,6 +18,8 @@ import numpy as np
 
 from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Array, IntArray, Kind
+from worldgate.data.logs._image_head import stated_size
+from worldgate.data.logs._limits import Limits
 
 COMPRESSED = frozenset({"png", "jpeg", "webp", "avif"})
 VIDEO = frozenset({"h264", "h265"})
@@ -110,6 +112,11 @@ def _decompress(encoded: Encoded, kind: Kind) -> Array:
     if end is not None and end not in encoded.data[-_TRAILER:]:
         # OpenCV would fill what is missing with grey and say nothing.
         raise LogUnreadable("an image that is cut off", got=f"{len(encoded.data)} bytes of {encoded.format}")
+    size, most = stated_size(encoded.data), Limits.from_environment().pixels
+    if size is None:
+        raise LogUnreadable("an image that does not decode", got=f"{len(encoded.data)} bytes of {encoded.format}")
+    if size[0] * size[1] > most:
+        raise LogUnreadable(f"an image larger than the limit pixels={most}", got=f"{size[1]}x{size[0]}")
     buffer = np.frombuffer(encoded.data, dtype=np.uint8)
     flag = cv2.IMREAD_COLOR_RGB if kind is Kind.IMAGE else cv2.IMREAD_UNCHANGED
     try:
@@ -128,7 +135,7 @@ def _raw(encoded: Encoded) -> Array:
     element, channels = _RAW[encoded.format]
     dtype = np.dtype(element).newbyteorder(">" if encoded.bigendian else "<")
     packed = encoded.width * channels * dtype.itemsize
-    step = encoded.step or packed
+    step = packed if encoded.height == 1 else encoded.step or packed
     if packed <= 0 or step < packed or len(encoded.data) < step * (encoded.height - 1) + packed or encoded.height <= 0:
         got = f"{encoded.width}x{encoded.height} {encoded.format}, step {step}, {len(encoded.data)} bytes"
         raise LogUnreadable("an image whose size and bytes disagree", got=got)

@@ -1,8 +1,9 @@
 """Video that stands in messages, one access unit each (``foxglove.CompressedVideo``), as frames decoded on request.
 
 A frame is decoded from the keyframe before it on. Its identity is that of its packet: nothing a decoder makes of it
-enters the content digest. Streams have no B-frames, so packet ``i`` is frame ``i``; that is asked for by
-https://docs.foxglove.dev/docs/sdk/schemas/compressed-video. Parameter sets stand in the stream (Annex B: ITU-T H.264 and H.265, annex B each).
+enters the content digest. Streams have no B-frames, so packet ``i`` is frame ``i``, and their parameter sets stand in
+band (Annex B of ITU-T H.264 and H.265); both are asked for by
+https://docs.foxglove.dev/docs/sdk/schemas/compressed-video.
 
 Shape legend: N frames of the stream, K asked for, H x W pixels.
 """

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import google_crc32c
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -23,6 +23,7 @@ from worldgate.core.errors import LogUnreadable
 _HEAD: Final = struct.Struct("<QI")
 _TAIL: Final = struct.Struct("<I")
 MAX_RECORD: Final = 1 << 31
+_PIECE: Final = 1 << 20
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
@@ -38,7 +39,19 @@ class Span:
 
 def masked_crc(data: bytes) -> int:
     """CRC-32C, rotated and offset, as TFRecord stores it."""
-    crc: int = google_crc32c.value(data)
+    return _masked(google_crc32c.value(data))
+
+
+def _crc_of(file: BinaryIO, length: int) -> int:
+    """The same of the file's next bytes, which are not held together."""
+    crc, left = 0, length
+    while left > 0 and (piece := file.read(min(left, _PIECE))):
+        crc = google_crc32c.extend(crc, piece)
+        left -= len(piece)
+    return _masked(crc)
+
+
+def _masked(crc: int) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
@@ -60,8 +73,7 @@ def scan(path: Path) -> Iterator[Span]:
             if length > MAX_RECORD or end > size:
                 yield Span(at, size - at, "the file ends inside a record")
                 return
-            data = file.read(length)
-            good = masked_crc(data) == _TAIL.unpack(file.read(_TAIL.size))[0]
+            good = _crc_of(file, length) == _TAIL.unpack(file.read(_TAIL.size))[0]
             yield Span(at + _HEAD.size, length, "" if good else "a record whose CRC differs")
             at = end
 
