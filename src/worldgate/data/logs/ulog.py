@@ -88,7 +88,8 @@ class UlogLog:
         for key, value in self._index.msg_info_dict.items():
             out[str(key)] = _fact(value)
         for key, value in self._index.initial_parameters.items():
-            out[f"parameter.{key}"] = _fact(value)
+            # Stored in single precision: 0.05, and not what its double prints.
+            out[f"parameter.{key}"] = _fact(float(str(np.float32(value))) if isinstance(value, float) else value)
         return out
 
     # ---------------------------------------------------------------- what was lost
@@ -107,7 +108,7 @@ class UlogLog:
             Finding(
                 check="dropout",
                 stream="",
-                message=f"{len(drops)} dropouts recorded by the logger, {total} ms in all, the longest {longest} ms",
+                message=f"dropouts recorded by the logger: {len(drops)}, {total} ms in all, the longest {longest} ms",
                 value=float(longest),
                 limit=0.0,
                 unit="ms",
