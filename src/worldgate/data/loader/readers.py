@@ -9,6 +9,7 @@ Shape legend: K rows, H x W pixels.
 from __future__ import annotations
 
 import pickle
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from worldgate.data.alignment import AlignedFrames
 from worldgate.data.clip_cache import ClipSpec
 from worldgate.data.codecs import ClipReader
 from worldgate.data.codecs._file import ClipFile
-from worldgate.data.episode_cache import StoredFrames
 
 _OPEN: Final = 512
 
@@ -36,6 +36,15 @@ class ReadsInto(Protocol):
 
     def read_into(self, indices: IntArray, out: Array) -> None:
         """Write the frames of these indices, in this order, into ``out`` (K, H, W, 3), scaled to its size."""
+        ...
+
+
+@runtime_checkable
+class Reopens(Protocol):
+    """Frames that stand in for those of a log until one is read."""
+
+    def opened(self) -> Frames:
+        """The log's own frames."""
         ...
 
 
@@ -58,8 +67,8 @@ class Cached:
         _OPENED.get(self).into(rows, out)
 
 
-class _Opened:
-    """Open files of the clip cache, the last used at the end."""
+class _Opened(threading.local):
+    """A thread's open files of the clip cache, the last used at the end."""
 
     def __init__(self) -> None:
         self._held: OrderedDict[Cached, ClipReader] = OrderedDict()
@@ -81,7 +90,11 @@ class _Opened:
 
 
 _OPENED = _Opened()
-forget = _OPENED.forget
+
+
+def forget() -> None:
+    """Close this thread's files of the clip cache: one was made again."""
+    _OPENED.forget()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +147,7 @@ def direct(episodes: Sequence[Episode], cameras: Sequence[str], *, portable: boo
 
 def _opened(episode: Episode, name: str) -> Any:
     values = episode.streams[name].values
-    if isinstance(values, AlignedFrames) and isinstance(values.frames, StoredFrames):
+    if isinstance(values, AlignedFrames) and isinstance(values.frames, Reopens):
         return values.over(values.frames.opened())
     return values
 

@@ -92,7 +92,7 @@ class Pool:
         self._free = deque(range(slots))
         self._keep, self._mend = keep, mend
         self._busy: dict[int, tuple[Task, _Worker]] = {}
-        self._tried: set[int] = set()
+        self._mended: dict[int, set[object]] = {}
         tables = {name: _Table.of(context, table) for name, table in filler.numbers.items()}
         bare = replace(filler, numbers={})
         self._workers: list[_Worker] = []
@@ -133,10 +133,11 @@ class Pool:
             self._send(slot, task)
             queue.append(slot)
 
-    def _send(self, slot: int, task: Task) -> None:
+    def _send(self, slot: int, task: Task, *, anew: bool = False) -> None:
+        """Give a task away; ``anew``: to a worker that is to open its files again."""
         worker = min(self._workers, key=lambda worker: worker.at_work)
         try:
-            worker.pipe.send((slot, task))
+            worker.pipe.send((slot, task, anew))
         except OSError as error:
             raise self._died(worker) from error
         worker.at_work += 1
@@ -158,16 +159,16 @@ class Pool:
     def _settle(self, worker: _Worker, reply: _Reply) -> None:
         task, _ = self._busy.pop(reply.slot)
         worker.at_work -= 1
-        if isinstance(reply.error, Tampered) and reply.slot not in self._tried:
-            self._tried.add(reply.slot)
+        mended = self._mended.pop(reply.slot, set())
+        if isinstance(reply.error, Tampered) and reply.error.where not in mended:
             self._mend(reply.error)
-            self._send(reply.slot, task)
+            self._mended[reply.slot] = {*mended, reply.error.where}
+            self._send(reply.slot, task, anew=True)
         elif reply.error is not None:
             raise reply.error
         elif reply.trace:
             self.close()
             raise WorldgateError("a worker of the clip loader failed", got=reply.trace)
-        self._tried.discard(reply.slot)
 
     def _died(self, worker: _Worker) -> WorldgateError:
         worker.process.join(_PATIENCE_S)
@@ -207,9 +208,11 @@ def _work(
     slots = [layout.views(block) for block in _blocks(memory, layout)]
     while True:
         try:
-            slot, task = pipe.recv()
+            slot, task, anew = pipe.recv()
         except (EOFError, OSError):
             return
+        if anew:
+            readers.forget()
         reply = _fill(whole, slots[slot], slot, task)
         try:
             pipe.send(reply)
@@ -221,7 +224,6 @@ def _fill(filler: Filler, out: Arrays, slot: int, task: Task) -> _Reply:
     try:
         filler.fill(out, task.episodes, task.rows)
     except WorldgateError as error:
-        readers.forget()
         return _Reply(slot=slot, error=error)
     except Exception:  # whatever it is, the caller must learn of it
         return _Reply(slot=slot, trace=traceback.format_exc(limit=-3))
