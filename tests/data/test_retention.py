@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.data.logs import samples
 
 from worldgate.core.errors import ConfigError, DataRefused, NotAuthorised, NotFound, UsageError
 from worldgate.core.streams import Kind, Origin, Stream, StreamInfo
@@ -82,12 +83,19 @@ def test_bytes_that_another_source_shares_stay(workspace: Workspace, tmp_path: P
 
 
 def test_a_log_among_others_in_the_same_files_is_erased_only_with_them(workspace: Workspace, tmp_path: Path) -> None:
+    refs = ingest(workspace, samples.make_lerobot(tmp_path / "dataset"))
+    with pytest.raises(DataRefused, match=f"{len(refs) - 1} other log"):
+        retention.erase(workspace, refs[:1], reason="x")
+    report = retention.erase(workspace, refs[:1], reason="x", whole_sources=True)
+    assert len(report.logs) == len(refs) > 1
+
+
+def test_a_log_of_a_folder_whose_files_are_its_own_is_erased_alone(workspace: Workspace, tmp_path: Path) -> None:
     write(tmp_path / "both" / "a.mcap", 1.0)
     write(tmp_path / "both" / "b.mcap", 2.0)
-    refs = ingest(workspace, tmp_path / "both")
-    with pytest.raises(DataRefused, match="1 other log"):
-        retention.erase(workspace, refs[:1], reason="x")
-    assert len(retention.erase(workspace, refs[:1], reason="x", whole_sources=True).logs) == 2
+    one, two = ingest(workspace, tmp_path / "both")
+    assert len(retention.erase(workspace, [one], reason="x").logs) == 1
+    open_log(workspace, two.digest)
 
 
 def test_a_hold_refuses_erasure_until_a_person_lifts_it(workspace: Workspace, logs: list[Ref]) -> None:

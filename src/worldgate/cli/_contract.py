@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worldgate.core.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,3 +30,15 @@ def find_contract(ws: Workspace, text: str) -> Ref:
 def find_logs(ws: Workspace, names: Sequence[str]) -> list[Ref] | None:
     """The logs that a user named; None, which means all, where none was."""
     return [ws.resolve(name, "log") for name in names] or None
+
+
+def read_facts(texts: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` texts as facts.
+
+    Raises:
+        UsageError: one without a name or an equals sign.
+    """
+    odd = [text for text in texts if not text.partition("=")[0] or "=" not in text]
+    if odd:
+        raise UsageError("a fact is NAME=VALUE", got=ascii(odd[0]), hint="--fact success=true")
+    return dict(text.split("=", 1) for text in texts)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from worldgate.cli._contract import read_facts
 from worldgate.cli._output import JsonFlag, Table, answer, progress
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
@@ -115,14 +116,10 @@ def subset(
         until: Only logs that end by this UTC instant.
         without: Ids or names of logs to leave out; may be given several times.
     """
-    from worldgate.core.errors import UsageError
     from worldgate.data import datasets
 
-    odd = [text for text in fact if "=" not in text]
-    if odd:
-        raise UsageError("a fact is NAME=VALUE", got=odd[0], hint="--fact success=true")
+    facts = read_facts(fact)
     with open_workspace(workspace) as ws, progress("measure") as tell:
-        facts = dict(text.split("=", 1) for text in fact)
         keep = datasets.where(ws, split=split, site=site, robot=robot, facts=facts, since=since, until=until)
         left = {ws.resolve(text, "log").digest for text in without}
         whole = ws.resolve(dataset, "dataset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cyclopts import App
@@ -78,7 +79,7 @@ def erase(
     Datasets and models made with them stay and are named.
 
     Args:
-        logs: Ids or names of logs.
+        logs: Ids or names of logs, or of sealed raws.
         reason: Why, for the record.
         due: Every log whose time has run out.
         whole_sources: Erase too the other logs that lie in the same files.
@@ -96,7 +97,7 @@ def erase(
     with open_workspace(workspace) as ws:
         finished = erasure.finish(ws)  # what a killed erasure left over
         now = now_ns()
-        asked = [ws.resolve(text, "log") for text in logs]
+        asked = [ws.resolve(text) for text in logs]
         asked += [Ref("log", item.log, item.name) for item in rules.keeping(ws) if due and item.due(now)]
         if not asked:
             answer("data.erase", {"logs": [], "finished": finished}, "nothing is due", as_json=json)
@@ -170,3 +171,38 @@ def lift(
         rules.lift(ws, hold, reason=reason, by=by)
         left = rules.holds(ws)
     answer("data.hold.lift", {"lifted": hold, "holds": left}, f"{hold} is lifted", *_held(left), as_json=json)
+
+
+def unseal(
+    sealed: str,
+    /,
+    *,
+    to: Path,
+    identity: Path,
+    reason: str,
+    by: str | None = None,
+    workspace: WorkspaceOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Open a sealed raw with a private age key; that it was opened stands on the record.
+
+    For example:
+
+        worldgate data unseal 4c7a9a17 --to raw --identity ~/privacy-officer.txt --reason "claim 17"
+        worldgate data unseal run3.mcap --to raw --identity key.txt --reason "masking looked wrong" --by ada
+
+    Args:
+        sealed: Id or name of what was sealed, or of a log that was made of it.
+        to: A new folder for the plain files; keep it out of the workspace.
+        identity: File with the private key of one of those it was sealed for.
+        reason: Why, for the record.
+        by: Name of the person's key that signs; else the workspace's own person.
+    """
+    from worldgate.core.errors import AlreadyExists
+    from worldgate.data.privacy.intake import open_sealed
+
+    if to.exists():
+        raise AlreadyExists("the folder exists", where=to, hint="name a new one")
+    with open_workspace(workspace) as ws:
+        files = open_sealed(ws, ws.resolve(sealed), to, identity=identity, reason=reason, by=by)
+    answer("data.unseal", {"files": files}, f"{len(files)} files in {to}", as_json=json)

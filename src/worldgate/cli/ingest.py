@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from worldgate.cli._contract import find_contract, read_facts
 from worldgate.cli._engine import EngineOption, WorkersOption, chosen_engine
 from worldgate.cli._output import JsonFlag, Table, answer, note, progress
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
@@ -26,6 +27,8 @@ def ingest(
     robot: str = "",
     arm: str = "",
     origin: Literal["real", "simulated", "imagined"] | None = None,
+    fact: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    contract: str | None = None,
     watch: Annotated[bool, Parameter(negative=())] = False,
     once: Annotated[bool, Parameter(negative=())] = False,
     settle: float = 10.0,
@@ -53,34 +56,49 @@ def ingest(
         robot: On which robot.
         arm: On which arm.
         origin: What logs are that do not say it themselves.
+        fact: What else you know of them, NAME=VALUE, as often as needed: licence=MIT, retention=raw, session=monday.
+        contract: Keep this contract's privacy rules: pictures are masked, and the raw is sealed or not kept.
         watch: Follow a folder or bucket: each file or folder in it is taken when it is complete.
         once: With --watch: end when everything that is there was taken.
         settle: With --watch: seconds without a change after which a log counts as complete, if no NAME.done says so.
     """
     from worldgate.core.errors import UsageError
     from worldgate.core.streams import Origin
-    from worldgate.data.ingest import ingest as take
     from worldgate.data.ingest import ingested
+    from worldgate.data.privacy.intake import ingest_under
 
     if watch and more:
         raise UsageError("--watch follows one place", got=f"{1 + len(more)} places", hint="one command for each")
     if once and not watch:
         raise UsageError("--once says how --watch ends", hint="leave it out, or add --watch")
+    facts = read_facts(fact)
     marked = Origin(origin) if origin is not None else None
     with open_workspace(workspace) as ws, chosen_engine(ws, engine, workers) as where:
+        under = find_contract(ws, contract) if contract is not None else None
         refs: list[Ref] = []
         seen: list[Seen] = []
         if watch:
             from worldgate.data.watch import Watch, WatchConfig
 
-            config = WatchConfig(settle_s=settle, site=site, robot=robot, arm=arm, origin=marked)
+            config = WatchConfig(
+                settle_s=settle, site=site, robot=robot, arm=arm, origin=marked, facts=facts, contract=under
+            )
             seen = _follow(Watch(ws, path, config, where), once=once)
             refs = [ref for item in seen for ref in item.logs]
         else:
             with progress("ingest") as tell:
                 for source in (path, *more):
-                    refs += take(
-                        ws, source, site=site, robot=robot, arm=arm, origin=marked, progress=tell, engine=where
+                    refs += ingest_under(
+                        ws,
+                        source,
+                        under,
+                        site=site,
+                        robot=robot,
+                        arm=arm,
+                        origin=marked,
+                        facts=facts,
+                        progress=tell,
+                        engine=where,
                     )
         known = ingested(ws)
     _answer([known[ref.digest] for ref in refs], seen, as_json=json)

@@ -27,6 +27,7 @@ SEAMS = {
     "codecs": "worldgate.data.codecs",
     "labels": "worldgate.data.labels",
     "labellers": "worldgate.data.labellers",
+    "detectors": "worldgate.data.detectors",
     "metrics": "worldgate.evidence.metrics",
     "gates": "worldgate.evidence.gates",
     "tokenizers": "worldgate.worlds.tokenizers",

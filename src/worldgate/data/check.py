@@ -15,7 +15,7 @@ from worldgate.core import seams
 from worldgate.core.config import decode
 from worldgate.core.digest import short
 from worldgate.core.errors import ContractBroken
-from worldgate.core.streams import IMAGE_LIKE, Finding
+from worldgate.core.streams import IMAGE_LIKE, Finding, Kind
 from worldgate.data import check_stage, contracts
 from worldgate.data.contracts import Contract, Severity, StreamRule
 from worldgate.data.ingest import IngestedLog, Progress, Shelf, StreamSummary
@@ -235,6 +235,9 @@ def _requirements(record: IngestedLog, contract: Contract) -> Iterator[Finding]:
     for label in contract.labels.required:
         if label not in record.facts:
             yield broken("", f"the label {label} is missing", 0.0, 1.0, "labels")
+    cameras = [stream.name for stream in record.streams if stream.kind is Kind.IMAGE]
+    for name in contract.privacy.unmet(cameras, record.facts):
+        yield broken(name, "is not masked as the contract asks: worldgate ingest --contract", 1.0, 0.0, "streams")
     for pattern in contract.privacy.forbidden:
         for name in streams:
             if fnmatchcase(name, pattern):

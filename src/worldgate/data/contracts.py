@@ -21,8 +21,10 @@ from worldgate.core.errors import AlreadyExists, ConfigError, NotFound
 from worldgate.core.names import Name
 from worldgate.core.streams import Kind, Origin
 from worldgate.core.times import parse_ns
+from worldgate.data import detectors
 from worldgate.data.alignment import AlignmentSpec
 from worldgate.data.checks import prepare
+from worldgate.data.privacy.rules import Privacy
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
@@ -130,14 +132,6 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Privacy:
-    """What must not be there."""
-
-    forbidden: tuple[str, ...] = ()
-    """Streams whose presence refuses a log: a camera that faces people, a microphone's transcript."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionClass:
     """How long logs of a class are kept, from the day they were ingested."""
 
@@ -202,6 +196,9 @@ def from_tree(tree: Mapping[str, Any], *, where: str) -> Contract:
         if error.where is None or str(error.where).startswith(where):
             raise
         raise ConfigError(error.what, got=error.got, where=f"{where}:{error.where}", hint=error.hint) from error
+    for pattern, mask in contract.privacy.mask.items():
+        for name in mask.detectors:
+            detectors.prepare(name, mask.params.get(name), where=f"{where}:privacy.mask.{pattern}.params.{name}")
     for name, rule in contract.checks.items():
         try:
             prepare(name, rule.params, where=f"{where}:checks.{name}.params")

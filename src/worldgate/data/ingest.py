@@ -149,6 +149,7 @@ def ingest(
     robot: str = "",
     arm: str = "",
     origin: Origin | None = None,
+    facts: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> list[Ref]:
@@ -161,6 +162,7 @@ def ingest(
         robot: on which robot.
         arm: on which arm.
         origin: marks logs that do not say what they are; may never make a marked log more real.
+        facts: what else the caller knows: ``licence``, ``retention``, ``session``, ``operator``.
         progress: called after every log.
         engine: where logs are read; None: as the workspace says.
 
@@ -176,11 +178,22 @@ def ingest(
     """
     if is_url(path):
         with staged(str(path), under=ws.cache) as local:
-            return ingest(ws, local, site=site, robot=robot, arm=arm, origin=origin, progress=progress, engine=engine)
+            return ingest(
+                ws,
+                local,
+                site=site,
+                robot=robot,
+                arm=arm,
+                origin=origin,
+                facts=facts,
+                progress=progress,
+                engine=engine,
+            )
     source = Path(path)
     if not source.exists():
         raise NotFound("no such file or folder", where=source)
-    given = {key: str(Name(value)) for key, value in (("site", site), ("robot", robot), ("arm", arm)) if value}
+    place = {key: str(Name(value)) for key, value in (("site", site), ("robot", robot), ("arm", arm)) if value}
+    given = {**(facts or {}), **place}
     folder = _refuse_unreadable(source)  # before a byte of it is kept
     if not folder.logs:
         reasons = "; ".join(f.message for f in folder.findings) or "no log in it"

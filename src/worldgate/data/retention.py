@@ -13,7 +13,7 @@ Datasets and models keep naming what they were made of; :class:`ErasureReport` l
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from worldgate.core.digest import short
@@ -21,7 +21,8 @@ from worldgate.core.errors import DataRefused, NotFound, UsageError
 from worldgate.core.times import SECOND, format_ns, now_ns
 from worldgate.data import contracts
 from worldgate.data.contracts import RetentionClass
-from worldgate.data.ingest import IngestedLog, ingested, own_objects
+from worldgate.data.ingest import own_objects
+from worldgate.data.privacy.intake import SEALED
 from worldgate.record import erasure
 from worldgate.record.events import Event, Ref
 from worldgate.record.lineage import forward
@@ -50,7 +51,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
-    """How long one log is kept."""
+    """How long one log, or the sealed raw of one, is kept."""
 
     log: str
     name: str
@@ -132,39 +133,40 @@ def _hold(event: Event) -> Hold:
 
 
 def keeping(ws: Workspace) -> list[Keeping]:
-    """How long every log is kept, in the order they came."""
+    """How long every log is kept, in the order they came, then every sealed raw, held with the logs made of it."""
     rules = _rules(ws)
     tombs = erasure.of_workspace(ws)
     cases: dict[str, list[str]] = {}
     for one in holds(ws):
         for log in one.logs:
             cases.setdefault(log, []).append(one.case)
-    came = {event.outputs[0].digest: event.recorded_at_ns for event in ws.ledger.events("log.ingested")}
-    return [_keeping(record, rules, came[log], cases.get(log, ()), tombs) for log, record in ingested(ws).items()]
 
+    def told(ref: Ref, source: str, retention: str, came_ns: int, held: Sequence[str]) -> Keeping:
+        found = rules.get(retention, ())
+        must = max((came_ns + r.at_least_days * _DAY for r in found if r.at_least_days), default=None)
+        may = min((came_ns + r.at_most_days * _DAY for r in found if r.at_most_days), default=None)
+        return Keeping(
+            log=ref.digest,
+            name=ref.name,
+            source=source,
+            retention=retention,
+            ingested_ns=came_ns,
+            must_until_ns=must,
+            may_until_ns=may,
+            holds=tuple(held),
+            erased_ns=tombs[source].at_ns if source in tombs else None,
+        )
 
-def _keeping(
-    record: IngestedLog,
-    rules: Mapping[str, Sequence[RetentionClass]],
-    came_ns: int,
-    cases: Sequence[str],
-    tombs: Mapping[str, erasure.Tombstone],
-) -> Keeping:
-    name = str(record.facts.get(FACT, STANDARD))
-    found = rules.get(name, ())
-    must = max((came_ns + r.at_least_days * _DAY for r in found if r.at_least_days), default=None)
-    may = min((came_ns + r.at_most_days * _DAY for r in found if r.at_most_days), default=None)
-    return Keeping(
-        log=record.digest,
-        name=record.name,
-        source=record.source,
-        retention=name,
-        ingested_ns=came_ns,
-        must_until_ns=must,
-        may_until_ns=may,
-        holds=tuple(cases),
-        erased_ns=tombs[record.source].at_ns if record.source in tombs else None,
-    )
+    out = []
+    for event in ws.ledger.events("log.ingested"):
+        (ref,) = event.outputs
+        retention = str(event.body["facts"].get(FACT, STANDARD))
+        out.append(told(ref, event.body["source"], retention, event.recorded_at_ns, cases.get(ref.digest, ())))
+    for event in ws.ledger.events(SEALED):
+        (ref,) = event.outputs
+        held = sorted({case for log in event.inputs for case in cases.get(log.digest, ())})
+        out.append(told(ref, ref.digest, str(event.body["retention"]), event.recorded_at_ns, held))
+    return out
 
 
 def _rules(ws: Workspace) -> dict[str, list[RetentionClass]]:
@@ -248,10 +250,8 @@ def _refuse_kept(going: Sequence[Keeping]) -> None:
 
 def _objects(ws: Workspace, sources: set[str], logs: Sequence[str]) -> tuple[set[str], set[str]]:
     """Objects of these sources and of what was cut from their logs: those that go, and those that others share."""
-    own, shared = own_objects(ws, sources)
-    for log in logs:
-        own |= {node.ref.digest for node in forward(ws, log).walk() if node.ref.kind in _COPIES}
-    return own, shared
+    copies = {node.ref.digest for log in logs for node in forward(ws, log).walk() if node.ref.kind in _COPIES}
+    return own_objects(ws, sources | copies)
 
 
 def _forget_caches(ws: Workspace) -> None:

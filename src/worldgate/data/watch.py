@@ -22,7 +22,7 @@ from worldgate.core.atomic import write_atomic
 from worldgate.core.digest import canonical, digest_json, read_json, sha256
 from worldgate.core.errors import DataRefused, NotFound, UsageError, WorldgateError
 from worldgate.core.streams import Origin
-from worldgate.data.ingest import ingest
+from worldgate.data.privacy.intake import ingest_under
 from worldgate.data.staging import Entry, is_url, listing
 from worldgate.engines import Engine
 from worldgate.record.events import Ref
@@ -48,6 +48,9 @@ class WatchConfig:
     robot: str = ""
     arm: str = ""
     origin: Origin | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    contract: Ref | None = None
+    """Whose privacy rules are kept at ingest."""
 
     def __post_init__(self) -> None:
         if self.settle_s < 0 or self.poll_s <= 0:
@@ -159,11 +162,12 @@ class Watch:
     def _take(self, name: str) -> Seen:
         config = self.config
         told: dict[str, Any] = {"site": config.site, "robot": config.robot, "arm": config.arm, "origin": config.origin}
+        told["facts"] = config.facts
         path = f"{str(self.source).rstrip('/')}/{name}" if is_url(self.source) else Path(self.source) / name
         if isinstance(path, Path) and not path.resolve().is_relative_to(Path(self.source).resolve()):
             return Seen(name=name, state="refused", error=str(DataRefused("a link that leaves its folder", where=path)))
         try:
-            refs = ingest(self.ws, path, **told, engine=self.engine)
+            refs = ingest_under(self.ws, path, config.contract, **told, engine=self.engine)
         except (DataRefused, NotFound) as error:
             return Seen(name=name, state="refused", error=str(error))
         except UsageError:
