@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.contract import broken_cameras
 from tests.contract.broken_signals import FAULTS, sound
 
 from worldgate.core.config import decode
@@ -70,18 +71,20 @@ def broken() -> Log:
         stream("observation.state", Kind.VECTOR, state, times),
         dataclasses.replace(promised, info=dataclasses.replace(promised.info, count=7)),
         stream("observation.images.front", Kind.IMAGE, np.full((200, 12, 16, 3), 255, np.uint8)),
-        *broken_cameras(),
     )
 
 
-def broken_cameras() -> list[Stream]:
-    """Cameras with one fault each."""
-    rng = np.random.default_rng(0)
-    lively = rng.integers(0, 255, (200, 12, 16, 3), dtype=np.uint8)
-    stuck = lively.copy()
-    stuck[60:160] = stuck[60]
-    faults = {"stuck": stuck, "slow": lively.repeat(2, axis=0)[:200]}
-    return [stream(f"observation.images.{name}", Kind.IMAGE, frames) for name, frames in faults.items()]
+def clean_camera() -> Log:
+    """A robot that moves, and a camera that sees it."""
+    return Log(*clean().held.values(), broken_cameras.camera(broken_cameras.video(broken_cameras.COUNT)))
+
+
+def faulty(name: str) -> tuple[Any, dict[str, Any]]:
+    """A log with what a check looks for, and parameters that it needs."""
+    if name in broken_cameras.FAULTS:
+        return Log(*clean().held.values(), broken_cameras.FAULTS[name]()), {}
+    made, params = FAULTS.get(name, (broken, {}))
+    return made(), params
 
 
 def test_the_first_eight_checks_are_here() -> None:
@@ -105,13 +108,15 @@ def test_a_check_is_silent_on_a_clean_log_and_on_an_empty_one(name: str) -> None
     assert module.check(Log(), module.Config()) == ()
     _, params = FAULTS.get(name, (sound, {}))
     assert module.check(sound(), decode(module.Config, params, where="here")) == ()
+    if name in broken_cameras.FAULTS:
+        assert module.check(clean_camera(), module.Config()) == ()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_check_finds_what_is_broken_and_gives_evidence(name: str) -> None:
     module = load("checks", name)
-    made, params = FAULTS.get(name, (broken, {}))
-    found = module.check(made(), decode(module.Config, params, where="here"))
+    log, params = faulty(name)
+    found = module.check(log, decode(module.Config, params, where="here"))
     assert found, f"{name} found nothing in a log with everything wrong"
     for finding in found:
         assert finding.check == name

@@ -79,10 +79,14 @@ class Features:
     """(N,) share of pixels within 4 levels of black."""
     bright: FloatArray
     """(N,) share of pixels within 4 levels of white."""
+    low: FloatArray
+    """(N,) level that 5 % of the pixels lie below, grey levels."""
+    high: FloatArray
+    """(N,) level that 95 % of the pixels lie below, grey levels."""
     sharp: FloatArray
     """(N,) variance of the Laplacian of the working picture."""
     coarse: FloatArray
-    """(N,) variance of the Laplacian of the averaged picture: what the frame would be sharp about."""
+    """(N,) the same of the working picture at a quarter of its size: what there is to be sharp about."""
     green: FloatArray
     """(N,) share of pixels of the green that decoders give where data is missing."""
     kept: IntArray
@@ -193,7 +197,7 @@ class _Table:
     def __init__(self, count: int) -> None:
         self._numbers: dict[str, FloatArray] = {
             name: np.zeros(count)
-            for name in ("mean", "contrast", "spread", "dark", "bright", "sharp", "coarse", "green")
+            for name in ("mean", "contrast", "spread", "dark", "bright", "low", "high", "sharp", "coarse", "green")
         }
         self._tiles: dict[str, FloatArray] = {
             name: np.zeros((count, ROWS, COLS), dtype=np.float32) for name in ("change", "skip", "tiles")
@@ -231,12 +235,17 @@ class _Table:
         histogram = cv2.calcHist([work], [0], None, [256], [0, 256]).ravel()
         pixels = work.size
         row = self._numbers
-        row["dark"][at] = histogram[: low + 4].sum() / pixels
-        row["bright"][at] = histogram[high - 3 :].sum() / pixels
+        below = np.cumsum(histogram)
+        row["dark"][at] = below[low + 3] / pixels
+        row["bright"][at] = 1.0 - below[high - 4] / pixels
+        row["low"][at], row["high"][at] = (np.searchsorted(below, (0.05 * pixels, 0.95 * pixels)) - low) * scale
         row["mean"][at] = (histogram @ _LEVELS / pixels - low) * scale
         row["spread"][at] = float(cv2.meanStdDev(work)[1][0, 0]) * scale
         row["sharp"][at] = float(cv2.meanStdDev(cv2.Laplacian(work, cv2.CV_16S))[1][0, 0]) ** 2
-        row["coarse"][at] = float(cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_32F))[1][0, 0]) ** 2
+        quarter = cv2.resize(
+            work, (max(3, work.shape[1] // 4), max(3, work.shape[0] // 4)), interpolation=cv2.INTER_AREA
+        )
+        row["coarse"][at] = float(cv2.meanStdDev(cv2.Laplacian(quarter, cv2.CV_16S))[1][0, 0]) ** 2
         row["green"][at] = frame.green
         tiles = cv2.resize(small, (COLS, ROWS), interpolation=cv2.INTER_AREA)
         row["contrast"][at] = float(cv2.meanStdDev(tiles)[1][0, 0])
@@ -357,7 +366,8 @@ def _array(at: int, picture: Any) -> _Decoded:
     pixels: ByteArray = np.ascontiguousarray(picture, dtype=np.uint8)
     if pixels.ndim == 2:
         return _Decoded(at=at, luma=pixels)
-    thin = pixels[::8, ::8].astype(np.int16)
+    stride = max(1, min(pixels.shape[:2]) // 32)
+    thin = pixels[::stride, ::stride]
     green = (thin[..., 0] < 20) & (thin[..., 2] < 20) & (thin[..., 1] > 90) & (thin[..., 1] < 180)
     luma: Any = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     return _Decoded(at=at, luma=luma, green=float(green.mean()))

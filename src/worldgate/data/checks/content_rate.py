@@ -33,6 +33,8 @@ _DIP = 0.5
 """A repeat changes at most this share of what the changes around it do."""
 _PAUSED = 0.4
 """The robot pauses where it travels less than this share of its usual way."""
+_HELD = 5
+"""Frames for which a slow camera may hold a picture, however long that takes."""
 _LAGS = 5
 """Frames by which picture and telemetry may lie apart."""
 
@@ -99,7 +101,7 @@ def measure(features: Features, config: Config) -> Rate | None:
     stamped = SECOND / features.period_ns
     declared = features.stream.info.rate_hz or stamped
     seen = renewal(features)
-    hold = max(1, round(config.hold_s * stamped))
+    hold = max(_HELD, round(config.hold_s * stamped))
     judged, repeat = _judge(seen, hold)
     count, repeats = int(judged.sum()), int(repeat.sum())
     enough = count >= config.frames and len(runs(repeat)) >= config.holds

@@ -1,0 +1,90 @@
+"""Blur: pictures without the fine detail that the camera usually shows: defocus, a greasy lens, condensation.
+
+The variance of the Laplacian is large where there are fine edges, but it follows the scene as much as the focus. So it
+is divided by the same of the picture at a quarter of its size: what is left says how much of the detail that there is
+to see at all is still seen close up. Natural pictures keep a tenth or more of it, whatever they show. A picture is
+blurred when it keeps far less than the camera's own median, or next to nothing; fast motion blurs for a frame or two
+and is no fault of the camera, so it must last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from worldgate.core.streams import Finding, FloatArray, Log
+from worldgate.core.times import SECOND
+from worldgate.data.checks._frames import Features, cameras
+from worldgate.data.checks._renewal import runs
+from worldgate.data.checks._spans import marked
+
+CARD = {
+    "line": "pictures that have lost their fine detail against the camera's own median, or throughout",
+    "inputs": "every camera",
+    "source": "variance of the Laplacian, Pech-Pacheco 2000, as a ratio of two scales",
+}
+
+_FLAT = 4.0
+"""Contrast, in grey levels, below which there is nothing to be sharp about."""
+_DETAIL = 4.0
+"""Variance of the coarse Laplacian below which there is no edge to judge by."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """What blurred means."""
+
+    relative: float = 0.35
+    """Smallest sharpness as a share of the camera's own median."""
+    absolute: float = 0.025
+    """Smallest sharpness of any camera."""
+    reference: Mapping[str, float] = field(default_factory=dict)
+    """Camera -> its sharpness in good episodes, which takes the place of this log's own median."""
+    least_s: float = 0.5
+    """How long it must last."""
+    frames: int = 3
+    """... and over how many frames."""
+    streams: tuple[str, ...] = ()
+    """Only these cameras; empty: all."""
+
+
+def check(log: Log, config: Config) -> tuple[Finding, ...]:
+    """Find blurred stretches; the value is the least sharpness there, as the median of a stretch."""
+    found = (_blur(features, config) for features in cameras(log, config.streams))
+    return tuple(f for f in found if f is not None)
+
+
+def sharpness(features: Features) -> FloatArray:
+    """(N,) share of the coarse detail that is also there close up; NaN where there is nothing to be sharp about."""
+    judged = features.ok & (features.contrast >= _FLAT) & (features.coarse >= _DETAIL)
+    return np.where(judged, features.sharp / np.maximum(features.coarse, _DETAIL), np.nan)
+
+
+def _blur(features: Features, config: Config) -> Finding | None:
+    values = sharpness(features)
+    if not np.isfinite(values).any():
+        return None
+    usual = config.reference.get(features.name, float(np.nanmedian(values)))
+    limit = max(config.relative * usual, config.absolute)
+    blurred = np.nan_to_num(values, nan=np.inf) < limit
+    times, step = features.times_ns, features.period_ns
+    worst = np.inf
+    for first, end in runs(blurred):
+        short = times[end - 1] + step - times[first] < config.least_s * SECOND or end - first < config.frames
+        if short and end - first < len(features):
+            blurred[first:end] = False
+        else:
+            worst = min(worst, float(np.median(values[first:end])))
+    if not blurred.any():
+        return None
+    return Finding(
+        check="blur",
+        stream=features.name,
+        message=f"{int(blurred.sum())} of {len(features)} frames are blurred: sharpness {worst:.3f}, usual {usual:.3f}",
+        value=worst,
+        limit=limit,
+        unit="share of detail",
+        spans_ns=marked(times, blurred, step),
+    )

@@ -1,0 +1,172 @@
+"""Occluded: something stands before part of the lens: a cable, a cloth, tape, a half-closed cover.
+
+What is close to a lens is out of focus and does not move. So a connected part of the picture has lost the detail that
+it showed at other times and stays still while the rest goes on. An arm in view takes detail away too, but it moves.
+What hangs there from the first frame to the last has no other time to be held against; then only the plainest case is
+reported: a large part at the edge that is dark, flat and never changes.
+
+Shape legend: N frames, K kept pictures, R x C tiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from worldgate.core.streams import BoolArray, Finding, FloatArray, Log
+from worldgate.core.times import SECOND
+from worldgate.data.checks._frames import COLS, ROWS, Features, cameras
+from worldgate.data.checks._renewal import runs
+from worldgate.data.checks._spans import marked
+
+CARD = {
+    "line": "part of the picture that is still and without detail while the rest goes on",
+    "inputs": "every camera",
+}
+
+_PLAIN = 2.5
+"""Mean Laplacian of a tile, in grey levels, above which it shows detail."""
+_STILL = 1.0
+"""Change, in grey levels, up to which a tile is still."""
+_STEP = 6.0
+"""Grey levels between neighbouring tiles of something out of focus."""
+_GOES_ON = 0.1
+"""Least share of the frames in which the rest of the picture moves."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """How much must be covered, and for how long."""
+
+    part: float = 0.15
+    """Least part of the picture that has lost its detail."""
+    lost: float = 0.35
+    """A tile has lost its detail when less than this share of it is left."""
+    least_s: float = 0.7
+    """How long it must stay."""
+    throughout: float = 0.2
+    """Least part that is dark and flat from the first frame to the last; 1: never reported."""
+    dark: float = 48.0
+    """Brightness below which such a part counts as dark, grey levels."""
+    streams: tuple[str, ...] = ()
+    """Only these cameras; empty: all."""
+
+
+def check(log: Log, config: Config) -> tuple[Finding, ...]:
+    """Find covered lenses; the value is the part of the picture."""
+    found = (_occluded(features, config) for features in cameras(log, config.streams))
+    return tuple(f for f in found if f is not None)
+
+
+def _occluded(features: Features, config: Config) -> Finding | None:
+    kept = features.kept
+    if len(kept) < 4:
+        return None
+    detail = np.stack([_detail(picture) for picture in features.pictures])
+    usual = np.quantile(detail, 0.75, axis=0)
+    bare = np.stack([_bare(now, usual, config) for now in detail])
+    covered = np.zeros(len(features), dtype=np.bool_)
+    part = 0.0
+    for first, end in runs(bare.mean(axis=(1, 2)) >= config.part):
+        piece = _piece(features, bare[first:end], usual, slice(int(kept[first]), int(kept[end - 1]) + 1))
+        if end - first < 2 or piece.mean() < config.part:
+            continue
+        start, stop = _bounds(features, piece, first, end)
+        if features.times_ns[stop - 1] + features.period_ns - features.times_ns[start] >= config.least_s * SECOND:
+            covered[start:stop], part = True, max(part, float(piece.mean()))
+    when = "has lost its detail and stays still"
+    if not covered.any():
+        part, when = float(_throughout(features, detail, config).mean()), "is dark, flat and still from first to last"
+        covered[:] = part >= config.throughout
+    if not covered.any():
+        return None
+    return Finding(
+        check="occluded",
+        stream=features.name,
+        message=f"{part:.0%} of the picture {when} while the rest goes on",
+        value=part,
+        limit=config.part,
+        unit="share of picture",
+        spans_ns=marked(features.times_ns, covered, features.period_ns),
+    )
+
+
+def _detail(picture: Any) -> FloatArray:
+    """(R, C) mean size of the Laplacian."""
+    sized = picture if picture.shape[0] >= 2 * ROWS else cv2.resize(picture, (COLS * 4, ROWS * 4))
+    edges = np.abs(cv2.Laplacian(sized, cv2.CV_16S)).astype(np.float32)
+    return np.asarray(cv2.resize(edges, (COLS, ROWS), interpolation=cv2.INTER_AREA), dtype=np.float64)
+
+
+def _bare(now: FloatArray, usual: FloatArray, config: Config) -> BoolArray:
+    """(R, C) tiles without detail; none where all of the picture has lost it, which is blur."""
+    rich = usual > _PLAIN
+    bare: BoolArray = now < np.maximum(config.lost * usual, np.where(rich, 0.0, _PLAIN))
+    rest = rich & ~bare
+    if rest.mean() < 0.1 or float(np.median((now / np.maximum(usual, 1e-9))[rest])) < 0.6:
+        return np.zeros_like(rich)
+    return bare
+
+
+def _bounds(features: Features, piece: BoolArray, first: int, end: int) -> tuple[int, int]:
+    """First and one past the last frame: where the piece changes most between the kept pictures without and with it."""
+    kept = features.kept
+    start, stop = int(kept[first]), len(features)
+    if first > 0:
+        before = int(kept[first - 1]) + 1
+        start = before + int(features.change[before : start + 1, piece].mean(axis=1).argmax())
+    if end < len(kept):
+        after = int(kept[end - 1]) + 1
+        stop = after + int(features.change[after : int(kept[end]) + 1, piece].mean(axis=1).argmax())
+    return start, stop
+
+
+def _piece(features: Features, bare: BoolArray, usual: FloatArray, frames: slice) -> BoolArray:
+    """(R, C) the largest bare, smooth and still piece during these frames, where others move; else nothing."""
+    change = features.change[frames][1:]
+    nothing: BoolArray = np.zeros_like(bare[0])
+    if len(change) < 2:
+        return nothing
+    level = features.tiles[frames]
+    still = (np.quantile(change, 0.9, axis=0) <= _STILL) & (level.std(axis=0) <= 2 * _STILL)
+    piece: BoolArray = _largest((bare.mean(axis=0) >= 0.9) & still)
+    if not piece.any() or (piece & (usual > _PLAIN)).sum() < 0.5 * piece.sum():
+        return nothing
+    outside = np.sort(change[:, ~piece], axis=1)[:, -3:].mean(axis=1)
+    moving = float((outside > 2 * _STILL).mean())
+    return piece if moving >= _GOES_ON and _smooth(level.mean(axis=0), piece) else nothing
+
+
+def _smooth(level: FloatArray, piece: BoolArray) -> bool:
+    """Whether brightness changes little from tile to tile: what is close to the lens is out of focus."""
+    steps = [np.abs(np.diff(level, axis=axis)) for axis in (0, 1)]
+    both = (piece[1:] & piece[:-1], piece[:, 1:] & piece[:, :-1])
+    inside = np.concatenate([step[pair] for step, pair in zip(steps, both, strict=True)])
+    return bool(len(inside) and np.median(inside) <= _STEP)
+
+
+def _largest(mask: BoolArray) -> BoolArray:
+    """The largest connected part of a mask."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    if count < 2:
+        return np.zeros_like(mask)
+    largest: BoolArray = np.equal(labels, 1 + int(np.asarray(stats)[1:, cv2.CC_STAT_AREA].argmax()))
+    return largest
+
+
+def _throughout(features: Features, detail: FloatArray, config: Config) -> BoolArray:
+    """(R, C) the largest dark, flat and still part of the whole log that reaches the picture's edge."""
+    seen = features.ok
+    level = np.median(features.tiles[seen], axis=0)
+    change = np.quantile(features.change[seen], 0.95, axis=0)
+    moves = np.sort(features.change[seen].reshape(int(seen.sum()), -1), axis=1)[:, -3:].mean(axis=1) > 2 * _STILL
+    flat = (level < config.dark) & (np.quantile(detail, 0.9, axis=0) < _PLAIN) & (change <= _STILL)
+    part = _largest(flat)
+    border = part.copy()
+    border[1:-1, 1:-1] = False
+    if not border.any() or moves.mean() < _GOES_ON or float(level[part].std()) > 4.0:
+        return np.zeros_like(part)
+    return part
