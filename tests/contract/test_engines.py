@@ -145,3 +145,11 @@ def test_who_stops_listening_stops_the_work(engine: Engine, place: Place, tmp_pa
     found = list(run(calls[:1], place=place, engine=engine))
     assert found[0].reused
     assert next(run([call("answer", 3)], place=place, engine=engine)).value["n"] == 6, "and the engine goes on"
+
+
+def test_a_cluster_that_is_not_there_is_said_without_a_wait() -> None:
+    ray = pytest.importorskip("ray")
+    if ray.is_initialized():
+        ray.shutdown()
+    with pytest.raises(WorldgateError, match="no Ray cluster answers"):
+        start(EngineConfig(name="ray", address="127.0.0.1:9"))

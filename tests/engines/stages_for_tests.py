@@ -62,3 +62,11 @@ def touch_and_wait(place: Place, inputs: tuple[str, ...], config: Any) -> Made:
     time.sleep(config["wait_s"])
     _tally(config, "done")
     return Made(value=config["n"])
+
+
+def node(place: Place, inputs: tuple[str, ...], config: Any) -> Made:
+    """Which Ray node this is."""
+    import ray
+
+    time.sleep(config["wait_s"])
+    return Made(value=ray.get_runtime_context().get_node_id())

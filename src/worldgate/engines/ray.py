@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ CARD = {
     "source": "https://docs.ray.io",
 }
 
+_ANSWER_S = 10.0
+
 RETRIES = 2
 """How often a bundle whose worker died is given to another."""
 
@@ -39,6 +42,7 @@ class RayEngine:
     def __init__(self, *, address: str, workers: int) -> None:
         self._ours = not ray.is_initialized()
         if self._ours:
+            _refuse_absent(address)
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
             # A cluster that runs has its own number of cores; one that is started gets ours.
@@ -46,8 +50,7 @@ class RayEngine:
             try:
                 ray.init(**where, **quiet, include_dashboard=None if address else False)
             except (ConnectionError, RuntimeError, ValueError) as error:
-                hint = "ray status; or leave out the address"
-                raise WorldgateError("no Ray cluster answers", got=error, where=address or "here", hint=hint) from error
+                raise _absent(address or "here", error) from error
         held: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # ray's own
         self._workers = workers or max(1, int(held.get("CPU", 1)))
         self._task = ray.remote(max_retries=RETRIES, num_cpus=1)(perform)
@@ -72,6 +75,20 @@ class RayEngine:
         """Stop the cluster, if it was started here."""
         if self._ours and ray.is_initialized():
             ray.shutdown()
+
+
+def _refuse_absent(address: str) -> None:
+    """Ask before Ray does, which waits for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+        except OSError as error:
+            raise _absent(address, error) from error
+
+
+def _absent(address: str, error: Exception) -> WorldgateError:
+    return WorldgateError("no Ray cluster answers", got=error, where=address, hint="ray status")
 
 
 def _replies(reference: Any, bundle: Bundle) -> tuple[Reply, ...]:
