@@ -22,6 +22,7 @@ from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Array, Finding, IntArray
 from worldgate.core.times import SECOND
 from worldgate.core.units import check_unit
 from worldgate.data.logs import _images as images
+from worldgate.data.logs._image_size import stated_shape
 from worldgate.data.logs._images import Encoded, EncodedFrames
 from worldgate.data.logs._mapping import FILE, ArrayMapping, ArrayStreamMapping, Facts
 from worldgate.data.logs._video import MAX_PIXELS
@@ -343,7 +344,8 @@ def _shape_of(sources: Sequence[Source], kind: Kind, compressed: bool, *, where:
         if not len_of(first):
             return (0, 0, 3)
         (row,) = first.read(np.zeros(1, dtype=np.int64))
-        return tuple(images.decode(encoded(row), Kind.IMAGE).shape)
+        picture = encoded(row)
+        return stated_shape(picture) or tuple(images.decode(picture, Kind.IMAGE).shape)
     if kind in {Kind.IMAGE, Kind.NORMALS}:
         if not _looks_like_pictures(first):
             raise LogUnreadable("an array that holds no colour pictures", got=f"{first.dtype} {each}", where=where)
