@@ -217,10 +217,11 @@ def leads(data: Buffer, offsets: IntArray, sizes: IntArray, count: int) -> Array
     inside = offsets + count <= len(data)
     out: Array = np.zeros((len(offsets), count), dtype=np.uint8)
     out[inside] = take(data, offsets[inside], count)
-    for place in np.flatnonzero((sizes < count) | ~inside):
-        start, size = int(offsets[place]), min(int(sizes[place]), count)
-        out[place] = 0
-        out[place, :size] = np.frombuffer(data, dtype=np.uint8, count=size, offset=start)
+    for place in np.flatnonzero(~inside):
+        start = int(offsets[place])
+        out[place, : len(data) - start] = np.frombuffer(data, dtype=np.uint8, offset=start)
+    if len(sizes) and int(sizes.min()) < count:
+        out[np.arange(count) >= sizes[:, None]] = 0
     return out
 
 
