@@ -64,6 +64,8 @@ class Layout:
     """Start and end of each text, without its terminator."""
     sample: bytes
     """The message that was walked."""
+    guards: tuple[tuple[int, int], ...] = ((1, 2),)
+    """Other bytes that must be the sample's: the byte order, where a message states it."""
 
     def fits(self, rows: ByteArray, fixed: Set[str] = frozenset()) -> BoolArray:
         """(N,) whether each message has this layout, valid text, and the sample's own bytes in the ``fixed`` fields.
@@ -73,7 +75,7 @@ class Layout:
             fixed: paths of fields whose values must be the sample's.
         """
         first = np.frombuffer(self.sample, dtype=np.uint8)
-        spans = sorted([(1, 2), *((at, at + 4) for at in self.lengths), *self.strings])
+        spans = sorted([*self.guards, *((at, at + 4) for at in self.lengths), *self.strings])
         fits: BoolArray = np.ones(len(rows), dtype=np.bool_)
         for start, stop in _joined(spans):
             fits &= _equal(rows, first, start, stop)
@@ -84,9 +86,9 @@ class Layout:
         return fits
 
     def _fits_exactly(self, rows: ByteArray, first: ByteArray, fixed: Set[str]) -> BoolArray:
-        fits = _equal(rows, first, 1, 2)
-        for at in self.lengths:
-            fits &= _equal(rows, first, at, at + 4)
+        fits: BoolArray = np.ones(len(rows), dtype=np.bool_)
+        for start, stop in (*self.guards, *((at, at + 4) for at in self.lengths)):
+            fits &= _equal(rows, first, start, stop)
         constant = [(p.start, p.stop) for path, p in self.places.items() if path in fixed]
         for start, stop in self.strings:
             same = _equal(rows, first, start, stop)
@@ -151,10 +153,10 @@ def locate(definition: Definition, payload: bytes | memoryview, wanted: Set[str]
     """
     if not plain(payload):
         return None
-    walk = _Walk(definition, payload, wanted)
+    walk = Walk(definition, payload, wanted)
     try:
         walk.message(definition.root, "", top=True)
-    except _Unfit:
+    except Unfit:
         return None
     if walk.at > len(payload):
         return None
@@ -168,12 +170,15 @@ def locate(definition: Definition, payload: bytes | memoryview, wanted: Set[str]
     )
 
 
-class _Unfit(Exception):
+class Unfit(Exception):
     """A message that the columnar path does not read."""
 
 
-class _Walk:
+class Walk:
     """One pass over a message, as the reference decoder makes it."""
+
+    empty_bytes = 1
+    """ROS 2 gives a message without fields one unused byte."""
 
     def __init__(self, definition: Definition, payload: bytes | memoryview, wanted: Set[str]) -> None:
         self.definition = definition
@@ -191,8 +196,7 @@ class _Walk:
         self._step()
         fields = self.definition.types[name]
         if not fields:
-            # ROS 2 gives a message without fields one unused byte.
-            self.at += 1
+            self.at += self.empty_bytes
         for field in fields:
             self._step()
             path = f"{prefix}{field.name}"
@@ -230,25 +234,25 @@ class _Walk:
             # Writers differ on whether an empty text has a terminator.
             return start, start
         if self.at > len(self.payload):
-            raise _Unfit
+            raise Unfit
         stop = start + length - 1
         try:
             bytes(self.payload[start:stop]).decode("utf-8")
         except UnicodeDecodeError as error:
-            raise _Unfit from error
+            raise Unfit from error
         self.strings.append((start, stop))
         return start, stop
 
     def _step(self) -> None:
         self._steps += 1
         if self._steps > _MAX_STEPS or self.at > len(self.payload):
-            raise _Unfit
+            raise Unfit
 
     def _length(self) -> int:
         self._align(4)
         stop = self.at + 4
         if stop > len(self.payload):
-            raise _Unfit
+            raise Unfit
         self.lengths.append(self.at)
         length = int.from_bytes(self.payload[self.at : stop], "little" if self.little else "big")
         self.at = stop

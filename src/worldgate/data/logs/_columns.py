@@ -255,8 +255,7 @@ class ChannelReader:
     def _learn(self, payload: bytes, wanted: _Wanted) -> Layout | None:
         """The layout of a message that the reference decoder reads, too; None where the columnar path cannot."""
         self._learned += 1
-        assert self._definition is not None
-        layout = locate(self._definition, payload, wanted.paths)
+        layout = self._locate(payload, wanted.paths)
         if layout is None or not wanted.paths <= set(layout.places):
             return None
         self.decoded += 1
@@ -264,6 +263,11 @@ class ChannelReader:
         if any(tuple(str(name) for name in get(message, path, ())) != names for path, names in wanted.names):
             return None
         return layout
+
+    def _locate(self, payload: bytes, paths: frozenset[str]) -> Layout | None:
+        """Walk one message of this channel's encoding."""
+        assert self._definition is not None
+        return locate(self._definition, payload, paths)
 
     def _each(self, task: _Task, block: Block, members: Iterable[int]) -> None:
         for place in members:

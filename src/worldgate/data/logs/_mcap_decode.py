@@ -21,9 +21,11 @@ from worldgate.core.streams import Kind
 from worldgate.data.logs import _msgdef as msgdef
 from worldgate.data.logs import _ros_types
 from worldgate.data.logs._cdr import Flat, plain
+from worldgate.data.logs._columns import ChannelReader
 from worldgate.data.logs._limits import Limits
 from worldgate.data.logs._messages import Message, Part
 from worldgate.data.logs._msgdef import Definition
+from worldgate.data.logs._ros1_columns import Ros1Reader
 
 Decode: TypeAlias = Callable[[bytes], Message]
 
@@ -55,6 +57,8 @@ class Codec:
     """Of CDR messages: what lets many be read at once."""
     views: bool = False
     """Whether ``decode`` takes memory views, too."""
+    reader: type[ChannelReader] = ChannelReader
+    """What reads many messages of this encoding at once."""
 
 
 def codec(channel: Channel, schema: Schema | None, limits: Limits | None = None) -> Codec | None:
@@ -73,7 +77,12 @@ def codec(channel: Channel, schema: Schema | None, limits: Limits | None = None)
     if schema is not None and kinds == ("cdr", "ros2msg"):
         return _ros2_codec(schema.name, schema.data, limits)
     if schema is not None and kinds == ("ros1", "ros1msg"):
-        return Codec(decode=_within(_ros_types.ros1_decoder(schema.name, schema.data.decode()), limits))
+        text = schema.data.decode()
+        return Codec(
+            decode=_within(_ros_types.ros1_decoder(schema.name, text), limits),
+            definition=_ros_types.ros1_definition(schema.name, text),
+            reader=Ros1Reader,
+        )
     if schema is not None and kinds == ("cdr", "ros2idl"):
         return Codec(decode=_within(_ros_types.idl_decoder(schema.name, schema.data.decode()), limits))
     made: Decode | None = ProtobufFactory().decoder_for(channel.message_encoding, schema)

@@ -310,7 +310,7 @@ class MessageLog:
     def _reader(self, source: _Source) -> ChannelReader:
         assert source.codec is not None
         messages, codec = self._container.messages.get(source.channel), source.codec
-        return ChannelReader(self._container, source.channel, codec.decode, codec.definition, messages)
+        return codec.reader(self._container, source.channel, codec.decode, codec.definition, messages)
 
     def _guard(self, source: _Source, function: Any) -> Any:
         return _guarded(function, f"{self.name}:{source.info.name}")

@@ -7,15 +7,19 @@ it; so before that, every name that a bag's definition brings is held against th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 from worldgate.core.errors import LogUnreadable, MissingExtra
+from worldgate.data.logs._msgdef import PRIMITIVES, SEQUENCE, Definition, Field
 
 _TYPE: Final = re.compile(r"[A-Za-z]\w*(/[A-Za-z]\w*)+", re.ASCII)
 _FIELD: Final = re.compile(r"[A-Za-z]\w*", re.ASCII)
 _MAX_TEXT: Final = 1 << 20
+_MAX_DEPTH: Final = 32
+_NAMED, _SEQUENCE = 2, 4
+"""rosbags' node types: 1 a base type, 2 a named one, 3 an array, 4 a sequence."""
 _DISTROS: Final = ("jazzy", "kilted", "iron", "humble", "galactic", "foxy", "eloquent", "dashing")
 
 
@@ -79,6 +83,42 @@ def ros1_decoder(name: str, text: str) -> Callable[[bytes], Any]:
     """
     store, full = _store(name, text, idl=False), _full(name)
     return lambda payload: store.deserialize_ros1(payload, full)
+
+
+_ROS1_NAMES: Final = {"byte": "int8", "char": "uint8"}
+"""ROS 1's names for numbers that have others now."""
+
+
+@lru_cache(maxsize=256)
+def ros1_definition(name: str, text: str) -> Definition | None:
+    """How messages of a ROS 1 type are laid out, as rosbags parsed it; None where a type is read one by one only.
+
+    Raises:
+        MissingExtra: rosbags is not installed.
+        LogUnreadable: a definition that does not parse.
+    """
+    store = _store(name, text, idl=False)
+    types: dict[str, tuple[Field, ...]] = {}
+    for each, (_, fields) in store.fielddefs.items():
+        types[each] = tuple(_field(field, *described) for field, described in fields)
+    known = all(f.type in PRIMITIVES or f.type in types for fields in types.values() for f in fields)
+    return Definition(types=types, root=_full(name)) if known and not _nests_itself(types, _full(name), ()) else None
+
+
+def _field(name: str, kind: int, what: Any) -> Field:
+    """One field of rosbags' parse tree: a base or named type, or an array or sequence of one."""
+    count = 0
+    if kind > _NAMED:
+        count = SEQUENCE if kind == _SEQUENCE else int(what[1])
+        kind, what = what[0] if count else (_NAMED, "an array of nothing")
+    type_name = str(what) if kind == _NAMED else str(what[0])
+    return Field(name=name, type=_ROS1_NAMES.get(type_name, type_name), count=count)
+
+
+def _nests_itself(types: Mapping[str, tuple[Field, ...]], name: str, above: tuple[str, ...]) -> bool:
+    if name in above or len(above) > _MAX_DEPTH:
+        return True
+    return any(_nests_itself(types, f.type, (*above, name)) for f in types[name] if not f.primitive)
 
 
 def idl_decoder(name: str, text: str) -> Callable[[bytes], Any]:
