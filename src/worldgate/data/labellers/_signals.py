@@ -74,7 +74,8 @@ class Signal:
 def read(log: Log, channels: Channels) -> Signal:
     """The channels as a signal; empty where no row is finite."""
     stream = log.read(channels.stream)
-    array: Array = np.asarray(stream.array, np.float64).reshape(len(stream), -1)[:, channels.columns]
+    width = int(np.prod(stream.array.shape[1:]))
+    array: Array = np.asarray(stream.array, np.float64).reshape(len(stream), width)[:, channels.columns]
     times, place = np.unique(stream.times_ns, return_index=True)
     values = array[place]
     known: BoolArray = np.asarray(np.isfinite(values).all(axis=1))
