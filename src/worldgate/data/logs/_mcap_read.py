@@ -299,13 +299,17 @@ class MessageLog:
     def _times(self, source: _Source, messages: Messages, log_ns: IntArray) -> IntArray:
         if source.info.clock == "log":
             return log_ns
-        if source.info.clock != "header" or f"{PREFIX}name" in self._container.channels[source.channel].metadata:
-            # Our writer puts the same stamp into header and publish time.
+        if not self._in_header(source):
             return messages.times("publish_ns")
         if source.channel not in self._header_ns:
             rows = np.arange(len(messages), dtype=np.int64)
             self._header_ns[source.channel] = self._guard(source, self._reader(source).stamps)(rows)
         return self._header_ns[source.channel]
+
+    def _in_header(self, source: _Source) -> bool:
+        """Whether the times are to be taken from the messages; our writer puts the same stamp into publish time."""
+        ours = f"{PREFIX}name" in self._container.channels[source.channel].metadata
+        return source.info.clock == "header" and not ours
 
     def _reader(self, source: _Source) -> ChannelReader:
         assert source.codec is not None
@@ -388,7 +392,7 @@ class MessageLog:
     def _columns(self, sources: Sequence[_Source], rows: IntArray) -> dict[str, Gathered]:
         first = sources[0]
         parts_of = [s.part.value for s in sources if s.part is not None]
-        wants = first.info.clock == "header" and first.channel not in self._header_ns
+        wants = self._in_header(first) and first.channel not in self._header_ns
         values, times = self._guard(first, lambda _: self._reader(first).read(parts_of, rows, stamps=wants))(None)
         if times is not None and len(rows) == first.info.count:
             self._header_ns[first.channel] = times

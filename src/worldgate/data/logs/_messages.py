@@ -52,7 +52,9 @@ class Part:
 def get(message: Message, path: str, default: Any = None) -> Any:
     """A field by its dotted path, from an object or a mapping."""
     for name in path.split("."):
-        message = message.get(name) if isinstance(message, Mapping) else getattr(message, name, None)
+        # A plain dict is told apart first: the check for any mapping costs more than the field.
+        held = isinstance(message, dict) or isinstance(message, Mapping)
+        message = message.get(name) if held else getattr(message, name, None)
         if message is None:
             return default
     return message
