@@ -16,6 +16,7 @@ from array import array
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -24,9 +25,11 @@ import numpy as np
 from mcap.records import Channel, Metadata, Schema
 
 from worldgate.core.errors import LogUnreadable, NotFound
-from worldgate.core.streams import Array, Finding
+from worldgate.core.streams import Array, Finding, IntArray
 from worldgate.core.times import SECOND, format_ns
-from worldgate.data.logs._mcap_container import Messages
+from worldgate.data.logs._mcap_chunks import take
+from worldgate.data.logs._mcap_container import Block
+from worldgate.data.logs._mcap_index import Messages
 
 MAGIC: Final = b"#ROSBAG V"
 _VERSION: Final = b"#ROSBAG V2.0\n"
@@ -323,6 +326,24 @@ class Rosbag1:
         except _BROKEN as error:
             raise LogUnreadable("a damaged chunk", got=str(error)[:80], where=self.path) from error
 
+    def blocks(self, channel: int, rows: IntArray) -> Iterator[Block]:
+        """The same, as many at once as lie in one chunk.
+
+        Raises:
+            LogUnreadable: a damaged chunk, or the file changed since it was opened.
+        """
+        messages = self.messages.get(channel, Messages())
+        chunk = np.frombuffer(messages.chunk, dtype=np.int64)[rows] if len(messages) else rows
+        offset = np.frombuffer(messages.offset, dtype=np.int64)[rows] if len(messages) else rows
+        cuts = [0, *(np.flatnonzero(np.diff(chunk)) + 1).tolist(), len(rows)] if len(rows) else [0]
+        try:
+            with self.path.open("rb") as file:
+                for start, stop in pairwise(cuts):
+                    data = self._unpack(file, int(chunk[start]))
+                    yield _block(start, data, offset[start:stop])
+        except _BROKEN as error:
+            raise LogUnreadable("a damaged chunk", got=str(error)[:80], where=self.path) from error
+
     def _unpack(self, file: BinaryIO, position: int) -> bytes:
         if position in self._cache:
             self._cache.move_to_end(position)
@@ -366,6 +387,34 @@ def _payload(data: bytes, at: int) -> bytes:
             return data[start + 4 : at]
         if _op(head) != _CONNECTION:
             raise ValueError("an index entry that is no message")
+
+
+def _block(first: int, data: bytes, offset: IntArray) -> Block:
+    """The messages at these offsets of a chunk; those of one recorder have heads of one form, read at once."""
+    length = _words(data, offset)
+    head, _ = _header_at(data, int(offset[0]))
+    place = data.find(b"op=", int(offset[0]), int(offset[0]) + 4 + int(length[0])) + 3 - int(offset[0])
+    alike = bool((length == length[0]).all()) and _op(head) == _MESSAGE
+    if alike:
+        begins = offset + 4 + length
+        alike = bool((np.frombuffer(data, dtype=np.uint8)[offset + place] == _MESSAGE).all())
+    if alike:
+        sizes = _words(data, begins)
+        if int((begins + 4 + sizes).max()) > len(data):
+            raise ValueError("a message that ends outside its chunk")
+        return Block(first=first, data=data, offsets=begins + 4, sizes=sizes)
+    payloads = [_payload(data, at) for at in offset.tolist()]
+    ends = np.cumsum([len(payload) for payload in payloads])
+    starts = np.concatenate([[0], ends[:-1]])
+    return Block(first=first, data=b"".join(payloads), offsets=starts, sizes=ends - starts)
+
+
+def _words(data: bytes, offset: IntArray) -> IntArray:
+    """The 4-byte numbers at these offsets."""
+    if int(offset.max()) + 4 > len(data):
+        raise ValueError("a record that ends outside its chunk")
+    words: IntArray = take(data, offset, 4).copy().view("<u4")[:, 0].astype(np.int64)
+    return words
 
 
 def _ordered(several: Iterable[_Entries]) -> Messages:

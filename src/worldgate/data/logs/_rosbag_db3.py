@@ -22,7 +22,7 @@ from mcap.records import Channel, Metadata, Schema
 from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Finding
 from worldgate.data.logs import _ros_types
-from worldgate.data.logs._mcap_container import Messages
+from worldgate.data.logs._mcap_index import Messages
 from worldgate.data.logs._rosbag_zstd import unpacked, unpacked_file
 
 MAGIC: Final = b"SQLite format 3\0"
