@@ -4,18 +4,26 @@ The container is written by the ``mcap`` package. What a stream is (name, kind, 
 element type, origin) travels in its channel's metadata under ``worldgate.*``, so that it reads back exactly. Origin and
 facts of the file stand in a metadata record before the first message, so that a truncated file still says them. The
 file bears a partial name until it is whole.
+
+What a crash loses: a process that is killed loses the chunk that it was filling, because every closed chunk is handed
+to the operating system at once; a machine that loses power also loses what was not yet synced. ``durable_s`` bounds
+both. The partial file that stays behind is read by its own name, every complete chunk of it.
 """
 
 from __future__ import annotations
 
 import heapq
 import json
+import logging
+import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, cast
 
 import numpy as np
 from mcap.writer import CompressionType, Writer
@@ -25,6 +33,8 @@ from worldgate.core.errors import AlreadyExists, NotFound, UsageError
 from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Kind, Origin, Stream, StreamInfo
 from worldgate.data.logs._images import Encoded, EncodedFrames, decode
 from worldgate.data.logs._mcap_encode import Encode, ImageOptions, Profile, encoder
+
+_log = logging.getLogger(__name__)
 
 LIBRARY: Final = "worldgate"
 """Written into the header; a file of this library without a readable origin is refused."""
@@ -64,7 +74,10 @@ class McapWriter:
         profile: ``foxglove`` (protobuf, drawn by Foxglove without plugins) or ``ros2`` (CDR standard messages).
         compression: of chunks.
         image: compression of colour images; the default is lossless.
-        chunk_bytes: uncompressed size after which a chunk is closed; the most that a crash can lose.
+        chunk_bytes: uncompressed size after which a chunk is closed; the most that a killed process loses.
+        durable_s: with every message that comes this much later than the last sync, what was written is closed into a
+            chunk and synced to the disk; and where the recording ends in an error, what there is stays as
+            ``<name>.partial``. None: synced once, when the file is whole, and removed on an error.
 
     Raises:
         AlreadyExists: ``path`` exists.
@@ -80,6 +93,7 @@ class McapWriter:
         compression: Literal["zstd", "lz4", "none"] = "zstd",
         image: ImageOptions | None = None,
         chunk_bytes: int = 1 << 20,
+        durable_s: float | None = None,
     ) -> None:
         self.path = Path(path)
         self.origin = Origin(origin)
@@ -87,11 +101,16 @@ class McapWriter:
         self._image = image or ImageOptions()
         self._channels: dict[str, _Channel] = {}
         self._schemas: dict[str, int] = {}
+        self._durable_s = durable_s
+        self._synced_s = time.monotonic()
         with ExitStack() as stack:
-            partial = stack.enter_context(atomic_path(self.path))
-            self._file = stack.enter_context(partial.open("wb"))
+            self._partial = stack.enter_context(atomic_path(self.path))
+            self._file = _Through(stack.enter_context(self._partial.open("wb", buffering=0)))
             self._writer = Writer(
-                self._file, chunk_size=chunk_bytes, compression=_COMPRESSION[compression], enable_data_crcs=True
+                cast(Any, self._file),
+                chunk_size=chunk_bytes,
+                compression=_COMPRESSION[compression],
+                enable_data_crcs=True,
             )
             self._writer.start(profile="ros2" if profile == "ros2" else "", library=LIBRARY)
             record = {"origin": str(self.origin), "facts": json.dumps(dict(facts or {}), sort_keys=True)}
@@ -159,6 +178,15 @@ class McapWriter:
             data=channel.encode(publish_ns, value),
         )
         channel.sequence = (channel.sequence + 1) & 0xFFFFFFFF
+        if self._durable_s is not None and time.monotonic() - self._synced_s >= self._durable_s:
+            self.flush()
+
+    def flush(self) -> None:
+        """Close the chunk that is being filled and sync the file: what was written so far survives a loss of power."""
+        assert self._stack is not None, "the writer is closed"
+        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._file.sync()
+        self._synced_s = time.monotonic()
 
     def _open(self, channel: _Channel, value: Any) -> None:
         """Register a channel, once its first value has told element type and shape; without a value, as declared."""
@@ -202,7 +230,6 @@ class McapWriter:
                 if channel.encode is None:
                     self._open(channel, None)
             self._writer.finish()  # type: ignore[no-untyped-call]
-            self._file.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -213,8 +240,50 @@ class McapWriter:
         if error is None:
             self.close()
         elif self._stack is not None:
+            if self._durable_s is not None:
+                self._keep()
             stack, self._stack = self._stack, None
             stack.__exit__(kind, error, trace)
+
+    def _keep(self) -> None:
+        """Let what was recorded before an error outlive it, under a name that no reader takes for a whole log."""
+        with suppress(OSError):
+            # A full disk may be the error; the chunks before are there all the same.
+            self.flush()
+        kept = self.path.with_name(f"{self.path.name}.partial")
+        try:
+            os.link(self._partial, kept)
+        except OSError as error:
+            _log.error("what was recorded of %s could not be kept: %s", self.path, error)
+        else:
+            _log.warning("the recording ended in an error; its complete chunks are in %s", kept)
+
+
+class _Through:
+    """A file whose every write reaches the operating system before it returns."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._at = 0
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._at += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Bytes written."""
+        return self._at
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def sync(self) -> None:
+        """Wait until the disk has it."""
+        os.fsync(self._file.fileno())
 
 
 def _metadata(channel: _Channel) -> dict[str, str]:

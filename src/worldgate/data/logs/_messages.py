@@ -53,7 +53,7 @@ def get(message: Message, path: str, default: Any = None) -> Any:
     """A field by its dotted path, from an object or a mapping."""
     for name in path.split("."):
         # A plain dict is told apart first: the check for any mapping costs more than the field.
-        held = isinstance(message, dict) or isinstance(message, Mapping)
+        held = isinstance(message, (dict, Mapping))
         message = message.get(name) if held else getattr(message, name, None)
         if message is None:
             return default
@@ -117,7 +117,9 @@ class ArrayOf:
         Raises:
             LogUnreadable: entries of other names than the first message's.
         """
-        values: Array = np.asarray(get(message, self.path, ()), dtype=self.dtype)
+        held = get(message, self.path, ())
+        # Protobuf's lists give their entries one by one to numpy, slowly.
+        values: Array = np.asarray(list(held) if isinstance(message, Protobuf) else held, dtype=self.dtype)
         if not self.names_path:
             return values
         names = tuple(str(name) for name in get(message, self.names_path, ()))
