@@ -1,8 +1,10 @@
 """Saturation: a signal cut flat at its greatest or least value, because the sensor or converter could not show more.
 
-A flat top that saturation makes is entered and left at speed: the signal is cut where it was still rising. A robot
-that comes to rest at the end of its travel slows down first, and a switch has but two values; neither counts. Where
-the contract gives a channel's ends, staying at them is enough.
+Two kinds of evidence. A continuous signal hardly ever shows the same number twice, and its greatest least of all:
+one that shows it many times over, while the values inside its range are all different, was cut there. Where values
+repeat anyway, a flat top counts that is entered and left at speed: the signal is cut where it was still rising. A
+robot that comes to rest at the end of its travel slows down first, and a switch has but two values; neither counts.
+Where the contract gives a channel's ends, staying at them is enough.
 
 Shape legend: N messages, D channels.
 """
@@ -23,6 +25,10 @@ CARD = {
     "inputs": "measured streams of numbers",
 }
 
+_DIFFERENT = 0.8
+"""Share of different values among those inside the range for a signal to be continuous."""
+_OFTEN = 5
+"""Times that the end must be shown then, at least."""
 _TWO_VALUED = 0.8
 """A channel whose two commonest values are this share of all is a switch."""
 
@@ -31,7 +37,7 @@ _TWO_VALUED = 0.8
 class Config:
     """What a cut signal looks like."""
 
-    least: float = 0.01
+    least: float = 0.005
     """Share of the messages that must lie at the end."""
     run: int = 3
     """Messages in a row at the end, at least; runs count that are entered and left at speed."""
@@ -64,12 +70,20 @@ def _stream(found: Series, config: Config) -> Iterator[Finding]:
         for end, side in ((float(line.max()), "greatest"), (float(line.min()), "least")):
             told = ends is not None and (end >= ends[1] if side == "greatest" else end <= ends[0])
             at: BoolArray = np.asarray(line == end)
-            flat = _runs(at, config.run) if told else _cut(line, at, config)
+            flat = runs(at) if told or _crowded(line, at) else _cut(line, at, config)
             share = sum(b - a for a, b in flat) / len(line)
-            if flat and share > config.least and (told or not _switch(line)):
+            if flat and share >= config.least and (told or not _switch(line)):
                 yield _finding(
                     found, times, flat, share, name_of(found.info, channel), f"{side} value {end:.6g}", config
                 )
+
+
+def _crowded(line: FloatArray, at: BoolArray) -> bool:
+    """Whether the end is shown far oftener than any other value of a signal that hardly repeats."""
+    _, counts = np.unique(line[~at], return_counts=True)
+    if len(counts) < 20 or len(counts) < _DIFFERENT * counts.sum():
+        return False
+    return int(at.sum()) >= max(_OFTEN, 3 * int(counts.max()) + 2)
 
 
 def _runs(at: BoolArray, least: int) -> list[tuple[int, int]]:

@@ -19,9 +19,6 @@ CARD = {
     "inputs": "every sampled stream, against a reference",
 }
 
-_PERIODS = 0.75
-"""A slow stream may be this share of its own period away; half of it cannot be avoided."""
-
 _ENDS = 10
 """The first and last tenth of a log are compared for drift."""
 
@@ -34,6 +31,8 @@ class Config:
     """Stream whose messages the others are held against; empty: the first camera, else the slowest stream."""
     most_ms: float = 50.0
     """Greatest 99th percentile of the distance to the nearest message."""
+    periods: float = 0.75
+    """A slow stream may be this share of its own period away whatever ``most_ms`` says; half cannot be avoided."""
     drift_ms: float = 20.0
     """Greatest change of a sensor's clock against the recorder's over the log."""
     streams: tuple[str, ...] = ()
@@ -65,11 +64,13 @@ def _skew(reference: Stream, stream: Stream, config: Config) -> tuple[Finding, .
     rows = rows[running] if running.any() else rows
     distance_ms = nearest_ns(rows, times) / 1e6
     value = float(np.quantile(distance_ms, 0.99, method="inverted_cdf"))
-    limit = max(config.most_ms, _PERIODS * period_ns(stream.info, times) / 1e6)
+    limit = max(config.most_ms, config.periods * period_ns(stream.info, times) / 1e6)
     if value <= limit:
         return ()
+    usual = float(np.quantile(distance_ms, 0.95, method="inverted_cdf"))
     message = (
-        f"nearest message to {reference.info.name}: 99 % within {value:.1f} ms, at most {distance_ms.max():.1f} ms"
+        f"nearest message to {reference.info.name}: 95 % within {usual:.1f} ms, 99 % within {value:.1f} ms, "
+        f"at most {distance_ms.max():.1f} ms"
     )
     return (
         Finding(

@@ -12,6 +12,7 @@ Shape legend: N messages, in recorded order.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,12 +72,42 @@ def changes(stamps_ns: IntArray, log_ns: IntArray, *, least_ns: int = 5 * MILLIS
     for message in _places(series, score - usual, width, max(float(least_ns), _SURE * error)):
         if not any(abs(message - place) <= 2 for place in places):
             places.add(message)
-    found = []
+    found = {}
     for message in sorted(places):
         size = _size(delay, message, width) - round(usual)
         who = _who(stamps_ns, log_ns, message, size)
-        found.append(Change(message=message, offset_ns=size, error_ns=max(1, round(2.0 * error)), who=who))
-    return tuple(found)
+        found[message] = Change(message=message, offset_ns=size, error_ns=max(1, round(2.0 * error)), who=who)
+    for step in _shown(stamps_ns, delay, usual / width, error, float(least_ns), width):
+        near = [m for m in found if abs(m - step.message) <= width // 2]
+        for m in near:
+            if found[m].who != "log" and abs(found[m].offset_ns - step.offset_ns) < 4.0 * error:
+                del found[m]
+        if not any(abs(m - step.message) <= width // 2 for m in found):
+            found[step.message] = step
+    return tuple(found[message] for message in sorted(found))
+
+
+def _shown(stamps: IntArray, delay: IntArray, slope: float, error: float, least: float, width: int) -> Iterator[Change]:
+    """Steps that the stamps themselves show: one leaps out of an even clock, and the delay changes by just as much.
+
+    A leap that comes with an equal gap in the arrivals is a pause or a loss. Because leaps are few, less evidence from
+    the delays is enough than where every message might be the place.
+    """
+    steps = np.diff(stamps)
+    usual = int(np.median(steps))
+    spread = 1.4826 * float(np.median(np.abs(steps - usual)))
+    leaps = np.flatnonzero(np.abs(steps - usual) > max(least, 5.0 * spread)) + 1
+    if len(leaps) > 4 * _MOST:
+        return
+    for at in leaps.tolist():
+        stray = int(steps[at - 1]) - usual
+        before, after = min(at, width), min(len(stamps) - at, width)
+        if min(before, after) < 3:
+            continue
+        wide = error * float(np.sqrt(width / 2 * (1 / before + 1 / after)))
+        size = _size(delay, at, width) - round(slope * (before + after) / 2)
+        if abs(size) > max(4.0 * wide, least) and abs(size + stray) < 3.0 * wide + 3.0 * spread:
+            yield Change(message=at, offset_ns=-stray, error_ns=max(1, round(3.0 * spread)), who="stamp")
 
 
 def _leaps(delay: IntArray) -> list[tuple[int, int]]:
