@@ -111,9 +111,10 @@ def test_masked_frames_have_another_identity_than_the_raw() -> None:
 # ------------------------------------------------------------------ detectors
 
 
-@pytest.mark.parametrize("name", ["persons", "faces", "screens", "skin"])
+@pytest.mark.parametrize("name", sorted(cards("detectors")))
 def test_nobody_is_found_on_a_blank_wall(name: str) -> None:
-    assert prepare(name)(np.full((240, 160, 3), 90, np.uint8)).shape == (0, 4)
+    wall = stream(CAMERA, [0, 1], np.full((2, 240, 160, 3), 90, np.uint8), kind=Kind.IMAGE)
+    assert prepare(name)(wall)(wall.array[0]).shape == (0, 4)
 
 
 def test_a_lit_screen_is_found_and_a_round_lamp_is_not() -> None:
@@ -121,7 +122,7 @@ def test_a_lit_screen_is_found_and_a_round_lamp_is_not() -> None:
     corners = np.array([[30, 30], [90, 36], [86, 80], [28, 74]])
     cv2.fillPoly(image, [corners], (210, 220, 230))
     cv2.circle(image, (130, 90), 20, (230, 230, 230), -1)
-    (box,) = prepare("screens")(image)
+    (box,) = prepare("screens")(stream(CAMERA, [0], image[None], kind=Kind.IMAGE))(image)
     assert box[0] <= 30
     assert box[1] <= 31
     assert box[2] >= 89
@@ -129,12 +130,28 @@ def test_a_lit_screen_is_found_and_a_round_lamp_is_not() -> None:
     assert box[3] >= 79
 
 
+def test_what_reaches_in_from_the_edge_is_found_and_what_moves_inside_is_not() -> None:
+    images = np.tile(ROOM, (20, 96, 96, 1))
+    for i in range(20):
+        images[i, 40:48, 40 + i : 48 + i] = (10, 160, 20)  # the robot's load, inside
+    for i in range(8, 12):
+        images[i, 60:70, : 10 * (i - 7)] = (90, 20, 90)  # a sleeve, from the left
+    detect = prepare("entrants")(stream(CAMERA, np.arange(20), images, kind=Kind.IMAGE))
+    found = [detect(image) for image in images]
+    assert [len(boxes) > 0 for boxes in found] == [8 <= i < 12 for i in range(20)]
+    painted = np.zeros((96, 96), bool)
+    for x0, y0, x1, y1 in found[11]:
+        painted[y0:y1, x0:x1] = True
+    assert painted[61:69, :39].all()
+    assert not painted[:50].any()
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
 def test_detectors_answer_on_pictures_of_any_size_with_boxes_inside_them(height: int, width: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     for name in cards("detectors"):
-        boxes = prepare(name)(image)
+        boxes = prepare(name)(stream(CAMERA, [0], image[None], kind=Kind.IMAGE))(image)
         assert boxes.dtype == np.int64
         assert boxes.shape[1] == 4
         assert ((boxes >= 0) & (boxes <= [width, height, width, height])).all()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import cv2
 import numpy as np
 
 from worldgate.core.streams import ByteArray, FloatArray, IntArray
+
+Detect: TypeAlias = Callable[[ByteArray], IntArray]
+"""An (H, W, 3) uint8 RGB picture to (K, 4) boxes ``x0, y0, x1, y1`` in pixels, half-open."""
 
 
 def grey(image: ByteArray, least: int) -> tuple[ByteArray, float]:

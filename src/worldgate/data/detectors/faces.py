@@ -9,14 +9,14 @@ Source: Viola and Jones 2001, *Rapid object detection using a boosted cascade of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from worldgate.core.streams import ByteArray, IntArray
-from worldgate.data.detectors._boxes import clipped, grey
+from worldgate.core.streams import ByteArray, IntArray, Stream
+from worldgate.data.detectors._boxes import Detect, clipped, grey
 
 CARD = {
     "line": "faces from the front or the side",
@@ -42,8 +42,13 @@ def _cascades() -> tuple[cv2.CascadeClassifier, ...]:
     return tuple(cv2.CascadeClassifier(str(folder / name)) for name in names)
 
 
+def detector(camera: Stream, config: Config) -> Detect:
+    """Looks at each picture alone; see :mod:`worldgate.data.detectors`."""
+    return partial(detect, config=config)
+
+
 def detect(image: ByteArray, config: Config) -> IntArray:
-    """Boxes around faces; see :mod:`worldgate.data.detectors`."""
+    """Boxes around faces."""
     plain, scale = grey(image, config.least_px)
     even = np.asarray(cv2.equalizeHist(plain), np.uint8)
     flipped = np.ascontiguousarray(even[:, ::-1])

@@ -8,13 +8,13 @@ Source: Dalal and Triggs 2005, *Histograms of oriented gradients for human detec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import cv2
 import numpy as np
 
-from worldgate.core.streams import ByteArray, IntArray
-from worldgate.data.detectors._boxes import clipped, grey
+from worldgate.core.streams import ByteArray, IntArray, Stream
+from worldgate.data.detectors._boxes import Detect, clipped, grey
 
 CARD = {
     "line": "people who stand or walk, whole in the picture",
@@ -40,8 +40,13 @@ def _classifier() -> cv2.HOGDescriptor:
     return found
 
 
+def detector(camera: Stream, config: Config) -> Detect:
+    """Looks at each picture alone; see :mod:`worldgate.data.detectors`."""
+    return partial(detect, config=config)
+
+
 def detect(image: ByteArray, config: Config) -> IntArray:
-    """Boxes around people; see :mod:`worldgate.data.detectors`."""
+    """Boxes around people."""
     plain, scale = grey(image, config.least_px)
     boxes, scores = _classifier().detectMultiScale(plain, winStride=(8, 8), padding=(16, 16), scale=1.05)
     if not len(boxes):

@@ -9,12 +9,13 @@ the polygon).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 
-from worldgate.core.streams import ByteArray, IntArray
-from worldgate.data.detectors._boxes import clipped
+from worldgate.core.streams import ByteArray, IntArray, Stream
+from worldgate.data.detectors._boxes import Detect, clipped
 
 CARD = {
     "line": "lit screens: bright quadrilaterals with straight edges",
@@ -37,8 +38,13 @@ class Config:
     """Least share of its own rectangle that the quadrilateral fills."""
 
 
+def detector(camera: Stream, config: Config) -> Detect:
+    """Looks at each picture alone; see :mod:`worldgate.data.detectors`."""
+    return partial(detect, config=config)
+
+
 def detect(image: ByteArray, config: Config) -> IntArray:
-    """Boxes around lit screens; see :mod:`worldgate.data.detectors`."""
+    """Boxes around lit screens."""
     plain = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (3, 3), 0)
     level = min(254.0, float(np.median(plain)) + config.bright)
     lit = cv2.threshold(plain, level, 255, cv2.THRESH_BINARY)[1]

@@ -10,12 +10,13 @@ Source: Chai and Ngan 1999, *Face segmentation using skin-color map in videophon
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 
-from worldgate.core.streams import ByteArray, IntArray
-from worldgate.data.detectors._boxes import clipped
+from worldgate.core.streams import ByteArray, IntArray, Stream
+from worldgate.data.detectors._boxes import Detect, clipped
 
 CARD = {
     "line": "bare hands and arms, by the colour of skin",
@@ -36,8 +37,13 @@ class Config:
     """Least share of the picture that a region covers."""
 
 
+def detector(camera: Stream, config: Config) -> Detect:
+    """Looks at each picture alone; see :mod:`worldgate.data.detectors`."""
+    return partial(detect, config=config)
+
+
 def detect(image: ByteArray, config: Config) -> IntArray:
-    """Boxes around regions of skin colour; see :mod:`worldgate.data.detectors`."""
+    """Boxes around regions of skin colour."""
     parts = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)
     low, high = (30, config.cr[0], config.cb[0]), (255, config.cr[1], config.cb[1])
     found = cv2.inRange(parts, np.array(low, np.uint8), np.array(high, np.uint8))

@@ -34,7 +34,8 @@ def find(stream: Stream, rule: MaskRule, *, tell: Callable[[int, int], None] | N
         rule: its rule.
         tell: called with frames done and frames in all.
     """
-    detectors = [prepare(name, rule.params.get(name), where=f"privacy.mask.params.{name}") for name in rule.detectors]
+    built = [prepare(name, rule.params.get(name), where=f"privacy.mask.params.{name}") for name in rule.detectors]
+    detectors = [build(stream) for build in built] if len(stream) else []
     found: list[IntArray] = []
     for start in range(0, len(stream), _BATCH):
         index = np.arange(start, min(start + _BATCH, len(stream)), dtype=np.int64)
