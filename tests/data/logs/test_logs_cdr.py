@@ -366,6 +366,37 @@ def test_wide_text_is_not_read() -> None:
         codec_of("wstring a\nint32 b")
 
 
+JOINT_IDL = """================================================================================
+IDL: sensor_msgs/msg/JointState
+module sensor_msgs { module msg {
+struct JointState {
+  std_msgs::msg::Header header; sequence<string> name;
+  sequence<double> position; sequence<double> velocity; sequence<double> effort;
+}; }; };
+================================================================================
+IDL: std_msgs/msg/Header
+module std_msgs { module msg { struct Header { builtin_interfaces::msg::Time stamp; string frame_id; }; }; };
+================================================================================
+IDL: builtin_interfaces/msg/Time
+module builtin_interfaces { module msg { struct Time { int32 sec; uint32 nanosec; }; }; };
+"""
+
+
+def test_a_type_that_is_given_in_idl_is_read_at_once_too() -> None:
+    pytest.importorskip("rosbags")
+    channel = Channel(id=1, topic="/x", message_encoding="cdr", metadata={}, schema_id=1)
+    schema = Schema(id=1, name="sensor_msgs/msg/JointState", encoding="ros2idl", data=JOINT_IDL.encode())
+    made = codec(channel, schema)
+    assert made is not None
+    payloads = joints(100)
+    columns = ChannelReader(Held(payloads), 1, made.decode, made.definition)
+    (position,), times = columns.read([POSITION], np.arange(100), stamps=True)
+    assert columns.decoded == 1
+    messages = [made.decode(payload) for payload in payloads]
+    np.testing.assert_array_equal(position.array(100, ""), [message.position for message in messages])
+    assert times is not None and times.tolist() == [stamp_ns(message) for message in messages]
+
+
 # -------------------------------------------------------------------- hostile definitions
 
 

@@ -84,7 +84,9 @@ def codec(channel: Channel, schema: Schema | None, limits: Limits | None = None)
             reader=Ros1Reader,
         )
     if schema is not None and kinds == ("cdr", "ros2idl"):
-        return Codec(decode=_within(_ros_types.idl_decoder(schema.name, schema.data.decode()), limits))
+        text = schema.data.decode()
+        decode = _within(_ros_types.idl_decoder(schema.name, text), limits)
+        return Codec(decode=decode, definition=_ros_types.idl_definition(schema.name, text))
     made: Decode | None = ProtobufFactory().decoder_for(channel.message_encoding, schema)
     return None if made is None else Codec(decode=_within(made, limits))
 

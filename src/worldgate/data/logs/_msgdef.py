@@ -133,10 +133,19 @@ def parse(name: str, text: str) -> Definition:
     for builtin in ("builtin_interfaces/Time", "builtin_interfaces/Duration"):
         _for_each_msgdef(builtin, _TIME, keep)
     _for_each_msgdef(name, text, keep)
-    if name not in types:
-        raise ValueError(f"no definition of {name[:60]!r}")
-    _check(types, name, {}, 0)
-    return Definition(types=types, root=name)
+    return checked(types, name)
+
+
+def checked(types: Mapping[str, tuple[Field, ...]], root: str) -> Definition:
+    """A definition whose types are all there and none of which contains itself.
+
+    Raises:
+        ValueError: otherwise, or where they are nested beyond 32 levels.
+    """
+    if root not in types:
+        raise ValueError(f"no definition of {root[:60]!r}")
+    _check(types, root, {}, 0)
+    return Definition(types=types, root=root)
 
 
 def _field(field: object) -> Field:

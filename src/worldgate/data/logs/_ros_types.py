@@ -12,10 +12,12 @@ from functools import lru_cache
 from typing import Any, Final
 
 from worldgate.core.errors import LogUnreadable, MissingExtra
-from worldgate.data.logs._msgdef import PRIMITIVES, SEQUENCE, Definition, Field
+from worldgate.data.logs._msgdef import PRIMITIVES, SEQUENCE, Definition, Field, checked
 
 _TYPE: Final = re.compile(r"[A-Za-z]\w*(/[A-Za-z]\w*)+", re.ASCII)
 _FIELD: Final = re.compile(r"[A-Za-z]\w*", re.ASCII)
+_PLAIN: Final = {"char": "uint8", "octet": "uint8"}
+"""IDL's names of bytes; rosbags reads ``char`` unsigned."""
 _MAX_TEXT: Final = 1 << 20
 _MAX_DEPTH: Final = 32
 _NAMED, _SEQUENCE = 2, 4
@@ -143,6 +145,34 @@ def fits(name: str, text: str, payload: bytes) -> bool:
     except Exception:  # generated code on foreign bytes raises anything
         return False
     return True
+
+
+def idl_definition(name: str, text: str) -> Definition | None:
+    """The same type as fields, for reading many messages at once; None where it has what only the decoder knows.
+
+    Raises:
+        MissingExtra, LogUnreadable: as :func:`idl_decoder`.
+    """
+    types: dict[str, tuple[Field, ...]] = {}
+    for each, (_, fields) in _store(name, text, idl=True).fielddefs.items():
+        types[each] = tuple(_plain_field(field, kind) for field, kind in fields)
+    if not all(types.values()):
+        return None
+    try:
+        return checked(types, _full(name))
+    except ValueError:
+        return None
+
+
+def _plain_field(name: str, kind: Any) -> Field:
+    """A field of rosbags' syntax tree: (node, what), where an array's or sequence's ``what`` is (element, count)."""
+    node, what = int(kind[0]), kind[1]
+    count = 0
+    if node in (3, 4):
+        element, size = what
+        count = int(size) if node == 3 else SEQUENCE
+        node, what = int(element[0]), element[1]
+    return Field(name=name, type=what if node == 2 else _PLAIN.get(what[0], what[0]), count=count)
 
 
 @lru_cache(maxsize=256)
