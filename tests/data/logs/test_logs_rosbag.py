@@ -15,6 +15,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
 from tests.data.logs import bag_samples as bags
 from tests.data.logs import samples
 
@@ -24,6 +25,8 @@ from worldgate.data.ingest import ingest
 from worldgate.data.logs import _ros_types as ros_types
 from worldgate.data.logs import _rosbag1 as rosbag1
 from worldgate.data.logs import open_folder
+from worldgate.data.logs._messages import ArrayOf, Numbers
+from worldgate.data.logs._ros1_columns import Ros1Reader
 from worldgate.data.logs.mcap import McapLog
 
 START = samples.START_NS
@@ -236,6 +239,72 @@ def test_random_messages_written_by_rosbags_come_back_equal(
         assert stream.times_ns.tolist() == times
         np.testing.assert_array_equal(stream.array, np.array(values))
         assert log.read("n").array.tolist() == texts
+
+
+MIXED = (
+    "Header header\nbyte b\nchar c\nbool q\nint16 i\nfloat32 f\nuint64 u\nfloat64[3] fixed\nstring text\nint32 last\n"
+)
+MIXED += "=" * 80 + "\nMSG: std_msgs/Header\nuint32 seq\ntime stamp\nstring frame_id\n"
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.integers(0, 2**32 - 1),
+            st.integers(-128, 127),
+            st.integers(0, 255),
+            st.booleans(),
+            st.floats(width=32),
+            st.integers(0, 2**64 - 1),
+            st.sampled_from(["", "a", "base", "Grüße", "base_link"]),
+        ),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_columns_of_ros_1_messages_equal_those_that_rosbags_decodes_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int, int, bool, float, int, str]]
+) -> None:
+    """Texts of changing lengths move every field behind them; the sequence number is no part of the layout."""
+    from rosbags.rosbag1 import Writer
+    from rosbags.typesys import get_types_from_msg
+
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(MIXED, "a_msgs/msg/Mixed"))
+    payloads = []
+    for i, (seq, b, c, q, f, u, text) in enumerate(rows):
+        stamp = store.types["builtin_interfaces/msg/Time"](sec=i, nanosec=i + 1)
+        header = store.types["std_msgs/msg/Header"](seq=seq, stamp=stamp, frame_id=text)
+        made = store.types["a_msgs/msg/Mixed"](header, b, c, q, -i, f, u, np.full(3, f), text, i)
+        payloads.append(bytes(store.serialize_ros1(made, "a_msgs/msg/Mixed")))
+    path = tmp_path_factory.mktemp("bags") / "a.bag"
+    with Writer(path) as writer:
+        connection = writer.add_connection("/m", "a_msgs/msg/Mixed", msgdef=MIXED, md5sum="0" * 32)
+        for i, payload in enumerate(payloads):
+            writer.write(connection, i, payload)
+    bag = rosbag1.Rosbag1(path)
+    definition = ros_types.ros1_definition("a_msgs/Mixed", MIXED)
+    assert definition is not None
+    values = [Numbers(("b", "c", "q", "i", "f", "u", "last")), ArrayOf("fixed")]
+    decode, every = ros_types.ros1_decoder("a_msgs/Mixed", MIXED), np.arange(len(rows), dtype=np.int64)
+    fast, slow = (Ros1Reader(bag, 1, decode, known) for known in (definition, None))
+    for ours, theirs in zip(fast.read(values, every)[0], slow.read(values, every)[0], strict=True):
+        np.testing.assert_array_equal(ours.array(len(rows), ""), theirs.array(len(rows), ""))
+    np.testing.assert_array_equal(fast.stamps(every), slow.stamps(every))
+    assert slow.decoded == len(rows)
+    assert fast.decoded <= slow.decoded
+
+
+def test_messages_of_one_layout_are_not_decoded_one_by_one(tmp_path: Path) -> None:
+    path = bags.write_rosbag1(tmp_path / "a.bag", joints([*range(1, 501)], [[float(i)] for i in range(500)], bags.ROS1))
+    bag = rosbag1.Rosbag1(path)
+    text = bag.schemas[1].data.decode()
+    kind = "sensor_msgs/JointState"
+    reader = Ros1Reader(bag, 1, ros_types.ros1_decoder(kind, text), ros_types.ros1_definition(kind, text))
+    (gathered,), _ = reader.read([ArrayOf("position")], np.arange(500, dtype=np.int64))
+    assert gathered.array(500, "")[:, 0].tolist() == [float(i) for i in range(500)]
+    assert reader.decoded <= 2
 
 
 @settings(max_examples=15, deadline=None)

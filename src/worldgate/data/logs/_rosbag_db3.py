@@ -13,10 +13,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+import numpy as np
 from mcap.records import Channel, Metadata, Schema
 
 from worldgate.core.errors import LogUnreadable, NotFound
@@ -27,6 +29,8 @@ from worldgate.data.logs._rosbag_zstd import unpacked, unpacked_file
 
 MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = 100
+_RUN: Final = "SELECT data FROM messages WHERE id BETWEEN ? AND ? AND topic_id = ? ORDER BY id"
+"""Consecutive messages of a topic; of others between them, no data is touched."""
 _MAX_VALUE: Final = 1 << 29
 """Most bytes of a row."""
 
@@ -112,11 +116,11 @@ class Db3:
                 if topic not in self.channels:
                     orphans += 1
                     continue
-                messages = self.messages.setdefault(topic, Messages())
+                messages = self.messages.get(topic)
+                if messages is None:
+                    messages = self.messages[topic] = Messages()
                 messages.log_ns.append(time_ns)
                 messages.offset.append(row)
-                messages.chunk.append(-1)
-                messages.size.append(0)
                 read += 1
         except (sqlite3.DatabaseError, TypeError, OverflowError) as error:
             if not read:
@@ -164,14 +168,19 @@ class Db3:
         Raises:
             LogUnreadable: a damaged page, or the file changed since it was opened.
         """
-        ids = self.messages[channel].offset
+        ids = np.asarray(self.messages[channel].offset, dtype=np.int64)
+        wanted = np.asarray(list(rows), dtype=np.int64)
+        cuts = [0, *(np.flatnonzero(np.diff(wanted) != 1) + 1).tolist(), len(wanted)] if len(wanted) else [0]
         try:
             with closing(self._connect()) as database:
-                for row in rows:
-                    held = database.execute("SELECT data FROM messages WHERE id = ?", (ids[row],)).fetchone()
-                    if held is None:
+                for start, stop in pairwise(cuts):
+                    first, last = int(ids[wanted[start]]), int(ids[wanted[stop - 1]])
+                    found = 0
+                    for (data,) in database.execute(_RUN, (first, last, channel)):
+                        found += 1
+                        yield _bytes(data)
+                    if found != stop - start:
                         raise LogUnreadable("the log changed while it was read", where=self.path)
-                    yield _bytes(held[0])
         except (sqlite3.Error, ValueError) as error:
             raise LogUnreadable("a message that cannot be read", got=str(error)[:80], where=self.path) from error
 
