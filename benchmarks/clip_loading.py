@@ -193,7 +193,11 @@ def contenders(
 
 def readers(told: dict[str, Any], files: str, processes: dict[str, Process]) -> list[Contender]:
     """Everything that reads one dataset."""
-    found = [Contender("ours", "ours", processes["ours"], {**told, "reader": "ours", "codec": "none"}, files)]
+    one = {**told, "reader": "ours", "codec": "none"}
+    found = [Contender("ours", "ours", processes["ours"], one, files)]
+    if told["resize"] is False:  # once a size is enough: a kept frame is a copy, whatever it was decoded from
+        kept = {**one, "memory_gb": 1.0}
+        found.append(Contender("ours, frames kept in 1 GB, from epoch 2", "kept", processes["ours"], kept, files))
     for peer, process in processes.items():
         if peer == "ours":
             continue
@@ -289,6 +293,8 @@ def rows_of(about: Recordings, size: tuple[int, int], entries: list[Contender]) 
             held = [e for e in peers if e.files == ours.files]
             if peers or bar:
                 yield row(what, ours, best(held), bar)
+        for more in (e for e in entries if e.group == "kept" and e.files == ours.files):
+            yield row(f"{at}, {more.files}: {more.name}", more, best([e for e in old if e.files == ours.files]), None)
         plain = best([e for e in entries if e.group == "torchcodec" and e.files == ours.files])
         if plain is not None:
             yield row(what, ours, plain, None)

@@ -138,10 +138,15 @@ class Ours:
             frames=T,
             batch=BATCH,
             codec=told["codec"],
+            memory_gb=told.get("memory_gb", 0.0),
         )
         self.cache = Path(told["cache"])
         self.loader = ClipLoader(self.config, self.episodes, cache=self.cache)
         self.batches = iter(self.loader)
+        if self.config.memory_gb:
+            for _ in self.batches:  # what it is like from the second epoch on
+                pass
+            self.batches = iter(self.loader)
 
     def read(self, clips: list[list[int]]) -> None:
         for _ in range(len(clips) // BATCH):

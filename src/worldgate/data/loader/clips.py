@@ -27,6 +27,7 @@ from worldgate.data.clip_cache import ClipSpec, Progress
 from worldgate.data.loader import readers
 from worldgate.data.loader.batches import Allocate, Arrays, Batch, Clip, Layout, plain
 from worldgate.data.loader.filling import Filler, number_tables
+from worldgate.data.loader.memory import FrameMemory
 from worldgate.data.loader.receipts import Issuer, ReceiptTable, table_of
 from worldgate.data.loader.sampler import Order, Shard, Tail, windows
 from worldgate.data.loader.workers import Pool, Task
@@ -60,6 +61,8 @@ class ClipConfig:
     """B, on each rank."""
     codec: str = "auto"
     """How the clip cache keeps frames: ``auto`` chooses by size against memory; ``none``: no cache."""
+    memory_gb: float = 0.0
+    """Memory for decoded frames where there is no cache, of all workers together; what is kept is not decoded again."""
     workers: int = 0
     """Processes that fill batches; 0: this one."""
     ahead: int = 2
@@ -174,7 +177,13 @@ class ClipLoader:
             offsets=np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64),
             frames=config.frames,
             stride=config.stride,
+            memory=FrameMemory(self._memory()),
         )
+
+    def _memory(self) -> int:
+        """Bytes that each process may keep decoded frames in: the clip cache is a better place where there is one."""
+        config = self.config
+        return int(config.memory_gb * 1e9 / max(config.workers, 1)) if self.codec == DIRECT else 0
 
     def _make_layout(self) -> Layout:
         config, lead = self.config, (self.config.batch, self.config.frames)

@@ -15,6 +15,7 @@ import numpy as np
 from worldgate.core.episodes import Episode
 from worldgate.core.streams import FloatArray, IntArray
 from worldgate.data.loader.batches import Arrays
+from worldgate.data.loader.memory import FrameMemory
 from worldgate.data.loader.readers import Source
 
 
@@ -31,6 +32,7 @@ class Filler:
     """(E,) first row of each episode in ``numbers``."""
     frames: int
     stride: int
+    memory: FrameMemory
 
     def fill(self, out: Arrays, episodes: IntArray, rows: IntArray) -> None:
         """Write the clips that begin at these rows of these episodes.
@@ -45,8 +47,8 @@ class Filler:
             np.take(table, taken, axis=0, out=out.numbers[name], mode="clip")
         for place, (episode, row) in enumerate(zip(episodes.tolist(), rows.tolist(), strict=True)):
             wanted = span + row
-            for camera, source in zip(self.cameras, self.sources[episode], strict=True):
-                source.into(wanted, out.frames[camera][place])
+            for number, (camera, source) in enumerate(zip(self.cameras, self.sources[episode], strict=True)):
+                self.memory.into(source, episode, number, wanted, out.frames[camera][place])
 
 
 def number_tables(episodes: Sequence[Episode], streams: Sequence[str]) -> dict[str, FloatArray]:

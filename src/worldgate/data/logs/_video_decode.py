@@ -156,14 +156,19 @@ class Decoder:
                     return frame if self._shown == target else None
             if self._fed > len(packets.pts):
                 return None
-            self._ready = self._next()
+            self._ready = self._next(target)
 
-    def _next(self) -> list[VideoFrame]:
-        """What comes out with the next packet; after the last one, what the decoder held back."""
+    def _next(self, target: int) -> list[VideoFrame]:
+        """What comes out with the next packet; after the last one, what the decoder held back.
+
+        A frame before the target that no other frame needs is not decoded: on the way from a distant keyframe that is
+        every second one of a video with B-frames.
+        """
         assert self._context is not None
         place, self._fed = self._fed, self._fed + 1
         if place == len(self.packets.pts):
             return self._context.decode(None)
+        self._context.skip_frame = "NONREF" if self.packets.pts[place] < target else "DEFAULT"
         return self._context.decode(self._packet(place))
 
     def _packet(self, place: int) -> Packet[Any]:
