@@ -1,7 +1,7 @@
 """Occluded: something stands before part of the lens: a cable, a cloth, tape, a half-closed cover.
 
-What is close to a lens is out of focus and does not move. So a connected part of the picture has lost the detail that
-it showed at other times and stays still while the rest goes on. An arm in view takes detail away too, but it moves.
+What is close to a lens is out of focus and does not move. So a connected part of the picture suddenly loses the detail
+that it shows at other times and stays still while the rest goes on. An arm in view takes detail away too, but it moves.
 What hangs there from the first frame to the last has no other time to be held against; then only the plainest case is
 reported: a large part at the edge that is dark, flat and never changes.
 
@@ -31,8 +31,14 @@ _PLAIN = 2.5
 """Mean Laplacian of a tile, in grey levels, above which it shows detail."""
 _STILL = 1.0
 """Change, in grey levels, up to which a tile is still."""
+_OTHER = 8.0
+"""Grey levels by which the brightness of a tile without detail differs when something stands before it."""
 _STEP = 6.0
 """Grey levels between neighbouring tiles of something out of focus."""
+_WINDOW_S = 0.6
+"""Time over which a tile must be still."""
+_SUDDEN = 10.0
+"""Grey levels by which the piece changes when the thing comes or goes; an arm that comes to rest does so slowly."""
 _GOES_ON = 0.1
 """Least share of the frames in which the rest of the picture moves."""
 
@@ -41,7 +47,7 @@ _GOES_ON = 0.1
 class Config:
     """How much must be covered, and for how long."""
 
-    part: float = 0.15
+    part: float = 0.1
     """Least part of the picture that has lost its detail."""
     lost: float = 0.35
     """A tile has lost its detail when less than this share of it is left."""
@@ -66,16 +72,17 @@ def _occluded(features: Features, config: Config) -> Finding | None:
     if len(kept) < 4:
         return None
     detail = np.stack([_detail(picture) for picture in features.pictures])
-    usual = np.quantile(detail, 0.75, axis=0)
-    bare = np.stack([_bare(now, usual, config) for now in detail])
+    pieces = _pieces(features, _bare(features, detail, config))
     covered = np.zeros(len(features), dtype=np.bool_)
     part = 0.0
-    for first, end in runs(bare.mean(axis=(1, 2)) >= config.part):
-        piece = _piece(features, bare[first:end], usual, slice(int(kept[first]), int(kept[end - 1]) + 1))
+    for first, end in runs(pieces.mean(axis=(1, 2)) >= config.part):
+        piece = pieces[first:end].mean(axis=0) >= 0.5
         if end - first < 2 or piece.mean() < config.part:
             continue
         start, stop = _bounds(features, piece, first, end)
-        if features.times_ns[stop - 1] + features.period_ns - features.times_ns[start] >= config.least_s * SECOND:
+        length = features.times_ns[stop - 1] + features.period_ns - features.times_ns[start]
+        sudden = max(float(features.change[at, piece].mean()) for at in (start, min(stop, len(features) - 1)))
+        if length >= config.least_s * SECOND and sudden >= _SUDDEN and _goes_on(features, piece, start, stop):
             covered[start:stop], part = True, max(part, float(piece.mean()))
     when = "has lost its detail and stays still"
     if not covered.any():
@@ -101,13 +108,20 @@ def _detail(picture: Any) -> FloatArray:
     return np.asarray(cv2.resize(edges, (COLS, ROWS), interpolation=cv2.INTER_AREA), dtype=np.float64)
 
 
-def _bare(now: FloatArray, usual: FloatArray, config: Config) -> BoolArray:
-    """(R, C) tiles without detail; none where all of the picture has lost it, which is blur."""
+def _bare(features: Features, detail: FloatArray, config: Config) -> BoolArray:
+    """(K, R, C) tiles that have lost the detail they show at other times, or plain ones that have another brightness.
+
+    Nothing where all of the picture has lost its detail, which is blur.
+    """
+    usual, level = np.quantile(detail, 0.75, axis=0), features.tiles[features.kept]
     rich = usual > _PLAIN
-    bare: BoolArray = now < np.maximum(config.lost * usual, np.where(rich, 0.0, _PLAIN))
-    rest = rich & ~bare
-    if rest.mean() < 0.1 or float(np.median((now / np.maximum(usual, 1e-9))[rest])) < 0.6:
-        return np.zeros_like(rich)
+    lost = rich & (detail < config.lost * usual)
+    other = ~rich & (detail < _PLAIN) & (np.abs(level - np.median(level, axis=0)) > _OTHER)
+    kept = np.where(rich & ~lost, detail / np.maximum(usual, 1e-9), np.nan)
+    sharp = np.isfinite(kept).mean(axis=(1, 2)) >= 0.1
+    sharp[sharp] &= np.nanmedian(kept[sharp], axis=(1, 2)) >= 0.6
+    enough = sharp & (lost.mean(axis=(1, 2)) >= config.part / 2)
+    bare: BoolArray = (lost | other) & enough[:, None, None]
     return bare
 
 
@@ -124,20 +138,27 @@ def _bounds(features: Features, piece: BoolArray, first: int, end: int) -> tuple
     return start, stop
 
 
-def _piece(features: Features, bare: BoolArray, usual: FloatArray, frames: slice) -> BoolArray:
-    """(R, C) the largest bare, smooth and still piece during these frames, where others move; else nothing."""
-    change = features.change[frames][1:]
-    nothing: BoolArray = np.zeros_like(bare[0])
-    if len(change) < 2:
-        return nothing
-    level = features.tiles[frames]
-    still = (np.quantile(change, 0.9, axis=0) <= _STILL) & (level.std(axis=0) <= 2 * _STILL)
-    piece: BoolArray = _largest((bare.mean(axis=0) >= 0.9) & still)
-    if not piece.any() or (piece & (usual > _PLAIN)).sum() < 0.5 * piece.sum():
-        return nothing
-    outside = np.sort(change[:, ~piece], axis=1)[:, -3:].mean(axis=1)
-    moving = float((outside > 2 * _STILL).mean())
-    return piece if moving >= _GOES_ON and _smooth(level.mean(axis=0), piece) else nothing
+def _pieces(features: Features, bare: BoolArray) -> BoolArray:
+    """(K, R, C) at each kept picture the largest bare piece that is smooth and, before it or after it, still."""
+    out: BoolArray = np.zeros_like(bare)
+    window = max(3, round(_WINDOW_S * SECOND / features.period_ns))
+    for place in np.flatnonzero(bare.any(axis=(1, 2))):
+        at = int(features.kept[place])
+        sides = (features.change[at + 1 : at + 1 + window], features.change[max(1, at - window + 1) : at + 1])
+        still = np.zeros_like(bare[0])
+        for side in sides:
+            if len(side) >= min(window, 3):
+                still |= np.quantile(side, 0.8, axis=0) <= _STILL
+        piece = _largest(bare[place] & still)
+        if piece.any() and _smooth(features.tiles[at], piece):
+            out[place] = piece
+    return out
+
+
+def _goes_on(features: Features, piece: BoolArray, start: int, stop: int) -> bool:
+    """Whether other parts of the picture move in these frames."""
+    outside = np.sort(features.change[start + 1 : stop, ~piece], axis=1)[:, -3:].mean(axis=1)
+    return bool(len(outside) and (outside > 2 * _STILL).mean() >= _GOES_ON)
 
 
 def _smooth(level: FloatArray, piece: BoolArray) -> bool:
@@ -153,8 +174,8 @@ def _largest(mask: BoolArray) -> BoolArray:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     if count < 2:
         return np.zeros_like(mask)
-    largest: BoolArray = np.equal(labels, 1 + int(np.asarray(stats)[1:, cv2.CC_STAT_AREA].argmax()))
-    return largest
+    chosen: BoolArray = np.equal(labels, 1 + int(np.asarray(stats)[1:, cv2.CC_STAT_AREA].argmax()))
+    return chosen
 
 
 def _throughout(features: Features, detail: FloatArray, config: Config) -> BoolArray:
