@@ -12,14 +12,13 @@ from functools import lru_cache
 from typing import Any, Final
 
 from worldgate.core.errors import LogUnreadable, MissingExtra
-from worldgate.data.logs._msgdef import PRIMITIVES, SEQUENCE, Definition, Field, checked
+from worldgate.data.logs._msgdef import SEQUENCE, Definition, Field, checked
 
 _TYPE: Final = re.compile(r"[A-Za-z]\w*(/[A-Za-z]\w*)+", re.ASCII)
 _FIELD: Final = re.compile(r"[A-Za-z]\w*", re.ASCII)
 _PLAIN: Final = {"char": "uint8", "octet": "uint8"}
 """IDL's names of bytes; rosbags reads ``char`` unsigned."""
 _MAX_TEXT: Final = 1 << 20
-_MAX_DEPTH: Final = 32
 _NAMED, _SEQUENCE = 2, 4
 """rosbags' node types: 1 a base type, 2 a named one, 3 an array, 4 a sequence."""
 _DISTROS: Final = ("jazzy", "kilted", "iron", "humble", "galactic", "foxy", "eloquent", "dashing")
@@ -99,28 +98,27 @@ def ros1_definition(name: str, text: str) -> Definition | None:
         MissingExtra: rosbags is not installed.
         LogUnreadable: a definition that does not parse.
     """
-    store = _store(name, text, idl=False)
+    return _definition(_store(name, text, idl=False), _full(name), _ROS1_NAMES)
+
+
+def _definition(store: Any, name: str, names: Mapping[str, str]) -> Definition | None:
     types: dict[str, tuple[Field, ...]] = {}
     for each, (_, fields) in store.fielddefs.items():
-        types[each] = tuple(_field(field, *described) for field, described in fields)
-    known = all(f.type in PRIMITIVES or f.type in types for fields in types.values() for f in fields)
-    return Definition(types=types, root=_full(name)) if known and not _nests_itself(types, _full(name), ()) else None
+        types[each] = tuple(_field(field, described[0], described[1], names) for field, described in fields)
+    try:
+        return checked(types, name)
+    except ValueError:
+        return None
 
 
-def _field(name: str, kind: int, what: Any) -> Field:
+def _field(name: str, kind: int, what: Any, names: Mapping[str, str]) -> Field:
     """One field of rosbags' parse tree: a base or named type, or an array or sequence of one."""
     count = 0
     if kind > _NAMED:
         count = SEQUENCE if kind == _SEQUENCE else int(what[1])
         kind, what = what[0] if count else (_NAMED, "an array of nothing")
     type_name = str(what) if kind == _NAMED else str(what[0])
-    return Field(name=name, type=_ROS1_NAMES.get(type_name, type_name), count=count)
-
-
-def _nests_itself(types: Mapping[str, tuple[Field, ...]], name: str, above: tuple[str, ...]) -> bool:
-    if name in above or len(above) > _MAX_DEPTH:
-        return True
-    return any(_nests_itself(types, f.type, (*above, name)) for f in types[name] if not f.primitive)
+    return Field(name=name, type=names.get(type_name, type_name), count=count)
 
 
 def idl_decoder(name: str, text: str) -> Callable[[bytes], Any]:
@@ -153,26 +151,8 @@ def idl_definition(name: str, text: str) -> Definition | None:
     Raises:
         MissingExtra, LogUnreadable: as :func:`idl_decoder`.
     """
-    types: dict[str, tuple[Field, ...]] = {}
-    for each, (_, fields) in _store(name, text, idl=True).fielddefs.items():
-        types[each] = tuple(_plain_field(field, kind) for field, kind in fields)
-    if not all(types.values()):
-        return None
-    try:
-        return checked(types, _full(name))
-    except ValueError:
-        return None
-
-
-def _plain_field(name: str, kind: Any) -> Field:
-    """A field of rosbags' syntax tree: (node, what), where an array's or sequence's ``what`` is (element, count)."""
-    node, what = int(kind[0]), kind[1]
-    count = 0
-    if node in (3, 4):
-        element, size = what
-        count = int(size) if node == 3 else SEQUENCE
-        node, what = int(element[0]), element[1]
-    return Field(name=name, type=what if node == 2 else _PLAIN.get(what[0], what[0]), count=count)
+    made = _definition(_store(name, text, idl=True), _full(name), _PLAIN)
+    return made if made is not None and all(made.types.values()) else None
 
 
 @lru_cache(maxsize=256)
