@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from worldgate.cli._data_label_files import export, import_, migrate
+from worldgate.cli._label import find_digests, pairs
 from worldgate.cli._output import JsonFlag, Table, answer, progress
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
@@ -19,32 +21,9 @@ if TYPE_CHECKING:
     from worldgate.record.workspace import Workspace
 
 app = App(name="label", help="Label logs under a schema, measure agreement, exchange label files.")
-_FILES = "worldgate.cli._data_label_files"
-app.command(f"{_FILES}:import_", name="import", help="Read a label file of another tool, and record every set in it.")
-app.command(f"{_FILES}:export", name="export", help="Write label sets that count as a label file of another tool.")
-app.command(f"{_FILES}:migrate", name="migrate", help="Move labels to the next major version of their schema.")
-
-
-def find_digests(ws: Workspace, names: Sequence[str], shelf: LabelShelf) -> list[str]:
-    """The logs that a user named, by digest; all where none was."""
-    return [ws.resolve(name, "log").digest for name in names] or list(shelf.logs)
-
-
-def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
-    """Read ``KEY=VALUE`` options.
-
-    Raises:
-        UsageError: one without a key or value.
-    """
-    from worldgate.core.errors import UsageError
-
-    out = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not (key and equals and value):
-            raise UsageError(f"{what} takes KEY=VALUE", got=ascii(text)[:80])
-        out[key] = value
-    return out
+app.command(import_, name="import")
+app.command(export)
+app.command(migrate)
 
 
 def figure(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from worldgate.cli._data_label import find_digests, pairs
+from worldgate.cli._label import find_digests, pairs
 from worldgate.cli._output import JsonFlag, Table, answer
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
