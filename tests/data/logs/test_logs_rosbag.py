@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, get_typestore
 from tests.data.logs import bag_samples as bags
 from tests.data.logs import samples
 
-from worldgate.core.errors import DataRefused, LogUnreadable, WorldgateError
+from worldgate.core.errors import DataRefused, LogUnreadable, MissingExtra, WorldgateError
 from worldgate.core.streams import Kind, Log, log_digest
 from worldgate.data.ingest import ingest
 from worldgate.data.logs import _ros_types as ros_types
@@ -64,6 +64,44 @@ def test_ros_1_and_ros_2_give_the_same_streams(tmp_path: Path) -> None:
     one, two = only(bags.make_rosbag1(tmp_path / "a.bag")), only(bags.make_rosbag2(tmp_path / "b"))
     assert one.streams() == two.streams()
     assert log_digest(one) == log_digest(two)
+
+
+def as_mcap(bag: Path, path: Path) -> Path:
+    """A ROS 1 bag as converters write it into MCAP: the messages as they are, with encoding ``ros1``."""
+    from mcap.writer import Writer
+
+    source = rosbag1.Rosbag1(bag)
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.start(profile="ros1")
+        for number, channel in source.channels.items():
+            schema = source.schemas[number]
+            made = writer.register_schema(schema.name, schema.encoding, schema.data)
+            id = writer.register_channel(channel.topic, "ros1", made)
+            rows = range(len(source.messages[number]))
+            for t, data in zip(source.messages[number].log_ns, source.payloads(number, rows), strict=True):
+                writer.add_message(id, log_time=t, data=data, publish_time=t)
+        writer.finish()  # type: ignore[no-untyped-call]
+    return path
+
+
+def test_ros_1_messages_in_mcap_are_the_same_log_as_their_bag(tmp_path: Path) -> None:
+    bag = bags.make_rosbag1(tmp_path / "a.bag")
+    log = only(as_mcap(bag, tmp_path / "a.mcap"))
+    assert log.findings == ()
+    assert log_digest(log) == log_digest(only(bag))
+
+
+def test_without_rosbags_such_an_mcap_is_no_smaller_log_but_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = as_mcap(bags.make_rosbag1(tmp_path / "a.bag"), tmp_path / "a.mcap")
+    ros_types._store.cache_clear()
+    ros_types.ros1_definition.cache_clear()
+    monkeypatch.setitem(__import__("sys").modules, "rosbags.typesys", None)
+    with pytest.raises(MissingExtra) as caught:
+        open_folder(path)
+    assert "worldgate[ros]" in str(caught.value)
 
 
 def test_streams_carry_names_units_frames_and_both_clocks(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import rosbags  # type: ignore[import-untyped]  # noqa: F401  # what the card needs, asked for at once
+import rosbags.typesys  # noqa: F401  # what the card needs, asked for at once and not at the first message
 
 from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Finding, Log, LogFolder
