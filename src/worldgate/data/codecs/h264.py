@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+from av.codec.codec import UnknownCodecError
 from av.codec.context import CodecContext
 from av.video.frame import PictureType, VideoFrame
 
@@ -43,7 +44,7 @@ def encode(frames: Iterable[Array], group: int) -> Iterator[bytes]:
         if height % 2 or width % 2:
             raise UsageError("H.264 takes an even height and width", got=f"{height}x{width}", hint="or take jpeg")
         if context is None:
-            context = CodecContext.create("libx264", "w")
+            context = _encoder()
             context.height, context.width, context.pix_fmt, context.framerate = height, width, "yuv420p", 30
             context.options = {**_OPTIONS, "g": str(group), "keyint_min": str(group)}
         picture = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
@@ -52,6 +53,14 @@ def encode(frames: Iterable[Array], group: int) -> Iterator[bytes]:
         yield from map(bytes, context.encode(picture))
     if context is not None:
         yield from map(bytes, context.encode(None))
+
+
+def _encoder() -> Any:
+    try:
+        return CodecContext.create("libx264", "w")
+    except UnknownCodecError as error:
+        what = "H.264 cannot be written here"
+        raise UsageError(what, got="an FFmpeg without libx264", hint="codec = 'jpeg'") from error
 
 
 def reader(file: ClipFile) -> H264Reader:

@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 
 from worldgate.core.errors import LogUnreadable
-from worldgate.core.streams import Array, IntArray, Kind
+from worldgate.core.streams import Array, ByteArray, IntArray, Kind
 from worldgate.data.logs._image_head import stated_size
 from worldgate.data.logs._limits import Limits
+from worldgate.data.scaling import scale_into
 
 COMPRESSED = frozenset({"png", "jpeg", "webp", "avif"})
 VIDEO = frozenset({"h264", "h265"})
@@ -107,7 +108,29 @@ def decode(encoded: Encoded, kind: Kind, dtype: str = "") -> Array:
     return pixels.astype(dtype, copy=False) if dtype else pixels
 
 
-def _decompress(encoded: Encoded, kind: Kind) -> Array:
+def decode_into(encoded: Encoded, out: ByteArray) -> None:
+    """Decode a colour image into ``out`` (H, W, 3), at its size.
+
+    A JPEG that is at least twice as large is decoded at half, quarter or eighth size, which its cosine transform gives
+    for less work than the whole, and then averaged over areas.
+
+    Raises:
+        LogUnreadable: bytes that are no such image.
+    """
+    reduced = 1
+    size = stated_size(encoded.data) if encoded.format == "jpeg" else None
+    if size is not None:
+        room = min(size[0] // out.shape[0], size[1] // out.shape[1])
+        reduced = max(part for part in _REDUCED if part <= max(room, 1))
+    pixels = decode(encoded, Kind.IMAGE) if reduced == 1 else _decompress(encoded, Kind.IMAGE, _REDUCED[reduced])
+    scale_into(pixels if reduced == 1 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), out, Kind.IMAGE)
+
+
+_REDUCED = {1: 0, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+"""Part of the size that OpenCV decodes a JPEG at, to its flag; the channels are then blue first."""
+
+
+def _decompress(encoded: Encoded, kind: Kind, reduced: int = 0) -> Array:
     end = _END.get(encoded.format)
     if end is not None and end not in encoded.data[-_TRAILER:]:
         # OpenCV would fill what is missing with grey and say nothing.
@@ -118,7 +141,7 @@ def _decompress(encoded: Encoded, kind: Kind) -> Array:
     if size[0] * size[1] > most:
         raise LogUnreadable(f"an image larger than the limit pixels={most}", got=f"{size[1]}x{size[0]}")
     buffer = np.frombuffer(encoded.data, dtype=np.uint8)
-    flag = cv2.IMREAD_COLOR_RGB if kind is Kind.IMAGE else cv2.IMREAD_UNCHANGED
+    flag = reduced or (cv2.IMREAD_COLOR_RGB if kind is Kind.IMAGE else cv2.IMREAD_UNCHANGED)
     try:
         pixels = cv2.imdecode(buffer, flag) if len(buffer) else None
     except cv2.error as error:
@@ -227,6 +250,18 @@ class EncodedFrames:
                 )
             out[row] = pixels
         return np.empty((0,), dtype=np.uint8) if out is None else out
+
+    def read_into(self, indices: IntArray, out: ByteArray) -> None:
+        """Decode the colour images of these indices, in this order, into ``out`` (K, H, W, 3), scaled to its size.
+
+        Raises:
+            LogUnreadable: an image that does not decode.
+        """
+        for row, image in enumerate(self.fetch(np.asarray(indices, dtype=np.int64))):
+            try:
+                decode_into(image, out[row])
+            except LogUnreadable as error:
+                raise LogUnreadable(error.what, got=error.got, where=f"{self.where}:frame {indices[row]}") from error
 
     def content_digest(self) -> str:
         """SHA-256 over the encoded images, in order."""
