@@ -29,7 +29,7 @@ class Limits:
     total_ratio: int = 200
     """... and how many more for each byte of the file."""
     messages: int = 50_000_000
-    """Messages that are indexed; the index takes 40 bytes each."""
+    """Messages that are indexed; the index takes 52 bytes each."""
     message_bytes: int = 1 << 26
     """Longest message that is decoded field by field. Images and columns of numbers are not concerned."""
     schema_bytes: int = 1 << 20

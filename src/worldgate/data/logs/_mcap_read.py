@@ -412,7 +412,8 @@ class McapLog(MessageLog):
         LogUnreadable: not MCAP, nothing readable in it, or a file of ours whose origin is lost.
     """
 
-    def __init__(self, path: Path, *, name: str = "", limits: Limits | None = None) -> None:
+    def __init__(self, path: Path | str, *, name: str = "", limits: Limits | None = None) -> None:
+        path = Path(path)
         super().__init__(Container(path, limits), name=name or path.name, limits=limits)
 
 
