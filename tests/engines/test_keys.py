@@ -107,6 +107,7 @@ def test_the_stages_reach_no_ledger_and_no_torch() -> None:
 
 def test_a_key_tells_input_configuration_and_stage_apart_and_not_the_name() -> None:
     stage = Stage(function="worldgate.data.check_stage:look")
+    more = Stage(function=stage.function, uses=("worldgate.sim.cell",))
     call = Call(stage=stage, name="a", inputs=("0" * 64,), config={"check": "gaps"})
     same = Call(stage=stage, name="b", inputs=("0" * 64,), config={"check": "gaps"}, group="g")
     others = [

@@ -20,7 +20,7 @@ if __name__ == "__main__":
     place = Place(store=root + "/objects", cache=root + "/cache")
     stage = Stage(function="stages_for_tests:touch_and_wait")
     calls = [
-        Call(stage=stage, name=f"input-{n}", inputs=(), config={"n": n, "tally": tally, "wait_s": wait_s if n > 2 else 0})
+        Call(stage=stage, name=f"input-{n}", inputs=(), config={"n": n, "tally": tally, "wait_s": (n > 2) * wait_s})
         for n in range(12)
     ]
     for result in run(calls, place=place, engine=start(EngineConfig(name=engine, workers=2))):

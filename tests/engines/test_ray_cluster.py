@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes: work is spread, a worker or a node that dies loses nothing and repeats nothing finished."""
+"""A Ray cluster of two nodes: work is spread; a worker or node that dies loses nothing, nothing finished is repeated."""
 
 from __future__ import annotations
 

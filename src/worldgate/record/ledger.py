@@ -89,6 +89,8 @@ class Ledger:
             with self._engine.begin() as connection:
                 found = {row.key: row.value for row in connection.execute(select(tables.meta))}
         except DatabaseError as error:
+            if isinstance(error, OperationalError) and "no such table" not in str(error.orig):
+                raise RecordError("the ledger could not be used", got=error.orig, where=path) from error
             raise Tampered("this is not a ledger", got=error.orig, where=path) from error
         refuse_newer(int(found["schema"]), where=path)
         self.id: str = found["ledger"]
