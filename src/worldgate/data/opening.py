@@ -17,6 +17,7 @@ from worldgate.core.config import decode
 from worldgate.core.digest import short
 from worldgate.core.errors import Tampered
 from worldgate.core.streams import Finding, Log, LogFolder, Origin, Stream, StreamInfo
+from worldgate.data.logs import open_as
 from worldgate.engines import Place
 from worldgate.record.stores import Objects, open_store
 
@@ -73,8 +74,7 @@ def _opened(place: Place, source: str, format: str) -> LogFolder:
     for digest in sorted(set(store.tree(source).values())):
         store.local(digest)
     path = store.checkout(source, under=Path(place.cache))
-    folder: LogFolder = seams.load("logs", format).open_logs(path)
-    return folder
+    return open_as(format, path)
 
 
 @lru_cache(maxsize=4)

@@ -195,10 +195,10 @@ def test_a_mapping_file_joins_arrays_and_names_channels_and_units(tmp_path: Path
     [
         ("rate = 20", "unknown key"),
         ('[streams."observation.state"]\nsources = ["a"]', "unknown key"),
-        ('[streams."observation.state"]\nsource = ["observations/nothing"]', "no such array"),
+        ('[streams."observation.state"]\nsource = ["observations/nothing"]', "no such stream"),
         ('[streams."observation.state"]\nsource = ["observations/qpos", "observations/images/front"]', "side by side"),
         ('[streams."observation.state"]\nnames = ["a"]', "as many names as channels"),
-        ("[streams.nothing]\nunit = 'rad'", "no array becomes nothing"),
+        ("[streams.nothing]\nunit = 'rad'", "no such stream"),
         ('origin = "real"', "cannot become real"),
         ("rate_hz = -5", "a rate in Hz"),
     ],

@@ -8,8 +8,10 @@ A format module holds a literal ``CARD`` and two functions:
     Open it. Raises ``NotFound`` where nothing is there and ``LogUnreadable`` where what is there cannot be used; what
     disagrees but can be used becomes a ``Finding`` of the log or the folder.
 
-A format whose folders hold logs that stand alone adds ``units(path: Path) -> list[tuple[Path, ...]]``: the files of each
+A format whose logs stand alone adds ``units(path: Path) -> list[tuple[Path, ...]]``: the files of each
 log, in the order of ``open_logs``. Such logs are kept, read again and erased one by one.
+
+A ``worldgate-log.toml`` in the folder describes what a container does not say; it is applied here, whatever the format.
 
 Values stay on disk until :meth:`worldgate.core.streams.Log.read`, frames until
 :meth:`worldgate.core.streams.Frames.read`. Modules with a leading underscore are shared parts, not formats.
@@ -24,6 +26,7 @@ from typing import Protocol
 from worldgate.core import seams
 from worldgate.core.errors import LogUnreadable, MissingExtra, NotFound
 from worldgate.core.streams import LogFolder
+from worldgate.data.logs._mapped import mapped
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +41,17 @@ class LogFormat(Protocol):
     def open_logs(self, path: Path) -> LogFolder:
         """Open every log at ``path``."""
         ...
+
+
+def open_as(format: str, path: Path) -> LogFolder:
+    """Open the logs at a path in a format that is known, as the folder's mapping file describes them.
+
+    Raises:
+        LogUnreadable: not that format, or damaged.
+        ConfigError: a mapping file that does not fit.
+    """
+    module: LogFormat = seams.load("logs", format)
+    return mapped(module.open_logs(path))
 
 
 def open_folder(path: Path | str) -> LogFolder:
@@ -63,7 +77,7 @@ def open_folder(path: Path | str) -> LogFolder:
             continue
         if module.detect(path):
             _log.debug("%s reads as %s", path, name)
-            return module.open_logs(path)
+            return open_as(name, path)
     raise LogUnreadable(
         "no log format recognises this",
         got=path.suffix or "a folder" if path.is_dir() else path.suffix or "a file without a suffix",

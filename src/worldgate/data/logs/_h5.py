@@ -20,7 +20,7 @@ import numpy as np
 
 from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Array, IntArray
-from worldgate.data.logs._arrays import gather
+from worldgate.data.logs._array_frames import gather
 
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _BROKEN: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError)

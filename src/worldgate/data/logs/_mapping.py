@@ -1,9 +1,9 @@
 """``worldgate-log.toml``: what a person knows of logs whose container does not say it.
 
-Containers of arrays without times (robomimic, ACT, zarr replay buffers) take rate, origin, facts, names and units from
-such a file in their folder; it lies in the folder so that it is ingested and digested with the data. Decoded by
-:mod:`worldgate.core.config`: an unknown key is an error that names the nearest known one. The ``table`` format has keys
-of its own, because there the file says everything.
+It stands in the folder that is opened, so that it is ingested and digested with the data, and gives origin, facts,
+units, channel names, other stream names, streams joined from several, and a rate to containers without times. Decoded
+by :mod:`worldgate.core.config`: an unknown key is an error that names the nearest known one. The ``table`` format has
+keys of its own, because there the file says everything.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Facts = Mapping[str, str | float | bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArrayStreamMapping:
-    """One stream, made of arrays of the container or describing the one of that name."""
+class StreamMapping:
+    """One stream: made of others, or the one of that name described."""
 
     source: str | tuple[str, ...] = ()
-    """Arrays as the container names them, their columns joined in this order; empty: the stream of this name."""
+    """Streams, by their name or as the container names them, columns joined in this order; empty: that of this name."""
     kind: Kind | None = None
-    """What it holds; where absent, told by shape and name."""
+    """What it holds; where absent, as the reader tells it."""
     unit: str = ""
     names: tuple[str, ...] = ()
     """Channel names."""
@@ -42,45 +42,39 @@ class ArrayStreamMapping:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArrayMapping:
-    """What a folder says of array logs in and below it."""
+class FolderMapping:
+    """What a folder says of the logs in it."""
 
     format: str = ""
     """The format meant; empty: any that recognises the files."""
     rate_hz: float = 0.0
-    """Rows a second; 0: as the container states, else as the format assumes."""
+    """Rows a second, for containers without times; 0: as they state, else as the format assumes."""
     origin: Origin | None = None
     """Where the data comes from, where the container does not say."""
     facts: Facts = field(default_factory=dict)
     """Added to every log."""
-    streams: Mapping[str, ArrayStreamMapping] = field(default_factory=dict)
+    streams: Mapping[str, StreamMapping] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate_hz <= 1e6:
             raise ConfigError("a rate in Hz", got=self.rate_hz, where="rate_hz")
 
-
-def find(file: Path, root: Path) -> Path | None:
-    """The mapping file nearest to a log, not above the folder that was opened; None where there is none.
-
-    A file opened alone has none: what lies beside it would not be ingested with it.
-    """
-    folder = file.parent
-    while folder.is_relative_to(root):
-        if (folder / FILE).is_file():
-            return folder / FILE
-        folder = folder.parent
-    return None
+    def kind_of(self, *names: str) -> Kind | None:
+        """The kind stated for a stream that goes by any of these names."""
+        stated = (e.kind for name, e in self.streams.items() if e.kind and {name, *e.sources} & set(names))
+        return next(stated, None)
 
 
-def array_mapping(file: Path, root: Path) -> ArrayMapping:
-    """The mapping that holds for a log of arrays.
+def read_mapping(path: Path) -> FolderMapping:
+    """The mapping file of a folder that is opened; a file opened alone has none, nor has a table.
 
     Raises:
         ConfigError: not TOML, an unknown key, a value of the wrong type.
     """
-    path = find(file, root)
-    return ArrayMapping() if path is None else decode(ArrayMapping, read_toml(path), where=str(path))
+    file = path / FILE
+    if not path.is_dir() or not file.is_file() or meant(file, default="") == "table":
+        return FolderMapping()
+    return decode(FolderMapping, read_toml(file), where=str(file))
 
 
 def meant(path: Path, *, default: str) -> str:

@@ -25,7 +25,7 @@ from zarr.storage import LocalStore, ZipStore
 
 from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Array, IntArray
-from worldgate.data.logs._arrays import gather
+from worldgate.data.logs._array_frames import gather
 
 _METADATA: Final = (".zarray", "zarr.json")
 _MAX_METADATA: Final = 1 << 22

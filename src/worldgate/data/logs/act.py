@@ -20,16 +20,8 @@ import h5py
 from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Kind, LogFolder, Origin
 from worldgate.data.logs import _h5 as h5
-from worldgate.data.logs._arrays import (
-    ArrayLog,
-    Candidate,
-    arrange,
-    different_lengths,
-    plain_facts,
-    rate,
-    with_mapping,
-)
-from worldgate.data.logs._mapping import FILE, array_mapping, meant
+from worldgate.data.logs._arrays import ArrayLog, Candidate, arrange, different_lengths, plain_facts, rate
+from worldgate.data.logs._mapping import FILE, meant, read_mapping
 
 CARD = {
     "line": "ACT / ALOHA HDF5: one file an episode; no times, so index over a rate",
@@ -80,7 +72,7 @@ def open_logs(path: Path) -> LogFolder:
 def _log(root: Path, source: Path, file: h5py.File, *, name: str) -> ArrayLog:
     if not _holds(file):
         raise LogUnreadable("an HDF5 file without /observations and /action among episodes", where=source)
-    mapping = array_mapping(source, root)
+    mapping = read_mapping(root)
     attributes = h5.attributes(file)
     held = rate(mapping, 0.0, "", _ASSUMED_HZ, "ALOHA's DT = 0.02 s")
     arrays = arrange(_candidates(source, file), mapping, held.hz, where=str(source))
@@ -88,7 +80,7 @@ def _log(root: Path, source: Path, file: h5py.File, *, name: str) -> ArrayLog:
         raise LogUnreadable("an episode without arrays", where=source)
     findings = () if held.finding is None else (held.finding,)
     action = arrays.get("action") or next(iter(arrays.values()))
-    log = ArrayLog(
+    return ArrayLog(
         name=name,
         origin=Origin.SIMULATED if bool(attributes.get("sim", False)) else Origin.REAL,
         arrays=arrays,
@@ -96,7 +88,6 @@ def _log(root: Path, source: Path, file: h5py.File, *, name: str) -> ArrayLog:
         facts={**plain_facts({**attributes, **h5.notes(file)}), "rate_source": held.source},
         findings=(*findings, *different_lengths(arrays, action.info.count, action.info.name)),
     )
-    return with_mapping(log, mapping)
 
 
 def _candidates(source: Path, file: h5py.File) -> list[Candidate]:
@@ -119,3 +110,8 @@ def _candidates(source: Path, file: h5py.File) -> list[Candidate]:
         if key not in _IGNORED:
             out.append(Candidate(name=_ACTIONS.get(key, key), source=h5.H5Array.of(source, dataset, key)))
     return out
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The file of each log, in the order of :func:`open_logs`."""
+    return [(file,) for file in h5.files(path)]

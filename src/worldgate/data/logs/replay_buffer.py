@@ -18,16 +18,8 @@ import numpy as np
 
 from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Finding, IntArray, LogFolder, Origin
-from worldgate.data.logs._arrays import (
-    ArrayLog,
-    Candidate,
-    arrange,
-    different_lengths,
-    plain_facts,
-    rate,
-    with_mapping,
-)
-from worldgate.data.logs._mapping import FILE, array_mapping, meant
+from worldgate.data.logs._arrays import ArrayLog, Candidate, arrange, different_lengths, plain_facts, rate
+from worldgate.data.logs._mapping import FILE, meant, read_mapping
 from worldgate.data.logs._zarr import ZarrArray, ZarrStore
 
 CARD = {
@@ -110,8 +102,7 @@ def _episodes(root: Path, store: ZarrStore, prefix: str) -> tuple[list[ArrayLog]
     whole = ends[ends <= longest]
     starts = np.concatenate([[0], whole])[: len(whole)].astype(np.int64)
     facts = _facts(store, len(ends))
-    # What a mapping file names stands beside the store or in it.
-    mapping = array_mapping(store.path / "x" if store.path.is_dir() else store.path, root)
+    mapping = read_mapping(root)
     held = rate(mapping, 0.0, "", _ASSUMED_HZ, "Diffusion Policy's own; a replay buffer states none")
     logs = []
     for number, (start, stop) in enumerate(zip(starts.tolist(), whole.tolist(), strict=True)):
@@ -126,7 +117,7 @@ def _episodes(root: Path, store: ZarrStore, prefix: str) -> tuple[list[ArrayLog]
             facts={**facts[number], "rate_source": held.source},
             findings=(*findings, *different_lengths(streams, stop - start, _ENDS)),
         )
-        logs.append(with_mapping(log, mapping))
+        logs.append(log)
     return logs, _beyond(store, ends, longest)
 
 

@@ -21,16 +21,8 @@ import h5py
 from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Finding, Kind, LogFolder, Origin
 from worldgate.data.logs import _h5 as h5
-from worldgate.data.logs._arrays import (
-    ArrayLog,
-    Candidate,
-    arrange,
-    different_lengths,
-    plain_facts,
-    rate,
-    with_mapping,
-)
-from worldgate.data.logs._mapping import FILE, array_mapping, meant
+from worldgate.data.logs._arrays import ArrayLog, Candidate, arrange, different_lengths, plain_facts, rate
+from worldgate.data.logs._mapping import FILE, meant, read_mapping
 
 CARD = {
     "line": "robomimic HDF5: demonstrations in one file, one log a demo; no times, so index over the control rate",
@@ -101,7 +93,7 @@ def open_logs(path: Path) -> LogFolder:
 def _log(
     root: Path, source: Path, demo: h5py.Group, environment: Mapping[str, Any], masks: tuple[str, ...], *, name: str
 ) -> ArrayLog:
-    mapping = array_mapping(source, root)
+    mapping = read_mapping(root)
     held = rate(
         mapping, _number(environment.get("control_freq")), "env_args: control_freq", _ASSUMED_HZ, "robosuite's own"
     )
@@ -116,7 +108,7 @@ def _log(
     count = _number(attributes.get("num_samples"))
     expected = int(count) if count > 0 else next(iter(arrays.values())).info.count
     findings += different_lengths(arrays, expected, "num_samples" if count > 0 else "the first array")
-    log = ArrayLog(
+    return ArrayLog(
         name=name,
         origin=Origin.SIMULATED if environment.get("type") in _SIMULATORS else Origin.REAL,
         arrays=arrays,
@@ -124,7 +116,6 @@ def _log(
         facts={**facts, "rate_source": held.source},
         findings=tuple(findings),
     )
-    return with_mapping(log, mapping)
 
 
 def _candidates(source: Path, demo: h5py.Group) -> list[Candidate]:

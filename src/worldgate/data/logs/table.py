@@ -353,19 +353,30 @@ def open_logs(path: Path) -> LogFolder:
     logs: list[TableLog] = []
     for file in _mappings(path):
         mapping = _read(file)
-        relative = file.parent.relative_to(path).as_posix()
-        folders = [file.parent] if not mapping.logs else sorted(p for p in file.parent.glob(mapping.logs) if p.is_dir())
+        folders = _folders(file, mapping)
         if not folders:
             raise NotFound("no folder fits the pattern", got=mapping.logs, where=file)
         for folder in folders:
-            inner = folder.relative_to(path).as_posix()
-            name = inner if mapping.logs or relative != "." else mapping.name
+            name = mapping.name if folder == path else folder.relative_to(path).as_posix()
             log = TableLog(name=name, folder=folder, mapping=mapping, facts=_facts(folder, mapping))
             log.check()
             logs.append(log)
     if not logs:
         raise NotFound(f'no {FILE} that says format = "table" here', where=path)
     return LogFolder(path=path, format="table", logs=tuple(logs))
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The files of each log, in the order of :func:`open_logs`."""
+    folders = [folder for file in _mappings(path) for folder in _folders(file, _read(file))]
+    return [tuple(file for file in sorted(folder.rglob("*")) if file.is_file()) for folder in folders]
+
+
+def _folders(file: Path, mapping: TableFolder) -> list[Path]:
+    """The folders that each hold one log of a mapping file."""
+    if not mapping.logs:
+        return [file.parent]
+    return sorted(folder for folder in file.parent.glob(mapping.logs) if folder.is_dir())
 
 
 def _read(file: Path) -> TableFolder:

@@ -286,6 +286,10 @@ def _is_ulog(path: Path) -> bool:
         return file.read(len(MAGIC)) == MAGIC
 
 
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*.ulg") if file.is_file())
+
+
 def detect(path: Path) -> bool:
     """A file that begins as a ULog, or a folder with one named ``.ulg``."""
     if path.is_dir():
@@ -302,8 +306,13 @@ def open_logs(path: Path) -> LogFolder:
     """
     if path.is_file():
         return LogFolder(path=path, format="ulog", logs=(UlogLog(path, name=path.name),))
-    files = sorted(file for file in path.rglob("*.ulg") if file.is_file())
+    files = _files(path)
     if not files:
         raise NotFound("no .ulg file in this folder", where=path)
     logs = tuple(UlogLog(file, name=file.relative_to(path).as_posix()) for file in files)
     return LogFolder(path=path, format="ulog", logs=logs)
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The file of each log, in the order of :func:`open_logs`."""
+    return [(file,) for file in _files(path)]

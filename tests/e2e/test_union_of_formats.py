@@ -1,7 +1,7 @@
-"""One dataset from five formats: runs of the cell as MCAP, LeRobot, robomimic, a replay buffer and plain tables.
+"""One dataset from six formats: runs of the cell as MCAP, LeRobot, robomimic, replay buffer, plain tables, ROS bag.
 
-Each container says what it can, a mapping file beside it the rest (rate, units, channel names); one contract, one
-snapshot, one model. No stage knows which container an episode came from.
+Each container says what it can, a mapping file beside it the rest (names, rate, units); one contract, one snapshot, one
+model. No stage knows which container an episode came from.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import h5py
 import numpy as np
 import pytest
 import zarr
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import ContractBroken
@@ -32,7 +34,7 @@ from worldgate.record.workspace import Workspace
 STATE, ACTION = "observation.state", "action"
 RATE_HZ = 20.0
 EACH = 2
-FORMATS = ("mcap", "lerobot", "robomimic", "replay_buffer", "table")
+FORMATS = ("mcap", "lerobot", "robomimic", "replay_buffer", "table", "rosbag")
 
 CONTRACT = """
 name = "union"
@@ -170,12 +172,36 @@ def write_table(runs: Sequence[Path], root: Path) -> None:
     (root / "worldgate-log.toml").write_text(head + "".join(streams))
 
 
+def write_rosbag(runs: Sequence[Path], root: Path) -> None:
+    """Bare arrays under a robot's own topics: no names, no units, no stamps but the recorder's."""
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    kind = "std_msgs/msg/Float64MultiArray"
+    array, layout = types.types[kind], types.types["std_msgs/msg/MultiArrayLayout"]
+    for number, run in enumerate(runs):
+        log, path = open_folder(run).logs[0], root / f"run_{number}"
+        held = {"/arm/state": log.read(STATE), "/arm/command": log.read(ACTION)}
+        path.parent.mkdir(exist_ok=True)
+        with Writer(path, version=9, storage_plugin=StoragePlugin.SQLITE3) as bag:
+            for topic, stream in held.items():
+                connection = bag.add_connection(topic, kind, typestore=types)
+                for stamp, row in zip(stream.times_ns.tolist(), stream.array, strict=True):
+                    message = array(layout=layout(dim=[], data_offset=0), data=row.astype(np.float64))
+                    bag.write(connection, stamp, types.serialize_cdr(message, kind))
+        said = f'origin = "simulated"\n[facts]\nsuccess = {str(bool(log.facts["success"])).lower()}\n'
+        for name, source in ((STATE, "arm.state"), (ACTION, "arm.command")):
+            info_of = log.read(name).info
+            said += f'[streams."{name}"]\nsource = "{source}"\nunit = "{info_of.unit}"\n'
+            said += f"names = {json.dumps(list(info_of.names))}\n"
+        (path / "worldgate-log.toml").write_text(said)
+
+
 WRITERS: dict[str, Callable[[Sequence[Path], Path], None]] = {
     "mcap": write_mcap,
     "lerobot": write_lerobot,
     "robomimic": write_robomimic,
     "replay_buffer": write_replay_buffer,
     "table": write_table,
+    "rosbag": write_rosbag,
 }
 
 
@@ -196,11 +222,13 @@ def contract_in(ws: Workspace, path: Path) -> Any:
 # -------------------------------------------------------------------- the claims
 
 
-def test_five_formats_make_one_dataset_that_trains_a_world_model(
+def test_six_formats_make_one_dataset_that_trains_a_world_model(
     workspace: Workspace, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    for folder in folders.values():
-        assert len(ingest(workspace, folder, site="bench")) == EACH
+    for name, folder in folders.items():
+        # A bag's mapping file stands in the bag, with the facts of that run.
+        sources = sorted(folder.iterdir()) if name == "rosbag" else [folder]
+        assert sum(len(ingest(workspace, source, site="bench")) for source in sources) == EACH
     assert sorted(log.format for log in ingested(workspace).values()) == sorted(FORMATS * EACH)
     contract = contract_in(workspace, tmp_path / "union.toml")
     checked = check(workspace, None, contract)
