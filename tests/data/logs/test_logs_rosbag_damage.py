@@ -1,4 +1,4 @@
-"""ROS bags that are damaged, that lie, or that mean harm: named instead of guessed at, and nothing they bring is run."""
+"""ROS bags that are damaged, lie or mean harm: named instead of guessed at, and nothing that they bring is run."""
 
 from __future__ import annotations
 
