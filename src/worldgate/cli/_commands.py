@@ -24,6 +24,7 @@ class Command:
 
 GATE = "Decide by a policy whether a world model is admitted or a release promoted."
 DEMO = "See the whole loop turn once, from logs to a signed decision that can say no."
+QUERY = "Ask the record in SQL: logs, streams, facts, findings, labels, datasets."
 REPLAY = "Replay an incident beside what happened, in the world models admitted there."
 INCIDENT = "Freeze what happened on an arm, and close it with a scenario."
 
@@ -42,6 +43,7 @@ COMMANDS = (
     Command("incident", GATES, "worldgate.cli.incident:app", INCIDENT),
     Command("replay", GATES, "worldgate.cli.replay:replay", REPLAY),
     Command("show", LOOK, "worldgate.cli.show:app", "Show what anything is, what made it and what it touched."),
+    Command("query", LOOK, "worldgate.cli.query:query", QUERY),
     Command("run", LOOK, "worldgate.cli.run:run", "Run a recipe from start to report."),
     Command("demo", LOOK, "worldgate.cli.demo:demo", DEMO),
     Command("doctor", LOOK, "worldgate.cli.doctor:doctor", "Say what this machine has and lacks."),
