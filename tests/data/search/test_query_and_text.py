@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +97,13 @@ def test_no_more_rows_come_than_asked_for(filled: Workspace) -> None:
     ],
 )
 def test_a_query_reaches_nothing_outside_and_says_what_there_is(filled: Workspace, sql: str) -> None:
-    before = sorted(os.listdir(filled.root))
+    before = sorted(filled.root.iterdir())
     if not sql:
         assert query(filled, sql).rows == ()
         return
     with pytest.raises(UsageError, match="cannot be answered"):
         query(filled, sql.format(root=filled.root))
-    assert sorted(os.listdir(filled.root)) == before
+    assert sorted(filled.root.iterdir()) == before
 
 
 def test_a_query_changes_nothing_of_the_record(filled: Workspace) -> None:

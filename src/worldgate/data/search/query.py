@@ -1,7 +1,7 @@
 """SQL over what the record knows, by DuckDB in memory with every door to the outside shut and the lock thrown.
 
-No file can be read or written, no extension loaded, no setting changed back: a query may come from anybody. It is stopped
-after ``seconds``, and no more than ``most`` rows come back. Only tables that the query names are made.
+No file can be read or written, no extension loaded, no setting changed back: a query may come from anybody. It ends
+after ``seconds`` at the latest, and no more than ``most`` rows come back. Only tables that the query names are made.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Text search over what people and labellers wrote: tasks, facts, captions, notes and findings, best match first.
 
-SQLite's own full-text index (FTS5, BM25 with Porter's stemmer) is built in memory for each search, so none can go stale.
+SQLite's own full-text index (FTS5, BM25, Porter's stemmer) is built in memory for each search, so none can go stale.
 """
 
 from __future__ import annotations
