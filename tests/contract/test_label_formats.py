@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,30 @@ def test_pictures_move_boundaries_to_the_nearest_and_say_so(name: str, tmp_path:
     (found,) = format.read_labels(tmp_path / "x.json", desk(FILMED)).sets
     assert found.labels[0].span == exact.span
     assert found.labels[1].span == (int(FRAMES[20]), int(FRAMES[30]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_span_shorter_than_a_picture_is_left_out_and_counted_and_takes_no_neighbours(
+    name: str, tmp_path: Path
+) -> None:
+    cuts = [int(FRAMES[3]), int(FRAMES[3]) + 9_000_000, int(FRAMES[4]) - 9_000_000, int(FRAMES[9])]
+    values = ("push", "rest", "push")
+    said = [
+        Label(label="phase", value=value, start_ns=start, end_ns=end)
+        for value, (start, end) in zip(values, pairwise(cuts), strict=True)
+    ]
+    said.append(Label(label="bump", start_ns=cuts[1], end_ns=cuts[1] + 1))
+    item = checked(
+        LabelSet(log=LOG.digest, schema=SCHEMA.digest(), annotator="ada", clock="header", labels=tuple(said))
+    )
+    format = labels.load_format(name)
+    done = format.write_labels(tmp_path / "x.json", [item], desk(FILMED, by_picture=True))
+    assert (done.labels, done.lost, done.moved, done.most_ns) == (3, 1, 3, 9_000_000)
+    (found,) = format.read_labels(tmp_path / "x.json", desk(FILMED)).sets
+    spans = [x.span for x in checked(found).labels]
+    assert (int(FRAMES[3]), int(FRAMES[4])) in spans
+    assert (int(FRAMES[4]), int(FRAMES[9])) in spans
+    assert (int(FRAMES[3]), int(FRAMES[3]) + 1) in spans, "an instant is shown by the picture before it"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -120,9 +120,12 @@ def export(
         )
     said = f"{path}: {done.labels} labels of {len(items)} sets"
     exact = "every boundary is exact to the nanosecond"
-    moved = f"{done.moved} spans moved, by {done.most_ns / MILLISECOND:g} ms at most" if done.moved else exact
-    body = {"path": path, "sets": len(items), "labels": done.labels, "moved": done.moved, "most_ns": done.most_ns}
-    answer("label.export", body, said, moved, as_json=json)
+    parts = [f"{done.moved} spans moved, by {done.most_ns / MILLISECOND:g} ms at most" if done.moved else exact]
+    if done.lost:
+        parts.append(f"{done.lost} spans were left out: shorter than a picture")
+    body: dict[str, object] = {"path": path, "sets": len(items), "labels": done.labels}
+    body |= {"moved": done.moved, "most_ns": done.most_ns, "lost": done.lost}
+    answer("label.export", body, said, *parts, as_json=json)
 
 
 def migrate(

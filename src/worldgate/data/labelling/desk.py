@@ -17,11 +17,21 @@ import numpy as np
 from worldgate.core.digest import short
 from worldgate.core.errors import DataRefused
 from worldgate.core.streams import IntArray
-from worldgate.data.labelling.schema import LabelRule, LabelSchema, ValueType
-from worldgate.data.labelling.sets import LabelSet
+from worldgate.data.labelling.schema import Extent, LabelRule, LabelSchema, ValueType
+from worldgate.data.labelling.sets import Label, LabelSet
 from worldgate.data.labelling.spans import Span
 
 _STRANGE = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pictures:
+    """A span as pictures, counted from 0, both ends included."""
+
+    first: int
+    last: int
+    moved_ns: int
+    """By how much the worse boundary moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +79,23 @@ class Timing:
             )
         return int(edges[first]), int(edges[last + 1])
 
-    def to_frames(self, span: Span, *, where: object) -> tuple[int, int, int]:
-        """The pictures (first, last) whose span is nearest, and by how many ns its worse boundary moves."""
+    def to_frames(self, span: Span, *, where: object) -> Pictures | None:
+        """The pictures whose span is nearest; None where both boundaries are nearest to the same one.
+
+        Spans that do not overlap take pictures that do not: one too short for a picture must not take its neighbour's.
+        """
         edges = self.edges(where=where)
-        first = min(_nearest(edges, span[0]), len(edges) - 2)
-        last = max(_nearest(edges, span[1]) - 1, first)
-        moved = max(abs(int(edges[first]) - span[0]), abs(int(edges[last + 1]) - span[1]))
-        return first, last, moved
+        first, after = _nearest(edges, span[0]), _nearest(edges, span[1])
+        if first >= after:
+            return None
+        moved = max(abs(int(edges[first]) - span[0]), abs(int(edges[after]) - span[1]))
+        return Pictures(first=first, last=after - 1, moved_ns=moved)
+
+    def picture_at(self, at_ns: int, *, where: object) -> Pictures:
+        """The picture that shows a moment, or the first or last of all."""
+        edges = self.edges(where=where)
+        place = min(max(int(np.searchsorted(edges, at_ns, side="right")) - 1, 0), len(edges) - 2)
+        return Pictures(first=place, last=place, moved_ns=abs(at_ns - int(edges[place])))
 
 
 def _means(name: str, log: Timing) -> bool:
@@ -203,6 +223,39 @@ class Exported:
 
     labels: int
     moved: int = 0
-    """Boundaries that the format could not carry exactly."""
+    """Labels whose times the format could not carry exactly."""
     most_ns: int = 0
     """By how much, at most."""
+    lost: int = 0
+    """Spans that were left out because they are shorter than a picture."""
+
+
+class Losses:
+    """Counts what a format changes while it writes."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._moved: list[int] = []
+        self._lost = 0
+
+    def pictures(self, label: Label, rule: LabelRule, log: Timing) -> Pictures | None:
+        """A label's pictures; None, and counted as lost, where it is shorter than one."""
+        if rule.extent is Extent.INSTANT:
+            found: Pictures | None = log.picture_at(label.span[0], where=log.name)
+        else:
+            found = log.to_frames(label.span, where=log.name)
+        if found is None:
+            self._lost += 1
+        elif found.moved_ns:
+            self._moved.append(found.moved_ns)
+        return found
+
+    def moved(self, by_ns: int) -> None:
+        """A label's times moved."""
+        self._moved.append(by_ns)
+
+    def exported(self, sets: Sequence[LabelSet]) -> Exported:
+        """What was written."""
+        labels = sum(len(item.labels) for item in sets) - self._lost
+        most = max(self._moved, default=0)
+        return Exported(labels=labels, moved=len(self._moved), most_ns=most, lost=self._lost)

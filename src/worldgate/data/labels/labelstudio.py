@@ -26,7 +26,7 @@ from worldgate.core.atomic import write_atomic
 from worldgate.core.digest import digest_json
 from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.times import SECOND, parse_ns
-from worldgate.data.labelling.desk import Desk, Exported, Imported, Timing
+from worldgate.data.labelling.desk import Desk, Exported, Imported, Losses, Timing
 from worldgate.data.labelling.schema import Extent, LabelRule, ValueType
 from worldgate.data.labelling.sets import Label, LabelSet, Method, read_json_file
 from worldgate.data.labelling.spans import Span
@@ -222,11 +222,11 @@ def write_labels(path: Path, sets: Sequence[LabelSet], desk: Desk) -> Exported:
         AlreadyExists: ``path`` exists.
         DataRefused: pictures are asked for, and a log has no camera to count.
     """
-    moved: list[int] = []
+    losses = Losses(desk)
     tasks = []
     for number, digest in enumerate(dict.fromkeys(item.log for item in sets), start=1):
         log = desk.of_digest(digest)
-        work = [_work(item, log, desk, moved) for item in sets if item.log == digest]
+        work = [_work(item, log, desk, losses) for item in sets if item.log == digest]
         tasks.append(
             {
                 "id": number,
@@ -237,11 +237,11 @@ def write_labels(path: Path, sets: Sequence[LabelSet], desk: Desk) -> Exported:
             }
         )
     write_atomic(path, (json.dumps(tasks, ensure_ascii=False, indent=1) + "\n").encode())
-    return Exported(labels=sum(len(item.labels) for item in sets), moved=len(moved), most_ns=max(moved, default=0))
+    return losses.exported(sets)
 
 
-def _work(item: LabelSet, log: Timing, desk: Desk, moved: list[int]) -> dict[str, Any]:
-    results = [r for n, label in enumerate(item.labels) for r in _results(label, n, item, log, desk, moved)]
+def _work(item: LabelSet, log: Timing, desk: Desk, losses: Losses) -> dict[str, Any]:
+    results = [r for n, label in enumerate(item.labels) for r in _results(label, n, item, log, desk, losses)]
     ours = {"considered": list(item.considered), "clock": item.clock, "method": str(item.method)}
     if item.alignment:
         ours["alignment"] = item.alignment
@@ -254,12 +254,12 @@ def _work(item: LabelSet, log: Timing, desk: Desk, moved: list[int]) -> dict[str
 
 
 def _results(
-    label: Label, number: int, item: LabelSet, log: Timing, desk: Desk, moved: list[int]
+    label: Label, number: int, item: LabelSet, log: Timing, desk: Desk, losses: Losses
 ) -> Iterable[dict[str, Any]]:
     rule = desk.schema.rule(label.label)
-    times: dict[str, Any] = {}
-    if rule.extent is not Extent.LOG:
-        times = _times(label, rule, log, desk, moved)
+    times = {} if rule.extent is Extent.LOG else _times(label, rule, log, desk, losses)
+    if times is None:
+        return []
     kind, value = _value(label, rule, by_picture=desk.by_picture)
     result: dict[str, Any] = {
         "id": digest_json([item.annotator, item.log, number])[:10],
@@ -273,18 +273,17 @@ def _results(
     return [result]
 
 
-def _times(label: Label, rule: LabelRule, log: Timing, desk: Desk, moved: list[int]) -> dict[str, Any]:
+def _times(label: Label, rule: LabelRule, log: Timing, desk: Desk, losses: Losses) -> dict[str, Any] | None:
+    """Where a result stands; None where it is shorter than a picture."""
     start, end = label.span
     if desk.by_picture:
-        first, last, by_ns = log.to_frames((start, start if rule.extent is Extent.INSTANT else end), where=log.name)
-        if by_ns:
-            moved.append(by_ns)
-        return {"ranges": [{"start": first + 1, "end": last + 1}]}
+        shown = losses.pictures(label, rule, log)
+        return None if shown is None else {"ranges": [{"start": shown.first + 1, "end": shown.last + 1}]}
     instant = rule.extent is Extent.INSTANT
     until = start if instant else end
     for at in {start, until}:
         if _moment(_seconds(at, log), log, "export") != at:
-            moved.append(1)
+            losses.moved(1)
     return {"start": _seconds(start, log), "end": _seconds(until, log), "instant": instant}
 
 

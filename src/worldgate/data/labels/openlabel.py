@@ -32,7 +32,7 @@ from referencing.exceptions import Unresolvable
 from worldgate.core.atomic import write_atomic
 from worldgate.core.errors import ConfigError, DataRefused, UsageError
 from worldgate.core.times import parse_ns
-from worldgate.data.labelling.desk import Desk, Exported, Imported, Timing
+from worldgate.data.labelling.desk import Desk, Exported, Imported, Losses, Timing
 from worldgate.data.labelling.schema import Extent, LabelRule, ValueType
 from worldgate.data.labelling.sets import Label, LabelSet, Method, read_json_file
 from worldgate.data.labelling.spans import Span
@@ -219,18 +219,18 @@ def write_labels(path: Path, sets: Sequence[LabelSet], desk: Desk) -> Exported:
         AlreadyExists: ``path`` exists.
         DataRefused: pictures are asked for and there is no camera, or the user's schema refuses what we write.
     """
-    moved: list[int] = []
+    losses = Losses(desk)
     for item in sets:
         log = desk.of_digest(item.log)
-        tree = {"openlabel": _root(item, log, desk, moved)}
+        tree = {"openlabel": _root(item, log, desk, losses)}
         name = f"{Path(log.name).stem}.{item.annotator}.{item.method}.json"
         target = path if len(sets) == 1 else path / name
         _hold(tree, desk.json_schema, target)
         write_atomic(target, (json.dumps(tree, ensure_ascii=False, indent=1) + "\n").encode())
-    return Exported(labels=sum(len(item.labels) for item in sets), moved=len(moved), most_ns=max(moved, default=0))
+    return losses.exported(sets)
 
 
-def _root(item: LabelSet, log: Timing, desk: Desk, moved: list[int]) -> dict[str, Any]:
+def _root(item: LabelSet, log: Timing, desk: Desk, losses: Losses) -> dict[str, Any]:
     ours: dict[str, Any] = {"log": item.log, "schema": desk.schema.title, "clock": item.clock}
     ours |= {"method": str(item.method), "considered": list(item.considered)}
     if item.alignment:
@@ -256,8 +256,10 @@ def _root(item: LabelSet, log: Timing, desk: Desk, moved: list[int]) -> dict[str
         part = _PART_OF[rule.extent]
         element = _element(label, rule, _PARTS[part])
         if rule.extent is not Extent.LOG:
-            first, last = _interval(label, rule, log, edges, moved, by_picture=desk.by_picture)
-            element["frame_intervals"] = [{"frame_start": first, "frame_end": last}]
+            found = _interval(label, rule, log, edges, losses, by_picture=desk.by_picture)
+            if found is None:
+                continue
+            element["frame_intervals"] = [{"frame_start": found[0], "frame_end": found[1]}]
         root.setdefault(part, {})[str(number)] = element
     return root
 
@@ -267,15 +269,14 @@ def _boundaries(item: LabelSet) -> list[int]:
 
 
 def _interval(
-    label: Label, rule: LabelRule, log: Timing, edges: list[int], moved: list[int], *, by_picture: bool
-) -> tuple[int, int]:
+    label: Label, rule: LabelRule, log: Timing, edges: list[int], losses: Losses, *, by_picture: bool
+) -> tuple[int, int] | None:
+    """First and last frame; None where a label is shorter than a picture."""
     start, end = label.span
     if not by_picture:
         return bisect_left(edges, start), bisect_left(edges, end) - 1
-    first, last, by_ns = log.to_frames((start, start if rule.extent is Extent.INSTANT else end), where=log.name)
-    if by_ns:
-        moved.append(by_ns)
-    return first, last
+    shown = losses.pictures(label, rule, log)
+    return None if shown is None else (shown.first, shown.last)
 
 
 def _element(label: Label, rule: LabelRule, data: str) -> dict[str, Any]:
