@@ -73,14 +73,14 @@ def _displaced(features: Features, config: Config) -> Finding | None:
         return None
     first = features.pictures[int(looked[0])]
     scale = float(features.size[features.kept[looked[0]], 1]) / first.shape[1]
-    moves = np.array([motion(first, features.pictures[int(at)]) for at in looked])
+    moves = _moves([features.pictures[int(at)] for at in looked])
     moves[:, :2] *= scale
     if not _fixed(moves, config):
         return None
     given = config.reference.get(features.name)
     if given is not None:
-        x, y, turn = motion(_reference(given, config.digests.get(features.name, ""), first), first)
-        moves = moves + np.array([x * scale, y * scale, turn])
+        start = motion(_reference(given, config.digests.get(features.name, ""), first), first)
+        moves = moves + np.array(start) * (scale, scale, 1.0)
     shift, turn = np.hypot(moves[:, 0], moves[:, 1]), np.abs(moves[:, 2])
     away = (shift > config.most_px) | (turn > config.most_deg)
     # One picture alone may be misjudged; a camera that was knocked stays where it is.
@@ -97,6 +97,19 @@ def _looked_at(features: Features) -> IntArray:
     if len(fit) <= _LOOKED_AT:
         return fit
     return np.asarray(fit[np.linspace(0, len(fit) - 1, _LOOKED_AT).round().astype(np.int64)])
+
+
+def _moves(pictures: list[ByteArray]) -> FloatArray:
+    """(S, 3) motion of each picture against the first: directly, or by way of the last one that is known."""
+    out = np.full((len(pictures), 3), np.nan)
+    known = 0
+    out[0] = 0.0
+    for place in range(1, len(pictures)):
+        out[place] = motion(pictures[0], pictures[place])
+        if np.isnan(out[place]).any() and known > 0:
+            out[place] = out[known] + motion(pictures[known], pictures[place])
+        known = known if np.isnan(out[place]).any() else place
+    return out
 
 
 def motion(before: ByteArray, after: ByteArray) -> tuple[float, float, float]:
