@@ -16,9 +16,11 @@ from tests.data.films import film
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import NotFound
 from worldgate.core.streams import Kind
-from worldgate.data import clip_cache, clips
+from worldgate.data import clip_cache, clips, codecs
 from worldgate.data.alignment import AlignmentSpec, align
-from worldgate.data.clip_cache import ClipSpec, choose, ensure, open_clips, path_of, spec_of
+from worldgate.data.clip_cache import ClipSpec, choose, ensure, path_of, spec_of
+from worldgate.data.codecs import ClipReader
+from worldgate.data.codecs._file import ClipFile
 
 CAMERA = "observation.images.front"
 
@@ -31,6 +33,11 @@ def filmed(length: int = 30, seed: int = 0) -> tuple[Episode, FakeFrames]:
 
 def raw(episode: Episode, size: int | tuple[int, int] = 16) -> ClipSpec:
     return spec_of(episode, CAMERA, size, "raw", 16)
+
+
+def open_clips(cache: Path, episode: Episode, spec: ClipSpec) -> ClipReader:
+    ensure([episode], [spec], cache=cache)
+    return codecs.load(spec.codec).reader(ClipFile.open(path_of(cache, episode, spec)))
 
 
 def test_a_file_is_made_once_and_then_only_read(tmp_path: Path) -> None:

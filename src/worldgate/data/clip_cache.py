@@ -28,7 +28,6 @@ from worldgate.core.errors import NotFound, Tampered
 from worldgate.core.machine import memory_bytes
 from worldgate.core.streams import IMAGE_LIKE, Array, Kind
 from worldgate.data import codecs, scaling
-from worldgate.data.codecs import ClipReader
 from worldgate.data.codecs._file import ClipFile, ClipHeader, write
 from worldgate.data.scaling import Size
 
@@ -185,17 +184,6 @@ def decoded(episode: Episode, spec: ClipSpec) -> Array:
     for row, frame in enumerate(_scaled(episode, header)):
         out[row] = frame
     return out
-
-
-def open_clips(cache: Path, episode: Episode, spec: ClipSpec) -> ClipReader:
-    """Random access to a camera of an episode; made first where it is not there.
-
-    Raises:
-        NotFound: no such camera or codec.
-    """
-    path = path_of(cache, episode, spec)
-    _ensure(cache, episode, spec)
-    return codecs.load(spec.codec).reader(ClipFile.open(path))
 
 
 def mapped(cache: Path, episode: Episode, spec: ClipSpec) -> Array:

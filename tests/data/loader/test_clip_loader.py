@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from tests.data.conftest import FakeFrames, stream
 from tests.data.loader.conftest import ACTION, FRONT, MS, STATE, WRIST, Recording
 
 from worldgate.core.digest import canonical, read_json
-from worldgate.core.errors import NotFound, UsageError
+from worldgate.core.errors import DataRefused, NotFound, UsageError
 from worldgate.core.streams import Kind
 from worldgate.data import clips
 from worldgate.data.loader import Batch, ClipConfig, ClipLoader, readers
@@ -245,6 +246,18 @@ def test_what_cannot_be_served_is_said_in_words(
 ) -> None:
     with pytest.raises((UsageError, NotFound), match=told):
         loader(three, tmp_path, **more)
+
+
+def test_episodes_that_disagree_are_refused_by_name(three: list[Recording], tmp_path: Path) -> None:
+    odd = three[1].episode
+    narrow = dataclasses.replace(odd.streams[STATE], values=odd.array(STATE)[:, :2])
+    other = dataclasses.replace(odd, streams={**odd.streams, STATE: narrow})
+    with pytest.raises(DataRefused, match="3 values in run_3, 2 values in run_2"):
+        ClipLoader(config(), [three[0].episode, other, three[2].episode], cache=tmp_path)
+    info = dataclasses.replace(odd.streams[FRONT].info, kind=Kind.NORMALS)
+    other = dataclasses.replace(odd, streams={**odd.streams, FRONT: dataclasses.replace(odd.streams[FRONT], info=info)})
+    with pytest.raises(DataRefused, match="normals beside image"):
+        ClipLoader(config(), [three[0].episode, other], cache=tmp_path)
 
 
 def test_a_cache_needs_a_folder(three: list[Recording]) -> None:

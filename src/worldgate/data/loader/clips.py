@@ -20,7 +20,7 @@ import numpy as np
 from worldgate.core.config import decode
 from worldgate.core.digest import digest_json
 from worldgate.core.episodes import Episode
-from worldgate.core.errors import NotFound, Tampered, UsageError
+from worldgate.core.errors import DataRefused, NotFound, Tampered, UsageError
 from worldgate.core.streams import NUMERIC, Kind
 from worldgate.data import clip_cache, codecs, scaling
 from worldgate.data.clip_cache import ClipSpec, Progress
@@ -218,7 +218,7 @@ class ClipLoader:
             WorldgateError: a worker died; or what reading met.
         """
         epoch, first = self._epoch, self._batch
-        filled = self._filled(iter([self._task(epoch, index) for index in range(first, len(self))]))
+        filled = self._filled(self._task(epoch, index) for index in range(first, len(self)))
         for index, arrays in enumerate(filled, start=first):
             self._batch = index + 1
             if self._batch == len(self):
@@ -384,7 +384,9 @@ def _refuse(config: ClipConfig, episodes: Sequence[Episode]) -> None:
         raise UsageError("a loader serves cameras or numbers of at least one episode", got=f"{len(episodes)} episodes")
     for episode in episodes:
         for name in config.cameras:
-            clip_cache.stream_kind(episode, name)
+            kind, first = (clip_cache.stream_kind(held, name) for held in (episode, episodes[0]))
+            if kind is not first:
+                raise DataRefused("episodes disagree on a stream", got=f"{kind} beside {first}", where=name)
         for name in config.numbers:
             rows = episode.streams.get(name)
             if rows is None or rows.info.kind not in NUMERIC:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldgate.core.episodes import Episode
+from worldgate.core.errors import DataRefused
 from worldgate.core.streams import FloatArray, IntArray
 from worldgate.data.loader.batches import Arrays
 from worldgate.data.loader.memory import FrameMemory
@@ -52,9 +53,17 @@ class Filler:
 
 
 def number_tables(episodes: Sequence[Episode], streams: Sequence[str]) -> dict[str, FloatArray]:
-    """Each stream's rows of all episodes, one after the other: (N, D) float32."""
+    """Each stream's rows of all episodes, one after the other: (N, D) float32.
+
+    Raises:
+        DataRefused: a stream that is wider in one episode than in another.
+    """
     out: dict[str, FloatArray] = {}
     for name in streams:
         arrays = [episode.array(name).reshape(len(episode), -1) for episode in episodes]
+        widths = {array.shape[1]: episode.name for array, episode in zip(arrays, episodes, strict=True)}
+        if len(widths) > 1:
+            got = ", ".join(f"{width} values in {episode}" for width, episode in widths.items())
+            raise DataRefused("episodes disagree on a stream", got=got, where=name)
         out[name] = np.concatenate(arrays).astype(np.float32, copy=False)
     return out
