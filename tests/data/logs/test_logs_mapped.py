@@ -89,6 +89,15 @@ def test_streams_whose_stamps_differ_are_not_joined(tmp_path: Path) -> None:
         log.read("observation.state")
 
 
+def test_a_mapping_file_below_the_opened_folder_is_not_ignored_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder(tmp_path / "x", JOINED)
+    (log,) = open_folder(tmp_path).logs
+    assert "arm.position" in {info.name for info in log.streams()}
+    assert "worldgate-log.toml is not used" in caplog.text
+
+
 def test_a_log_never_becomes_more_real(tmp_path: Path) -> None:
     path = folder(tmp_path / "x", 'origin = "simulated"')
     assert open_folder(path).logs[0].origin is Origin.SIMULATED

@@ -134,10 +134,12 @@ class Compressed:
     rows: IntArray
 
     def __call__(self, indices: IntArray) -> Iterator[Encoded]:
-        for index in indices:
-            # One by one: a row is padded to the longest, so many would be much more than the pictures.
-            (row,) = self.source.read(self.rows[index : index + 1])
-            yield encoded(row)
+        wanted = self.rows[indices]
+        # A few at a time: rows are padded to the longest, and a file is opened for every read.
+        each = math.prod(self.source.shape[1:]) * self.source.dtype.itemsize
+        step = 16 if self.source.dtype.kind == "O" else max(1, min(64, _BLOCK // max(1, each)))
+        for start in range(0, len(wanted), step):
+            yield from map(encoded, self.source.read(wanted[start : start + step]))
 
 
 def encoded(row: Any) -> Encoded:

@@ -6,6 +6,7 @@ is. Shape legend: N messages, D channels.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Finding, Kind, Log, LogF
 from worldgate.core.units import check_unit
 from worldgate.data.logs._mapping import FILE, Facts, FolderMapping, StreamMapping, read_mapping
 
+_logger = logging.getLogger(__name__)
 _LESS_REAL = (Origin.REAL, Origin.SIMULATED, Origin.IMAGINED)
 
 
@@ -28,6 +30,9 @@ def mapped(folder: LogFolder) -> LogFolder:
         ConfigError: a mapping file that cannot be read, or an origin that would make a log more real.
     """
     mapping = read_mapping(folder.path)
+    deeper = sorted(folder.path.glob(f"*/{FILE}")) if folder.path.is_dir() and folder.format != "table" else []
+    if deeper:
+        _logger.warning("%s is not used: open %s itself, or move the file up", deeper[0], deeper[0].parent)
     if not (mapping.origin or mapping.facts or mapping.streams or mapping.rate_hz):
         return folder
     where = folder.path / FILE
