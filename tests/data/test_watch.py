@@ -128,7 +128,7 @@ def test_a_restart_takes_nothing_twice_with_or_without_its_state(
     shutil.copy(record_log(1), place / "a.mcap")
     assert look(Watch(workspace, place, config, clock=clock), clock) == [("a.mcap", "taken")]
     with monkeypatch.context() as patch:
-        patch.setattr(watching, "ingest", lambda *_, **__: pytest.fail("it was read again"))
+        patch.setattr(watching, "ingest_under", lambda *_, **__: pytest.fail("it was read again"))
         assert look(Watch(workspace, place, config, clock=clock), clock) == []
     shutil.rmtree(workspace.cache)
     assert look(Watch(workspace, place, config, clock=clock), clock) == [("a.mcap", "taken")]
@@ -147,7 +147,7 @@ def test_what_is_not_the_logs_fault_is_tried_again_and_told_of_once(
             def fails(*_: object, error: Exception = error, **__: object) -> None:
                 raise error
 
-            patch.setattr(watching, "ingest", fails)
+            patch.setattr(watching, "ingest_under", fails)
             (seen,) = watch.look()
             assert seen.state == "waiting"
             assert list(watch.look()) == []

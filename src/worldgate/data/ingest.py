@@ -69,14 +69,21 @@ class Shelf:
         self.place = place_of(ws)
         """Where stages of this shelf read bytes."""
         self.records: dict[str, IngestedLog] = {}
+        self.by_key: dict[str, IngestedLog] = {}
+        """By the key of the stage that read them."""
         self.refresh()
 
     def refresh(self) -> None:
         """Take in what was ingested since."""
         for event in self._ws.ledger.events(EVENT, self._seen):
-            record = _record(event)
-            self.records.setdefault(record.digest, record)
+            self.add(_record(event))
             self._seen = event.seq
+
+    def add(self, record: IngestedLog) -> None:
+        """Take in one log; what was known of it before stands."""
+        self.records.setdefault(record.digest, record)
+        if record.key:
+            self.by_key.setdefault(record.key, record)
 
     def record(self, digest: str) -> IngestedLog:
         """What the record knows of a log.
@@ -152,6 +159,7 @@ def ingest(
     facts: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
+    shelf: Shelf | None = None,
 ) -> list[Ref]:
     """Take a file or folder of logs into a workspace; logs that are there already are only named.
 
@@ -165,6 +173,7 @@ def ingest(
         facts: what else the caller knows: ``licence``, ``retention``, ``session``, ``operator``.
         progress: called after every log.
         engine: where logs are read; None: as the workspace says.
+        shelf: of this workspace, from an earlier call: a caller with many spares reading the ledger for each.
 
     Returns:
         One reference a log, in the container's order.
@@ -188,6 +197,7 @@ def ingest(
                 facts=facts,
                 progress=progress,
                 engine=engine,
+                shelf=shelf,
             )
     source = Path(path)
     if not source.exists():
@@ -198,7 +208,10 @@ def ingest(
     if not folder.logs:
         reasons = "; ".join(f.message for f in folder.findings) or "no log in it"
         raise LogUnreadable("nothing in here can be read", got=reasons, where=source)
-    shelf, intake = Shelf(ws), Intake(ws, source)
+    intake = Intake(ws, source)
+    if shelf is None:
+        shelf = Shelf(ws)
+    shelf.refresh()
     kept = zip(folder.logs, intake.keep(folder), strict=True)
     calls = [intake.call(folder.format, log.name, tree, position) for log, (tree, position) in kept]
     failed: list[DataRefused] = []
@@ -298,7 +311,7 @@ class Intake:
                 valid_from_ns=start if in_utc else None,
                 valid_to_ns=end if in_utc else None,
             )
-            shelf.records[record.digest] = record
+            shelf.add(record)
         return record.ref
 
     def _erased(self, digest: str, name: str, source: str) -> DataRefused:

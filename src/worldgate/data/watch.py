@@ -22,6 +22,7 @@ from worldgate.core.atomic import write_atomic
 from worldgate.core.digest import canonical, digest_json, read_json, sha256
 from worldgate.core.errors import DataRefused, NotFound, UsageError, WorldgateError
 from worldgate.core.streams import Origin
+from worldgate.data.ingest import Shelf
 from worldgate.data.privacy.intake import ingest_under
 from worldgate.data.staging import Entry, is_url, listing
 from worldgate.engines import Engine
@@ -89,8 +90,10 @@ class Watch:
     clock: Callable[[], float] = time.monotonic
     _units: dict[str, _Unit] = field(default_factory=dict)
     _known: dict[str, Any] = field(default_factory=dict)
+    _shelf: Shelf = field(init=False)
 
     def __post_init__(self) -> None:
+        self._shelf = Shelf(self.ws)
         if not is_url(self.source):
             self.source = Path(self.source).absolute()
             if not self.source.is_dir():
@@ -167,7 +170,7 @@ class Watch:
         if isinstance(path, Path) and not path.resolve().is_relative_to(Path(self.source).resolve()):
             return Seen(name=name, state="refused", error=str(DataRefused("a link that leaves its folder", where=path)))
         try:
-            refs = ingest_under(self.ws, path, config.contract, **told, engine=self.engine)
+            refs = ingest_under(self.ws, path, config.contract, **told, engine=self.engine, shelf=self._shelf)
         except (DataRefused, NotFound) as error:
             return Seen(name=name, state="refused", error=str(error))
         except UsageError:

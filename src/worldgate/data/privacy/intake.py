@@ -17,7 +17,7 @@ from worldgate.core.errors import NotFound
 from worldgate.core.progress import Progress
 from worldgate.core.streams import Origin
 from worldgate.data import contracts
-from worldgate.data.ingest import ingest
+from worldgate.data.ingest import Shelf, ingest
 from worldgate.data.logs import mcap, open_folder
 from worldgate.data.privacy.masks import mask
 from worldgate.data.privacy.rules import Privacy
@@ -44,6 +44,7 @@ def ingest_under(
     facts: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
+    shelf: Shelf | None = None,
 ) -> list[Ref]:
     """Ingest as :func:`worldgate.data.ingest.ingest`, masking first where a contract asks for it.
 
@@ -54,7 +55,7 @@ def ingest_under(
 
     def take(source: Path | str) -> list[Ref]:
         place = {"site": site, "robot": robot, "arm": arm}
-        return ingest(ws, source, **place, origin=origin, facts=facts, progress=progress, engine=engine)
+        return ingest(ws, source, **place, origin=origin, facts=facts, progress=progress, engine=engine, shelf=shelf)
 
     if contract is None or not privacy.mask:
         return take(path)
