@@ -131,7 +131,8 @@ def _totals(log: Log, streams: list[Stream], config: Config) -> Iterator[Finding
 
 def _fps(log: Log, held: list[Stream], config: Config) -> Iterator[Finding]:
     declared = _number(log.facts.get("fps"))
-    rates = [SECOND / float(np.median(np.diff(np.sort(s.times_ns)))) for s in held if np.ptp(s.times_ns) > 0]
+    periods = [float(np.median(np.diff(np.sort(s.times_ns)))) for s in held]
+    rates = [SECOND / period for period in periods if period > 0]
     if declared and rates and min(abs(rate - declared) for rate in rates) > config.rate * declared:
         nearest = min(rates, key=lambda rate: abs(rate - declared))
         yield _finding(_main(log), f"the log says fps = {declared:g}, no stream runs so", nearest, declared, "Hz")

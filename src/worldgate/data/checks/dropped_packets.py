@@ -29,6 +29,8 @@ CARD = {
 
 _EVEN = 0.2
 """Median stray of the steps, as a share of the period, up to which a stream has a period at all."""
+_AROUND = 3
+"""Steps on either side that may make up for a late message."""
 _SCHEDULE = 0.15
 """Losses above this come in rows too; single ones throughout are a recorder that thins out by a schedule of its own."""
 _LEAST = 60
@@ -94,14 +96,19 @@ def _period(stream: Stream, steps: IntArray) -> int:
 def missing_after(times_ns: IntArray, period_ns: int) -> IntArray:
     """(N - 1,) messages missing between each and the next.
 
-    A step counts as what it has over one period after the slack of two steps on either side: what a message is late,
-    its neighbours' steps are short.
+    What a step has over a period, less what its neighbours fall short of theirs: a late message is followed by short
+    steps, a lost one is not. Windows of several lengths are averaged, so that no single late message decides.
     """
     over = np.diff(times_ns) / period_ns - 1.0
-    slack = np.pad(np.clip(over, -1.0, 0.0), 2)
-    made_up = slack[:-4] + slack[1:-3] + slack[3:-1] + slack[4:]
-    left = np.where(over >= 0.5, over + made_up, 0.0)
-    return np.asarray(np.maximum(np.rint(left - 0.1), 0.0), np.int64)
+    late = over >= 0.5
+    usual = np.concatenate([[0.0], np.cumsum(np.where(late, 0.0, over))])
+    at = np.flatnonzero(late)
+    beside = [
+        usual[np.minimum(at + 1 + wide, len(over))] - usual[np.maximum(at - wide, 0)] for wide in range(_AROUND + 1)
+    ]
+    missing = np.zeros(len(over), np.int64)
+    missing[at] = np.maximum(np.rint(over[at] + np.mean(beside, axis=0)), 0.0).astype(np.int64)
+    return missing
 
 
 def _batches(stream: Stream, config: Config) -> Iterator[Finding]:

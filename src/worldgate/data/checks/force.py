@@ -86,6 +86,7 @@ def _stream(found: Series, config: Config) -> Iterator[Finding]:
 def _zero(times: IntArray, values: FloatArray, config: Config) -> tuple[FloatArray, tuple[int, int], FloatArray] | None:
     """(D,) reading in the quietest windows, where it is least in size; their first span; (D,) noise in them."""
     count = int((times[-1] - times[0]) / (config.window_s * SECOND)) if len(times) > 1 else 0
+    count = min(count, len(times) // 3)
     if count < 8:
         return None
     edges = np.linspace(0, len(times), count + 1).astype(np.int64)

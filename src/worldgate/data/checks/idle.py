@@ -24,6 +24,10 @@ CARD = {
 }
 
 
+_WINDOWS = 8_000
+"""Windows at most, in a log of an hour; in longer ones they grow."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """How much rest is too much."""
@@ -64,7 +68,7 @@ def _rests(motion: Motion, start: int, end: int, config: Config) -> tuple[IntArr
 
     A piece rests when any window that covers it does, so a window that only touches motion does not shorten a rest.
     """
-    whole = max(1, round((end - start) / (config.window_s * SECOND)))
+    whole = min(_WINDOWS, max(1, round((end - start) / (config.window_s * SECOND))))
     edges = np.linspace(start, end + 1, 4 * whole + 1).astype(np.int64)
     if not motion.channels:
         return edges, np.ones(4 * whole, bool)

@@ -27,6 +27,8 @@ CARD = {
 }
 
 _COLUMNS = ("is_last", "is_terminal", "done", "next.done", "terminated", "truncated")
+_SPANS = 2_000
+"""Spans before the end that tell how fast the robot usually is."""
 _DURATIONS = ("duration_s", "duration", "length_s")
 
 
@@ -145,7 +147,7 @@ def _moving(log: Log, span: tuple[int, int], config: Config) -> Iterator[Finding
 
 def _speeds(motion: Motion, start: int, end: int, last: int) -> IntArray:
     """(T,) way of the fastest channel in consecutive spans, the last of which ends with the log."""
-    edges = np.arange(end, start, -last, dtype=np.int64)[::-1]
+    edges = np.arange(end, max(start, end - _SPANS * last), -last, dtype=np.int64)[::-1]
     return np.asarray(motion.travelled(edges[:-1], edges[1:]))
 
 

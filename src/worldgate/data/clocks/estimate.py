@@ -14,7 +14,7 @@ from worldgate.core.streams import IntArray, Kind, Log, Stream
 from worldgate.core.times import MILLISECOND
 from worldgate.data.clocks.changes import Change, changes, set_back
 from worldgate.data.clocks.envelope import Envelope, envelope
-from worldgate.data.clocks.model import ClockModel, ClockStep
+from worldgate.data.clocks.model import MOST_PPM, ClockModel, ClockStep
 from worldgate.data.clocks.motion import Lag, correlate, flow, speed
 from worldgate.data.clocks.pairs import in_order, pairs, signals
 
@@ -86,7 +86,7 @@ def _model(even: IntArray, line: Envelope | None, steps: tuple[ClockStep, ...]) 
     span = int(even.max() - even.min())
     drifts = abs(line.drift_ppm) > line.drift_error_ppm and abs(line.drift_ppm) * 1e-6 * span > DRIFTS_NS
     far = abs(line.offset_ns) > FAR_NS
-    if not (drifts or far or steps):
+    if not (drifts or far or steps) or abs(line.drift_ppm) >= MOST_PPM:
         return None
     if not drifts:
         return ClockModel(offset_ns=line.offset_ns, steps=steps)
