@@ -4,8 +4,8 @@
 and int64 header stamps. (b) Image topics: two JPEG cameras with joints at 100 Hz, and raw 256 px images without and
 with zstd; the encoded bytes of every image message, pixels not decoded. Every reader runs in a process of its own, the
 repeats interleaved, after a warm-up that is not timed; of each peer's configurations the best in a first round is
-repeated. All readers must give the same bytes before a figure counts. Ours opens the log anew each time and checks the chunks' and the
-file's CRCs; of the peers, as they are configured by default, only rosbags does (of chunks).
+repeated. All readers must give the same bytes before a figure counts. Ours opens the log anew each time and checks the
+chunks' and the file's CRCs; of the peers, as they are configured by default, only rosbags does (of chunks).
 """
 
 from __future__ import annotations
