@@ -26,6 +26,10 @@ _OVER: Final = 4.0
 """The tiles that change most through coding noise alone change up to this many times as much as the median one."""
 _ALIVE: Final = 0.5
 """Share of tiles that a live sensor's noise changes from frame to frame."""
+_AGAINST: Final = 0.1
+"""Share of the usual motion that a key frame's coding noise may reach."""
+_MOST: Final = 4.0
+"""Grey levels that coding noise of averaged tiles never exceeds."""
 _CLASS: Final = 6
 """Least frames of a type whose noise is measured apart."""
 
@@ -53,6 +57,11 @@ def renewal(features: Features) -> Renewal:
     judged = features.ok.copy()
     judged[:1] = False
     noise = _noise(features, np.median(tiles, axis=1), judged)
+    if not features.exact and not features.key.all():
+        # A rate control may code one key frame much better than the next; against real motion that is still little.
+        clear = change[judged & ~features.key & (change >= 2.0 * np.maximum(noise, 1.0))]
+        usual = float(np.median(clear)) if len(clear) >= _CLASS else 0.0
+        noise = np.where(features.key, np.maximum(noise, min(_AGAINST * usual, _MOST)), noise)
     fresh = judged & ~features.same
     alive = bool(features.exact and fresh.any() and np.median((tiles[fresh] > 0).mean(axis=1)) > _ALIVE)
     still = features.same | ((change <= noise) & (not alive))

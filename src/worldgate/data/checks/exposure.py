@@ -30,8 +30,10 @@ _FLAT = 2.0
 """Contrast, in grey levels, below which a picture shows nothing and is left to the ``blank`` check."""
 _TOGETHER = 0.8
 """Share of tiles that grow brighter or darker together."""
-_ALIKE = 0.85
-"""Correlation of the tiles before and after, from which the scene is the same."""
+_STAYS = 0.75
+"""Share of tiles over which nothing moves at such a moment."""
+_ERROR = 0.3
+"""Of their spread: what is left when gain and offset are taken out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +101,7 @@ def _sudden(features: Features, config: Config) -> Iterator[Finding]:
     if len(seen) < 3:
         return
     lag = max(1, round(config.within_s * SECOND / features.period_ns))
-    leap = _leaps(features.tiles[seen].reshape(len(seen), -1), min(lag, len(seen) - 1))
+    leap = _leaps(features.tiles[seen].reshape(len(seen), -1), min(lag, len(seen) - 1), config.leap)
     steps = np.abs(leap) > config.leap
     if not steps.any():
         return
@@ -118,17 +120,28 @@ def _sudden(features: Features, config: Config) -> Iterator[Finding]:
     )
 
 
-def _leaps(tiles: FloatArray, lag: int) -> FloatArray:
-    """(N,) change of the median tile against ``lag`` frames before; 0 where the scene is another, or only in part."""
+def _leaps(tiles: FloatArray, lag: int, least: float) -> FloatArray:
+    """(N,) change of the median tile against ``lag`` frames before; 0 below ``least`` or where the scene is another."""
     out = np.zeros(len(tiles))
     before, after = tiles[:-lag].astype(np.float64), tiles[lag:].astype(np.float64)
-    step = np.median(after - before, axis=1)
-    together = ((after - before) * np.sign(step)[:, None] > 0).mean(axis=1)
-    centred = [a - a.mean(axis=1, keepdims=True) for a in (before, after)]
-    scale = np.linalg.norm(centred[0], axis=1) * np.linalg.norm(centred[1], axis=1)
-    alike = (centred[0] * centred[1]).sum(axis=1) / np.maximum(scale, 1e-9)
-    out[lag:] = np.where((together >= _TOGETHER) & (alike >= _ALIKE), step, 0.0)
+    change = after - before
+    step = np.median(change, axis=1)
+    together = (change * np.sign(step)[:, None] > 0).mean(axis=1) >= _TOGETHER
+    for place in np.flatnonzero((np.abs(step) > least) & together):
+        if _alike(before[place], after[place]):
+            out[place + lag] = step[place]
     return out
+
+
+def _alike(before: FloatArray, after: FloatArray) -> bool:
+    """Whether the tiles after are those before under another gain and offset, some that things moved over aside."""
+    kept = np.ones(len(before), dtype=np.bool_)
+    for _ in range(3):
+        gain, offset = np.polyfit(before[kept], after[kept], 1)
+        error = np.abs(after - gain * before - offset)
+        kept = error <= np.quantile(error, _STAYS)
+    spread = float(after[kept].std())
+    return bool(gain > 0 and np.sqrt(np.mean(error[kept] ** 2)) <= max(_ERROR * spread, 1.0))
 
 
 def _wrong(leap: FloatArray, steps: BoolArray) -> Iterator[tuple[int, int]]:
