@@ -83,7 +83,7 @@ def video_index(path: Path) -> VideoIndex:
     return _index(path, stat.st_mtime_ns, stat.st_size)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def _index(path: Path, mtime_ns: int, size: int) -> VideoIndex:
     pts, keys, sizes, digests = [], [], [], []
     places = _Places(path)
