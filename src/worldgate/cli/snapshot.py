@@ -46,7 +46,7 @@ def snapshot(
         manifest = datasets.manifest(ws, ref.digest)
     splits = sorted({entry.split for entry in manifest.episodes})
     rows = [(split, len(part), sum(e.rows for e in part)) for split in splits for part in [manifest.split(split)]]
-    refused = [f"refused {short(log)}: {why}" for log, why in manifest.refused.items()]
+    refused = [f"refused {short(log)}: {'; '.join(why)}" for log, why in manifest.refused.items()]
     answer(
         "snapshot",
         {"dataset": ref, "manifest": manifest},
