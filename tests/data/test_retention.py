@@ -98,6 +98,14 @@ def test_a_log_of_a_folder_whose_files_are_its_own_is_erased_alone(workspace: Wo
     open_log(workspace, two.digest)
 
 
+def test_what_people_wrote_of_a_log_goes_with_it(workspace: Workspace, logs: list[Ref]) -> None:
+    labels = Ref("labels", workspace.put_json({"note": "Grace reached in"}))
+    workspace.record("log.labelled", body={}, inputs=logs[:1], outputs=[labels])
+    retention.erase(workspace, logs[:1], reason="asked")
+    assert not workspace.store.has(labels.digest)
+    assert verify(workspace).problems == ()
+
+
 def test_a_hold_refuses_erasure_until_a_person_lifts_it(workspace: Workspace, logs: list[Ref]) -> None:
     held = retention.hold(workspace, logs[:1], case="claim 17")
     with pytest.raises(DataRefused, match="is held"):

@@ -13,7 +13,7 @@ from worldgate.cli._workspace import WorkspaceOption, open_workspace
 if TYPE_CHECKING:
     from worldgate.data.retention import Hold
 
-hold_app = App(name="hold", help="Keep logs for a case, whatever retention says; lift it again.")
+hold_app = App(name="hold")
 
 
 def retention(*, due: bool = False, workspace: WorkspaceOption = None, json: JsonFlag = False) -> None:

@@ -1,20 +1,26 @@
 """``worldgate data``: what is done to logs and episodes between ingest and training.
 
-Each topic stands in ``_data_<topic>.py`` and is imported when it is called; it is registered here in one line.
+Each topic stands in ``_data_<topic>.py``, which imports what it needs when it is called, and is registered here in one
+line.
 """
 
 from __future__ import annotations
 
 from cyclopts import App
 
+from worldgate.cli._data_align import align
+from worldgate.cli._data_datasets import card, diff, merge, subset
+from worldgate.cli._data_label import app as label_app
+from worldgate.cli._data_retention import erase, hold_app, retention, unseal
+
 app = App(name="data", help="Label, search, deduplicate, align and export what was ingested.")
-app.command("worldgate.cli._data_label:app", name="label")
-app.command("worldgate.cli._data_datasets:card", name="card")
-app.command("worldgate.cli._data_datasets:diff", name="diff")
-app.command("worldgate.cli._data_datasets:merge", name="merge")
-app.command("worldgate.cli._data_datasets:subset", name="subset")
-app.command("worldgate.cli._data_retention:retention", name="retention")
-app.command("worldgate.cli._data_retention:hold_app", name="hold")
-app.command("worldgate.cli._data_retention:erase", name="erase")
-app.command("worldgate.cli._data_align:align", name="align")
-app.command("worldgate.cli._data_retention:unseal", name="unseal")
+app.command(label_app, name="label")
+app.command(align)
+app.command(card)
+app.command(diff)
+app.command(merge)
+app.command(subset)
+app.command(retention)
+app.command(hold_app, name="hold")
+app.command(erase)
+app.command(unseal)

@@ -33,8 +33,8 @@ STANDARD = "standard"
 """Class of a log that names none."""
 FACT = "retention"
 
-_COPIES = frozenset({"slice", "preview", "sealed"})
-"""Kinds of artefact that hold a log's own pictures and numbers."""
+_COPIES = frozenset({"slice", "preview", "sealed", "labels"})
+"""Kinds of artefact that hold a log's own pictures and numbers, or what people wrote of it."""
 _DAY = 86_400 * SECOND
 
 
