@@ -208,6 +208,26 @@ def test_rows_frames_and_metadata_that_disagree_are_findings(v21: Path) -> None:
     assert len(bad.read(CAMERA)) == 17
 
 
+def test_what_is_declared_of_a_video_goes_with_its_frames_and_is_held_against_it(v21: Path) -> None:
+    from worldgate.data.checks import run
+
+    info = json.loads((v21 / "meta" / "info.json").read_text())
+    said = {"video.fps": 15, "video.codec": "hevc", "video.height": 480, "video.pix_fmt": 7}
+    edit_info(v21, features={**info["features"], CAMERA: {**info["features"][CAMERA], "info": said}})
+    log = open_folder(v21).logs[0]
+    declared = log.read(CAMERA).frames.declared  # type: ignore[attr-defined]
+    assert {key: declared[key] for key in ("rate_hz", "codec", "height")} == {
+        "rate_hz": 15,
+        "codec": "hevc",
+        "height": 480,
+    }
+    assert "pix_fmt" not in declared, "a number is no format"
+    found = [f.message for f in run("metadata", log)]
+    assert any(m.startswith("declared rate 15 Hz") for m in found)
+    assert any(m.startswith("declared height 480") for m in found)
+    assert any(m.startswith("declared codec hevc") for m in found)
+
+
 def test_v3_totals_that_disagree_are_findings(v3: Path, tmp_path: Path) -> None:
     root = copy(v3, tmp_path / "v3")
     edit_info(root, total_episodes=9, total_frames=64)

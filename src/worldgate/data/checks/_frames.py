@@ -16,7 +16,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -56,7 +56,7 @@ class Features:
     key: BoolArray
     """(N,) whether a frame is coded on its own."""
     group: IntArray
-    """(N,) 0 intra-coded, 1 predicted, 2 predicted both ways."""
+    """(N,) 0 intra-coded or not known, 1 predicted, 2 predicted both ways."""
     packet: IntArray
     """(N,) bytes of a frame's packet; 0: unknown."""
     exact: bool
@@ -121,6 +121,19 @@ class Features:
         return round(SECOND / rate) if rate > 0 else 1
 
 
+@runtime_checkable
+class Coded(Protocol):
+    """Frames of a video, that know how each is coded."""
+
+    def keyframes(self) -> BoolArray:
+        """(N,) whether each frame is coded on its own."""
+        ...
+
+    def packet_sizes(self) -> IntArray:
+        """(N,) bytes of each frame."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class _Decoded:
     """One frame on its way through the pass."""
@@ -171,13 +184,14 @@ def measure(stream: Stream) -> Features:
     out = _Table(count)
     for frame in _decode(stream):
         out.add(frame, keep=bool(keep[frame.at]))
-    video = stream.values if isinstance(stream.values, VideoFrames) else None
+    values = stream.values
+    coded = values if isinstance(values, Coded) else None
     return out.features(
         stream,
-        key=video.keyframes() if video is not None else np.ones(count, dtype=np.bool_),
-        packet=video.packet_sizes() if video is not None else np.zeros(count, dtype=np.int64),
-        codec=video.index.codec if video is not None and count else "",
-        exact=video is None,
+        key=coded.keyframes() if coded is not None else np.ones(count, dtype=np.bool_),
+        packet=coded.packet_sizes() if coded is not None else np.zeros(count, dtype=np.int64),
+        codec=values.index.codec if isinstance(values, VideoFrames) and count else "",
+        exact=coded is None,
     )
 
 

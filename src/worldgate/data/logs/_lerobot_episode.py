@@ -129,7 +129,8 @@ class LeRobotLog:
         if key not in self.videos:
             raise LogUnreadable("an episode without its video", got=key, where=self.name)
         span = self.videos[key]
-        return VideoFrames(path=span.path, rows=span.rows())
+        declared = next((feature.declared for feature in self.meta.features if feature.key == key), {})
+        return VideoFrames(path=span.path, rows=span.rows(), declared=declared)
 
     def _frame_times(self, key: str) -> IntArray:
         video = self._video(key)

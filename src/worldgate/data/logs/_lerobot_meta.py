@@ -34,6 +34,8 @@ class Feature:
     """``float32``, ``video``, ``image``, ``string`` …"""
     shape: tuple[int, ...]
     names: tuple[str, ...] = ()
+    declared: Mapping[str, str | float] = field(default_factory=dict)
+    """What is said of a video beside it: height, width, rate_hz, codec, pix_fmt."""
 
     def info(self, count: int, rate_hz: float, extra: Mapping[str, Any]) -> StreamInfo:
         """As a stream; ``extra`` is what our writer added beyond LeRobot: kind, unit, frame."""
@@ -163,7 +165,21 @@ def _feature(key: str, value: Mapping[str, Any]) -> Feature:
     dtype = str(value["dtype"])
     if dtype in {"video", "image"} and len(shape) == 3 and shape[0] == 3 and shape[2] != 3:
         shape = (shape[1], shape[2], shape[0])
-    return Feature(key=key, dtype=dtype, shape=shape, names=names if len(names) == (shape or (0,))[0] else ())
+    names = names if len(names) == (shape or (0,))[0] else ()
+    return Feature(key=key, dtype=dtype, shape=shape, names=names, declared=_declared(value, dtype, shape))
+
+
+def _declared(value: Mapping[str, Any], dtype: str, shape: tuple[int, ...]) -> dict[str, str | float]:
+    """What ``info.json`` says of a video, under the names that checks know; anything of another type is left out."""
+    if dtype != "video":
+        return {}
+    out: dict[str, str | float] = dict(zip(("height", "width"), map(float, shape), strict=False))
+    info = value.get("info") or value.get("video_info")
+    stated = info if isinstance(info, Mapping) else {}
+    for key, name in (("height", "height"), ("width", "width"), ("fps", "rate_hz")):
+        number = stated.get(f"video.{key}")
+        out |= {name: float(number)} if isinstance(number, int | float) else {}
+    return out | {key: text for key in ("codec", "pix_fmt") if isinstance(text := stated.get(f"video.{key}"), str)}
 
 
 def _names(value: Any) -> list[str]:
