@@ -28,7 +28,7 @@ _ALIVE: Final = 0.5
 """Share of tiles that a live sensor's noise changes from frame to frame."""
 _AGAINST: Final = 0.1
 """Share of the usual motion that a key frame's coding noise may reach."""
-_MOST: Final = 4.0
+_MOST: Final = 5.0
 """Grey levels that coding noise of averaged tiles never exceeds."""
 _CLASS: Final = 6
 """Least frames of a type whose noise is measured apart."""

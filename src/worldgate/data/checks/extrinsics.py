@@ -30,8 +30,8 @@ CARD = {
     "source": "Lucas-Kanade 1981, Shi-Tomasi 1994, RANSAC 1981",
 }
 
-_LOOKED_AT: Final = 16
-_CORNERS: Final = 160
+_LOOKED_AT: Final = 14
+_CORNERS: Final = 100
 _FEWEST: Final = 12
 _AGREE: Final = 0.4
 """Share of the followed corners that must agree on one motion."""
