@@ -1,0 +1,164 @@
+"""Matches: what the comparison of two logs comes to, as a kind, two spans, an offset and scores.
+
+Numbers speak by the streams of the log that has fewer of them: at least half must run alike, or hold the same rows.
+Pictures speak by the best pair of cameras. A programme that an arm repeats gives like numbers and other pictures: so
+where both logs show motion and no camera agrees, like numbers are no copy, unless they are the same to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+
+from worldgate.data.duplicates.rules import MatchConfig
+from worldgate.data.duplicates.sketches import TICK_NS, Sketch
+from worldgate.data.duplicates.verify import Overlay, films, numbers, union
+from worldgate.data.duplicates.voting import Candidate
+
+_SEEN: Final = 12
+"""Ticks of motion from which a camera can contradict."""
+_CONTRADICTS: Final = 0.25
+"""Coverage by pictures below which they contradict like numbers."""
+
+
+class MatchKind(StrEnum):
+    """What two logs have in common."""
+
+    EXACT = "exact"
+    """Every stream says the same, message by message."""
+    RE_ENCODED = "re-encoded"
+    """Numbers and pictures run alike: another codec, size, crop, brightness, cut or clock."""
+    STATE_ACTION = "state-action"
+    """Numbers run alike; there are no pictures to compare, or the numbers are the same to the bit."""
+    PICTURES = "pictures"
+    """Only pictures run alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """The same evidence in two logs."""
+
+    first: str
+    second: str
+    """Digests of the logs."""
+    kind: MatchKind
+    first_ns: tuple[int, int]
+    second_ns: tuple[int, int]
+    """Half-open spans, each on its log's own clock."""
+    offset_ns: int
+    """Instants of the second minus those of the first."""
+    numbers: float
+    """Share of the shorter one's motion that runs alike in numbers; 0: none or not compared."""
+    pictures: float
+    """The same of pictures."""
+    score: float
+    """The greater of both."""
+    why: str
+    """In words: streams, crop, what is the same to the bit."""
+
+
+def compare(
+    names: tuple[str, str], pair: tuple[Sketch, Sketch], candidate: Candidate, config: MatchConfig
+) -> Match | None:
+    """Compare two logs at the candidate's offsets; the best match, or None."""
+    first, second = pair
+    if first.exact and first.exact == second.exact:
+        return _exact(names, first, second)
+    found = [m for offset in candidate.offsets_ns if (m := _at_offset(names, pair, offset, config)) is not None]
+    return max(found, key=lambda m: m.score, default=None)
+
+
+def _exact(names: tuple[str, str], first: Sketch, second: Sketch) -> Match:
+    held = {item.content: item for item in second.parts}
+    offset = next((held[item.content].start_ns - item.start_ns for item in first.parts if item.content in held), 0)
+    start = min((item.start_ns for item in first.parts), default=0)
+    end = max((item.start_ns + len(item) * TICK_NS for item in first.parts), default=start)
+    return Match(
+        first=names[0],
+        second=names[1],
+        kind=MatchKind.EXACT,
+        first_ns=(start, end),
+        second_ns=(start + offset, end + offset),
+        offset_ns=offset,
+        numbers=1.0 if first.numbers else 0.0,
+        pictures=1.0 if first.films else 0.0,
+        score=1.0,
+        why=f"all {len(first.exact)} streams say the same",
+    )
+
+
+def _at_offset(
+    names: tuple[str, str], pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig
+) -> Match | None:
+    run, offset_ns = _numbers(pair, offset_ns, config)
+    seen = _pictures(pair, offset_ns, config)
+    alike = [o for o in run if o.coverage >= config.coverage or o.copied >= config.coverage]
+    by_numbers = bool(run) and 2 * len(alike) >= len(run)
+    shown = [o for o in seen if o.coverage >= config.coverage]
+    copied = bool(run) and 2 * len([o for o in run if o.copied >= config.coverage]) >= len(run)
+    contradicts = any(o.moving >= _SEEN for o in seen) and max(o.coverage for o in seen) < _CONTRADICTS
+    if not shown and (not by_numbers or (contradicts and not copied)):
+        return None
+    kind = MatchKind.PICTURES if not by_numbers else MatchKind.RE_ENCODED if shown else MatchKind.STATE_ACTION
+    counted = [*(alike if by_numbers else []), *shown]
+    best = max(counted, key=lambda o: (o.coverage, o.first))
+    start, end = union(counted)
+    share = float(np.mean([max(o.coverage, o.copied) for o in run])) if by_numbers else 0.0
+    pictures = max((o.coverage for o in shown), default=0.0)
+    offset = (alike[0] if by_numbers else best).offset_ns
+    return Match(
+        first=names[0],
+        second=names[1],
+        kind=kind,
+        first_ns=(start, end),
+        second_ns=(start + offset, end + offset),
+        offset_ns=offset,
+        numbers=round(share, 4),
+        pictures=round(pictures, 4),
+        score=round(max(share, pictures), 4),
+        why=_words(alike if by_numbers else [], shown, len(run)),
+    )
+
+
+def _numbers(pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) -> tuple[list[Overlay], int]:
+    """Each stream of the log with fewer, over the one of the other that fits best; and the offset they agree on."""
+    first, second = pair
+    turned = len(second.numbers) < len(first.numbers)
+    found = []
+    for item in second.numbers if turned else first.numbers:
+        others = [o for o in (first if turned else second).numbers if o.width == item.width]
+        laid = [numbers(o, item, offset_ns, config) if turned else numbers(item, o, offset_ns, config) for o in others]
+        fitting = [o for o in laid if o is not None and (o.moving or o.copied)]
+        if fitting:
+            found.append(max(fitting, key=lambda o: (o.coverage, -o.error)))
+    trusted = [o.offset_ns for o in found if o.coverage >= config.coverage]
+    return found, int(np.median(trusted)) if trusted else offset_ns
+
+
+def _pictures(pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) -> list[Overlay]:
+    """Every camera of the first, over the one of the second that fits best."""
+    best = []
+    for film in pair[0].films:
+        laid = [o for other in pair[1].films if (o := films(film, other, offset_ns, config)) is not None]
+        if laid:
+            best.append(max(laid, key=lambda o: o.coverage))
+    return best
+
+
+def _words(alike: Sequence[Overlay], shown: Sequence[Overlay], streams: int) -> str:
+    said = []
+    if alike:
+        worst = max(o.error for o in alike)
+        said.append(f"{len(alike)} of {streams} numeric streams within {100 * worst:.1f} % of their spread")
+        if bits := [o for o in alike if o.copied >= 0.5]:
+            said.append(f"{len(bits)} the same to the bit")
+    for o in shown:
+        name = o.first if o.first == o.second else f"{o.first} as {o.second}"
+        crop = "" if o.scale == 1 else f", crop {100 * min(o.scale, 1 / o.scale):.0f} %"
+        moved = f", shifted {100 * max(map(abs, o.shift)):.0f} %" if any(o.shift) else ""
+        said.append(f"{name} correlates {1 - o.error:.2f}{crop}{moved}")
+    return "; ".join(said)

@@ -1,0 +1,67 @@
+"""What a contract's section ``[duplicates]`` says: what is done about copies, and what counts as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from worldgate.core.errors import ConfigError
+
+
+class Policy(StrEnum):
+    """What a snapshot does about logs that hold the same evidence."""
+
+    IGNORE = "ignore"
+    """Nothing is looked for; byte-identical evidence on two sides of a split still refuses."""
+    FLAG = "flag"
+    """Copies are looked for and recorded."""
+    GROUP = "group"
+    """Copies stand in one split."""
+    DROP = "drop"
+    """One of each group of copies is kept, the others are left out with the reason."""
+    REFUSE = "refuse"
+    """A dataset with copies on two sides of a split is refused."""
+
+
+class Keep(StrEnum):
+    """Which log of a group of copies is kept. What is real is never given up for what is not."""
+
+    LONGEST = "longest"
+    FIRST = "first"
+    """Ingested first."""
+    FEWEST_FINDINGS = "fewest-findings"
+    """In which readers and checks noticed least; the longest of those."""
+    REAL_FIRST = "real-first"
+    """Real before simulated before imagined; the first ingested of those."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchConfig:
+    """What counts as the same evidence. The defaults are those that ``benchmarks/dedup.py`` measures."""
+
+    coverage: float = 0.5
+    """Least share of what moves in the shorter log that must be found in the other."""
+    numbers: float = 0.08
+    """Greatest difference of two streams, as a share of their spread over the span."""
+    pictures: float = 0.6
+    """Least correlation of what moves in two cameras."""
+    floor: float = 1.2
+    """Least change of a picture over 0.4 s that counts as motion, in grey levels (RMS over 32 x 32 averages)."""
+    votes: int = 3
+    """Least windows that must point to the same offset before a pair is compared in full."""
+    nearest: int = 8
+    """Neighbours that each window votes for."""
+
+    def __post_init__(self) -> None:
+        shares = (self.coverage, self.numbers, self.pictures)
+        if any(not 0 < share <= 1 for share in shares) or self.floor <= 0 or min(self.votes, self.nearest) < 1:
+            raise ConfigError("shares lie above 0 and up to 1, counts from 1", got=shares, where="duplicates.match")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicates:
+    """How copies are treated when a dataset is made."""
+
+    policy: Policy = Policy.IGNORE
+    keep: Keep = Keep.LONGEST
+    match: MatchConfig = field(default_factory=MatchConfig)

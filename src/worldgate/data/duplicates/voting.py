@@ -1,0 +1,127 @@
+"""Voting: windows that lie close say "that log, at that offset"; where several agree, a comparison is worth its cost.
+
+The idea of audio fingerprinting (Wang 2003): one window alike means nothing, many at one offset mean one recording.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from worldgate.core.streams import FloatArray, IntArray
+from worldgate.data.duplicates.index import nearest
+from worldgate.data.duplicates.rules import MatchConfig
+from worldgate.data.duplicates.sketches import TICK_NS, Sketch
+from worldgate.data.duplicates.vectors import CROPS, STRIDE, Windows, of_film, of_numbers
+
+_BIN_NS: Final = STRIDE * TICK_NS
+_NUMBERS: Final = 0.8
+"""Least cosine of a vote by numbers."""
+_PICTURES: Final = 0.5
+_OFFSETS: Final = 3
+"""Most offsets at which a pair is compared."""
+
+Pair: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Two logs that may hold the same evidence, by their places among the sketches."""
+
+    first: int
+    second: int
+    offsets_ns: tuple[int, ...]
+    """Instants of the second minus those of the first; the one with most votes first."""
+
+
+def candidates(sketches: Sequence[Sketch], config: MatchConfig, *, graph: bool | None = None) -> list[Candidate]:
+    """Pairs that are worth a comparison, each with the offsets to compare at.
+
+    Args:
+        sketches: of all logs.
+        config: how many neighbours vote, and how many votes are enough.
+        graph: see :func:`worldgate.data.duplicates.index.nearest`.
+    """
+    offsets: dict[Pair, list[int]] = defaultdict(list)
+    for pair, offset in _equal(sketches):
+        offsets[pair].append(offset)
+    votes: dict[Pair, list[int]] = defaultdict(list)
+    for pair, offset in _votes(sketches, config, graph):
+        votes[pair].append(offset)
+    for pair, said in votes.items():
+        offsets[pair] += _peaks(np.asarray(said, dtype=np.int64), config.votes)
+    return [
+        Candidate(first=first, second=second, offsets_ns=tuple(dict.fromkeys(held)))
+        for (first, second), held in sorted(offsets.items())
+        if held
+    ]
+
+
+def _equal(sketches: Sequence[Sketch]) -> Iterator[tuple[Pair, int]]:
+    """Pairs that hold a stream with the same content; of many copies each with the one before."""
+    seen: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for place, held in enumerate(sketches):
+        for item in held.parts:
+            seen[item.content].append((place, item.start_ns))
+    for found in seen.values():
+        for (first, start), (second, other) in pairwise(found):
+            if first != second:
+                yield (first, second), other - start
+
+
+def _votes(sketches: Sequence[Sketch], config: MatchConfig, graph: bool | None) -> Iterator[tuple[Pair, int]]:
+    widths = sorted({item.width for held in sketches for item in held.numbers})
+    for width in widths:
+        base = _pile([[of_numbers(n) for n in held.numbers if n.width == width] for held in sketches])
+        yield from _heard(base, base, config.nearest, _NUMBERS, graph)
+    films = [[of_film(f, floor=config.floor) for f in held.films] for held in sketches]
+    base = _pile(films)
+    for crop in CROPS:
+        asked = (
+            base
+            if crop == 1.0
+            else _pile([[of_film(f, floor=config.floor, crop=crop) for f in held.films] for held in sketches])
+        )
+        yield from _heard(base, asked, config.nearest, _PICTURES, graph)
+
+
+_Pile: TypeAlias = tuple[FloatArray, IntArray, IntArray]
+"""Vectors, the log of each, the start of each in ns."""
+
+
+def _pile(logs: Sequence[Sequence[Windows]]) -> _Pile:
+    parts = [(w, place) for place, windows in enumerate(logs) for w in windows if len(w.starts_ns)]
+    if not parts:
+        return np.zeros((0, 1), dtype=np.float32), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    owners = np.concatenate([np.full(len(w.starts_ns), place, dtype=np.int64) for w, place in parts])
+    return np.concatenate([w.vectors for w, _ in parts]), owners, np.concatenate([w.starts_ns for w, _ in parts])
+
+
+def _heard(base: _Pile, asked: _Pile, count: int, least: float, graph: bool | None) -> Iterator[tuple[Pair, int]]:
+    rows, cosines = nearest(base[0], base[1], asked[0], asked[1], count, graph=graph)
+    for window, place in zip(*np.nonzero((rows >= 0) & (cosines >= least)), strict=True):
+        row = rows[window, place]
+        mine, other = int(asked[1][window]), int(base[1][row])
+        apart = int(base[2][row] - asked[2][window])
+        yield ((mine, other), apart) if mine < other else ((other, mine), -apart)
+
+
+def _peaks(offsets: IntArray, least: int) -> list[int]:
+    """Middles of the best offsets, none within two bins of a better one."""
+    ordered = np.sort(offsets)
+    # Votes within a bin's width of each start: no bin's edge can split a peak.
+    ends = np.searchsorted(ordered, ordered + _BIN_NS, side="right")
+    counts = ends - np.arange(len(ordered))
+    peaks: list[int] = []
+    for at in np.argsort(-counts, kind="stable"):
+        if counts[at] < least or len(peaks) == _OFFSETS:
+            break
+        middle = int(np.median(ordered[at : ends[at]]))
+        if all(abs(middle - other) > 2 * _BIN_NS for other in peaks):
+            peaks.append(middle)
+    return peaks
