@@ -172,6 +172,7 @@ class Contract:
         strange = set(self.alignment.streams) - set(self.streams)
         if self.alignment.reference:
             strange |= {self.alignment.reference} - set(self.streams)
+        strange |= {name for models in self.alignment.logs.values() for name in models} - set(self.streams)
         if strange:
             raise ConfigError("alignment of a stream that is not required", got=sorted(strange), where="alignment")
         for name, rule in self.streams.items():
