@@ -22,7 +22,9 @@ from worldgate.data.duplicates.voting import Candidate
 _SEEN: Final = 12
 """Ticks of motion from which a camera can contradict."""
 _CONTRADICTS: Final = 0.25
-"""Coverage by pictures below which they contradict like numbers."""
+"""Coverage below which pictures contradict like numbers, and numbers like pictures."""
+_SURE: Final = 0.9
+"""Correlation from which pictures are the same whatever the numbers say: somebody changed the numbers."""
 
 
 class MatchKind(StrEnum):
@@ -101,6 +103,8 @@ def _at_offset(
     shown = [o for o in seen if o.coverage >= config.coverage]
     copied = bool(run) and 2 * len([o for o in run if o.copied >= config.coverage]) >= len(run)
     contradicts = any(o.moving >= _SEEN for o in seen) and max(o.coverage for o in seen) < _CONTRADICTS
+    if not by_numbers and _moves_otherwise(run):
+        shown = [o for o in shown if 1 - o.error >= _SURE]
     if not shown and (not by_numbers or (contradicts and not copied)):
         return None
     kind = MatchKind.PICTURES if not by_numbers else MatchKind.RE_ENCODED if shown else MatchKind.STATE_ACTION
@@ -122,6 +126,12 @@ def _at_offset(
         score=round(max(share, pictures), 4),
         why=_words(alike if by_numbers else [], shown, len(run)),
     )
+
+
+def _moves_otherwise(run: Sequence[Overlay]) -> bool:
+    """Whether numbers that move in both logs say that these are two motions."""
+    moving = [o for o in run if o.moving >= _SEEN]
+    return bool(moving) and max(o.coverage for o in moving) < _CONTRADICTS
 
 
 def _numbers(pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) -> tuple[list[Overlay], int]:

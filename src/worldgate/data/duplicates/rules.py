@@ -24,15 +24,15 @@ class Policy(StrEnum):
 
 
 class Keep(StrEnum):
-    """Which log of a group of copies is kept. What is real is never given up for what is not."""
+    """Which log of a group of copies is kept; of equals, the one ingested first."""
 
     LONGEST = "longest"
     FIRST = "first"
     """Ingested first."""
     FEWEST_FINDINGS = "fewest-findings"
-    """In which readers and checks noticed least; the longest of those."""
+    """In which readers and checks noticed least; of equals, the longest."""
     REAL_FIRST = "real-first"
-    """Real before simulated before imagined; the first ingested of those."""
+    """Real before simulated before imagined; of equals, the longest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +43,12 @@ class MatchConfig:
     """Least share of what moves in the shorter log that must be found in the other."""
     numbers: float = 0.08
     """Greatest difference of two streams, as a share of their spread over the span."""
-    pictures: float = 0.6
-    """Least correlation of what moves in two cameras."""
+    pictures: float = 0.8
+    """Least correlation of what moves in two cameras, over 1.2 s."""
     floor: float = 1.2
     """Least change of a picture over 0.4 s that counts as motion, in grey levels (RMS over 32 x 32 averages)."""
     votes: int = 3
-    """Least windows that must point to the same offset before a pair is compared in full."""
+    """Least windows that must point to the same offset before a pair is compared; fewer for logs of a few windows."""
     nearest: int = 8
     """Neighbours that each window votes for."""
 

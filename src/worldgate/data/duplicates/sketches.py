@@ -48,6 +48,8 @@ class Numbers:
     """(K, min(D, 32)) float32."""
     rows: IntArray
     """(U,) hashes of the different rows, sorted."""
+    row_ns: IntArray
+    """(U,) when each came first, from the stream's first message."""
     content: str
 
     def __len__(self) -> int:
@@ -135,18 +137,20 @@ def _numbers(info: StreamInfo, stream: Stream, told: str) -> Numbers | None:
     ticks = (times - times[0]).astype(np.float64)
     narrow = values if values.shape[1] <= WIDTH else values @ projection(values.shape[1], WIDTH)
     sampled = np.stack([np.interp(grid, ticks, channel) for channel in narrow.T], axis=1)
+    rows, first = hashes(values)
     return Numbers(
         name=info.name,
         width=values.shape[1],
         start_ns=int(times[0]),
         values=sampled.astype(np.float32),
-        rows=hashes(values),
+        rows=rows,
+        row_ns=times[first] - times[0],
         content=told,
     )
 
 
-def hashes(values: Array) -> IntArray:
-    """(U,) sorted hashes of the different rows of (N, D) numbers, as float32; every k-th hash of a long stream.
+def hashes(values: Array) -> tuple[IntArray, IntArray]:
+    """(U,) sorted hashes of the different rows of (N, D) numbers as float32, and the first row of each.
 
     Which hashes of a long stream stay depends on the hash alone, so that two streams keep the same ones.
     """
@@ -154,12 +158,12 @@ def hashes(values: Array) -> IntArray:
     odd = np.random.default_rng(0).integers(0, 2**63, words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     mixed = (words * odd).sum(axis=1, dtype=np.uint64)
     mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-    found = np.unique((mixed ^ (mixed >> np.uint64(32))).view(np.int64))
+    found, first = np.unique((mixed ^ (mixed >> np.uint64(32))).view(np.int64), return_index=True)
     step = 1
-    while len(found) > _ROWS:
+    while (found % step == 0).sum() > _ROWS:
         step *= 2
-        found = found[found % step == 0]
-    return found
+    kept = found % step == 0
+    return found[kept], first[kept].astype(np.int64)
 
 
 def _film(info: StreamInfo, stream: Stream, told: str) -> Film:
@@ -197,6 +201,7 @@ def to_bytes(held: Sketch) -> bytes:
     arrays: dict[str, Any] = {}
     for place, item in enumerate(held.numbers):
         arrays |= {f"numbers.{place}.values": item.values, f"numbers.{place}.rows": item.rows}
+        arrays[f"numbers.{place}.row_ns"] = item.row_ns
     for place, film in enumerate(held.films):
         arrays[f"films.{place}"] = film.cells
     about = {
@@ -225,6 +230,7 @@ def from_bytes(data: bytes) -> Sketch:
                     start_ns=int(start),
                     values=arrays[f"numbers.{place}.values"],
                     rows=arrays[f"numbers.{place}.rows"],
+                    row_ns=arrays[f"numbers.{place}.row_ns"],
                     content=told,
                 )
                 for place, (name, width, start, told) in enumerate(about["numbers"])

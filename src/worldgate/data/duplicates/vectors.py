@@ -71,13 +71,19 @@ def of_film(film: Film, *, floor: float, crop: float = 1.0) -> Windows:
     starts = np.arange(0, len(changes_KGG) - 2 * LAG, STRIDE)
     if not len(starts):
         return _none(3 * (_LOW**2 - 1))
-    matrix = _low_of_middle(crop)
-    low = (matrix @ changes_KGG @ matrix.T).reshape(len(changes_KGG), -1)[:, 1:]
+    low = lowest(changes_KGG, crop)
     energy = np.sqrt((changes_KGG**2).mean(axis=(1, 2)))
     parts = [starts, starts + LAG, starts + 2 * LAG]
     moving = np.mean([energy[p] for p in parts], axis=0) > floor
     vectors = _unit(np.concatenate([low[p[moving]] for p in parts], axis=1).astype(np.float32))
     return Windows(starts_ns=film.start_ns + starts[moving] * TICK_NS, vectors=vectors)
+
+
+def lowest(changes_KGG: FloatArray, crop: float) -> FloatArray:
+    """(K, 35) the lowest DCT coefficients but the mean, of the middle of each change."""
+    matrix = _low_of_middle(crop)
+    low: FloatArray = (matrix @ changes_KGG @ matrix.T).reshape(len(changes_KGG), -1)[:, 1:]
+    return low
 
 
 def change(film: Film) -> FloatArray:

@@ -18,17 +18,25 @@ import numpy as np
 from worldgate.core.streams import BoolArray, FloatArray, IntArray
 from worldgate.data.duplicates.rules import MatchConfig
 from worldgate.data.duplicates.sketches import SIDE, TICK_NS, Film, Numbers
-from worldgate.data.duplicates.vectors import WINDOW, change, sampling
+from worldgate.data.duplicates.vectors import CROPS, WINDOW, change, lowest, sampling
 
-LEAST_ROWS: Final = 20
+_LEAST_ROWS: Final = 5
 """Fewer different rows of a stream say nothing of whether it was copied."""
+_SAME_NS: Final = TICK_NS // 2
+"""How far apart equal rows may lie at the offset."""
 _STILL: Final = 0.05
 """Deviation in a window, as a share of the stream's, below which a stream rests."""
 _SCALES: Final = (1.0, 0.95, 0.9, 0.85, 0.8)
-_SHIFTS: Final = (-2.4, -1.6, -0.8, 0.0, 0.8, 1.6, 2.4)
+_REACH: Final = (-3, -2, -1, 0, 1, 2, 3)
+"""Cells of 32 that a picture may have moved by, either way."""
 _LOOKED: Final = 24
 """Changes of a camera that the search for a crop looks at."""
-_FEW: Final = 6
+_FEW: Final = 4
+"""Fewer ticks with motion of a camera say nothing."""
+SHORTEST: Final = 8
+"""Ticks below which an overlap says nothing."""
+_GLANCE: Final = 0.5
+"""Least correlation of the lowest coefficients that is worth a closer look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +58,7 @@ class Overlay:
     error: float = 0.0
     """Numbers: median difference over the overlap, as a share of the spread. Pictures: 1 - correlation."""
     copied: float = 0.0
-    """Numbers: share of the different rows that both hold, to the bit."""
+    """Numbers: share of the different rows that both hold at this offset, to the bit."""
     scale: float = 1.0
     """Pictures: share of the picture's side that the other shows; above 1: the second is the larger part."""
     shift: tuple[float, float] = (0.0, 0.0)
@@ -112,7 +120,7 @@ def numbers(first: Numbers, second: Numbers, offset_ns: int, config: MatchConfig
         errors = [_apart(a, b, float(x)) for x in lags]
         lag = float(lags[int(np.argmin(errors))])
     ticks, other = _overlap(len(a), len(b), lag)
-    if len(ticks) < WINDOW:
+    if len(ticks) < SHORTEST:
         return None
     error = np.sqrt(_box(_squares(a[ticks], _at(b, other))))
     moves_a, moves_b = _moves(a), _moves(b)
@@ -120,8 +128,6 @@ def numbers(first: Numbers, second: Numbers, offset_ns: int, config: MatchConfig
     good = np.zeros(len(a), dtype=np.bool_)
     good[ticks] = both & (error < config.numbers)
     least = max(1, min(int(moves_a.sum()), int(moves_b.sum())))
-    fewer = min(len(first.rows), len(second.rows))
-    shared = len(np.intersect1d(first.rows, second.rows, assume_unique=True)) / fewer if fewer >= LEAST_ROWS else 0.0
     return Overlay(
         first=first.name,
         second=second.name,
@@ -131,8 +137,18 @@ def numbers(first: Numbers, second: Numbers, offset_ns: int, config: MatchConfig
         coverage=min(1.0, float(good.sum()) / least),
         moving=int(both.sum()),
         error=float(np.median(error)),
-        copied=shared if first.width > 1 else 0.0,
+        copied=_copied(first, second, offset_ns),
     )
+
+
+def _copied(first: Numbers, second: Numbers, offset_ns: int) -> float:
+    """Share of the different rows of the one with fewer that the other holds, at this offset."""
+    fewer = min(len(first.rows), len(second.rows))
+    if fewer < _LEAST_ROWS or first.width == 1:
+        return 0.0
+    _, mine, other = np.intersect1d(first.rows, second.rows, assume_unique=True, return_indices=True)
+    apart = (second.start_ns + second.row_ns[other]) - (first.start_ns + first.row_ns[mine])
+    return float((np.abs(apart - offset_ns) <= _SAME_NS).sum()) / fewer
 
 
 def _squares(a_KD: FloatArray, b_KD: FloatArray) -> FloatArray:
@@ -145,7 +161,7 @@ def _squares(a_KD: FloatArray, b_KD: FloatArray) -> FloatArray:
 
 def _apart(a: FloatArray, b: FloatArray, lag: float) -> float:
     ticks, other = _overlap(len(a), len(b), lag)
-    if len(ticks) < WINDOW:
+    if len(ticks) < SHORTEST:
         return np.inf
     # The median: where one log goes on after the other was cut or spliced, the rest still finds its offset.
     return float(np.median(_squares(a[ticks], _at(b, other))))
@@ -158,26 +174,27 @@ def films(first: Film, second: Film, offset_ns: int, config: MatchConfig) -> Ove
         None where they overlap by less than a window, or nothing moves in one of them.
     """
     a, b = change(first), change(second)
-    energy_a, energy_b = _energy(a), _energy(b)
-    moves_a, moves_b = energy_a > config.floor, energy_b > config.floor
+    moves_a, moves_b = _energy(a) > config.floor, _energy(b) > config.floor
     lag = (first.start_ns + offset_ns - second.start_ns) / TICK_NS
     ticks, other = _overlap(len(a), len(b), lag)
-    if len(ticks) < WINDOW or min(moves_a.sum(), moves_b.sum()) < _FEW:
+    if len(ticks) < SHORTEST or min(moves_a.sum(), moves_b.sum()) < _FEW:
         return None
-    weight = energy_a[ticks] * _at(energy_b, other)
-    chosen = np.sort(np.argsort(-weight)[:_LOOKED])
-    scale, shift = _fit(a[ticks[chosen]], _at(b, other[chosen]))
-    a, b = (_warp(a, scale, shift), b) if scale <= 1 else (a, _warp(b, 1 / scale, shift))
-    energy_a, energy_b = _energy(a), _energy(b)
-    lags = lag + np.arange(-2.0, 2.01, 0.5)
-    lag = float(lags[int(np.argmax([_alike(a, b, float(x)) for x in lags]))])
-    ticks, other = _overlap(len(a), len(b), lag)
-    there = _at(b, other)
-    product = _box((a[ticks] * there).sum(axis=(1, 2)))
-    norm = np.sqrt(_box((a[ticks] ** 2).sum(axis=(1, 2))) * _box((there**2).sum(axis=(1, 2)))) + 1e-9
-    both = moves_a[ticks] & moves_b[np.rint(other).astype(np.int64).clip(0, len(b) - 1)]
+    scale, shift = 1.0, (0.0, 0.0)
+    alike = _glance(a, b, lag)
     good = np.zeros(len(a), dtype=np.bool_)
-    good[ticks] = both & (product / norm > config.pictures)
+    if alike > _GLANCE:
+        there = _at(b, other)
+        weight = _energy(a[ticks]) * _energy(there)
+        chosen = np.sort(np.argsort(-weight)[:_LOOKED])
+        scale, shift = _fit(a[ticks[chosen]], there[chosen])
+        a, b = (_warp(a, scale, shift), b) if scale <= 1 else (a, _warp(b, 1 / scale, shift))
+        lags = lag + np.arange(-2.0, 2.01, 0.5)
+        lag = float(lags[int(np.argmax([_alike(a, b, float(x)) for x in lags]))])
+        ticks, other = _overlap(len(a), len(b), lag)
+        alike = _alike(a, b, lag)
+    both = moves_a[ticks] & moves_b[np.rint(other).astype(np.int64).clip(0, len(b) - 1)]
+    if alike > _GLANCE:
+        good[ticks] = both & (_local(a[ticks], _at(b, other)) > config.pictures)
     return Overlay(
         first=first.name,
         second=second.name,
@@ -186,10 +203,31 @@ def films(first: Film, second: Film, offset_ns: int, config: MatchConfig) -> Ove
         start_ns=first.start_ns,
         coverage=min(1.0, float(good.sum()) / max(1, min(int(moves_a.sum()), int(moves_b.sum())))),
         moving=int(both.sum()),
-        error=1.0 - _alike(a, b, lag),
+        error=1.0 - alike,
         scale=scale,
         shift=(shift[0] / SIDE, shift[1] / SIDE),
     )
+
+
+def _glance(a: FloatArray, b: FloatArray, lag: float) -> float:
+    """The best correlation of the lowest coefficients over the overlap, at any crop; blind to small shifts."""
+    ticks, other = _overlap(len(a), len(b), lag)
+    whole_a, whole_b = lowest(a, 1.0)[ticks], _at(lowest(b, 1.0), other)
+    found = [_correlation(whole_a, whole_b)]
+    for crop in CROPS[1:]:
+        found += [
+            _correlation(lowest(a, crop)[ticks], whole_b),
+            _correlation(whole_a, _at(lowest(b, crop), other)),
+        ]
+    return max(found)
+
+
+def _local(a: FloatArray, b: FloatArray) -> FloatArray:
+    """(K,) correlation over 1.2 s around each tick."""
+    product = _box((a * b).sum(axis=(1, 2)))
+    norm = np.sqrt(_box((a**2).sum(axis=(1, 2))) * _box((b**2).sum(axis=(1, 2))))
+    local: FloatArray = product / (norm + 1e-9)
+    return local
 
 
 def _energy(change_KGG: FloatArray) -> FloatArray:
@@ -200,7 +238,7 @@ def _energy(change_KGG: FloatArray) -> FloatArray:
 def _alike(a: FloatArray, b: FloatArray, lag: float) -> float:
     """Correlation over the whole overlap."""
     ticks, other = _overlap(len(a), len(b), lag)
-    return _correlation(a[ticks], _at(b, other)) if len(ticks) >= WINDOW else -1.0
+    return _correlation(a[ticks], _at(b, other)) if len(ticks) >= SHORTEST else -1.0
 
 
 def _correlation(a: FloatArray, b: FloatArray) -> float:
@@ -213,16 +251,32 @@ def _warp(change_KGG: FloatArray, scale: float, shift: tuple[float, float]) -> F
 
 
 def _fit(a: FloatArray, b: FloatArray) -> tuple[float, tuple[float, float]]:
-    """The scale and shift in cells that bring one onto the other best; a scale above 1 is the second's."""
+    """The scale and shift in cells that bring one onto the other best; a scale above 1 is the second's.
+
+    All whole shifts of a scale are scored at once, by the product of spectra; then half cells around the best.
+    """
 
     def score(scale: float, shift: tuple[float, float]) -> float:
-        warped = (_warp(a, scale, shift), b) if scale <= 1 else (a, _warp(b, 1 / scale, shift))
-        return _correlation(*warped)
+        return _correlation(*((_warp(a, scale, shift), b) if scale <= 1 else (a, _warp(b, 1 / scale, shift))))
 
-    scales = (*_SCALES, *(1 / s for s in _SCALES[1:]))
-    best = sorted(scales, key=lambda s: -score(s, (0.0, 0.0)))[:3]
-    tried = {(s, (y, x)): score(s, (y, x)) for s in best for y in _SHIFTS for x in _SHIFTS}
-    return max(tried, key=lambda key: tried[key])
+    whole = [(*_shifted(a, b, s), s) for s in (*_SCALES, *(1 / s for s in _SCALES[1:]))]
+    _, (down, right), scale = max(whole)
+    tried = {(y, x): score(scale, (y, x)) for y in _around(down) for x in _around(right)}
+    return scale, max(tried, key=lambda key: tried[key])
+
+
+def _around(shift: int) -> tuple[float, ...]:
+    return shift - 0.5, float(shift), shift + 0.5
+
+
+def _shifted(a: FloatArray, b: FloatArray, scale: float) -> tuple[float, tuple[int, int]]:
+    """The best correlation at a scale, and the shift in whole cells of what is scaled."""
+    moved, fixed = (_warp(a, scale, (0.0, 0.0)), b) if scale <= 1 else (_warp(b, 1 / scale, (0.0, 0.0)), a)
+    spectrum = (np.fft.rfft2(moved) * np.conj(np.fft.rfft2(fixed))).sum(axis=0)
+    scores = np.fft.irfft2(spectrum, s=(SIDE, SIDE)) / (np.sqrt((moved**2).sum() * (fixed**2).sum()) + 1e-9)
+    near = scores[np.ix_(_REACH, _REACH)]
+    row, column = np.unravel_index(int(np.argmax(near)), near.shape)
+    return float(near[row, column]), (_REACH[row], _REACH[column])
 
 
 def union(overlays: Sequence[Overlay]) -> tuple[int, int]:

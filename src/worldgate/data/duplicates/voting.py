@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -17,14 +17,18 @@ from worldgate.core.streams import FloatArray, IntArray
 from worldgate.data.duplicates.index import nearest
 from worldgate.data.duplicates.rules import MatchConfig
 from worldgate.data.duplicates.sketches import TICK_NS, Sketch
-from worldgate.data.duplicates.vectors import CROPS, STRIDE, Windows, of_film, of_numbers
+from worldgate.data.duplicates.vectors import CROPS, STRIDE, WINDOW, Windows, of_film, of_numbers
 
 _BIN_NS: Final = STRIDE * TICK_NS
 _NUMBERS: Final = 0.8
 """Least cosine of a vote by numbers."""
 _PICTURES: Final = 0.5
-_OFFSETS: Final = 3
+_OFFSETS: Final = 2
 """Most offsets at which a pair is compared."""
+_ROWS_ALIKE: Final = 5
+"""Least rows that are the same to the bit at one offset."""
+_COMMON: Final = 16
+"""Rows that stand in more streams than these say nothing."""
 
 Pair: TypeAlias = tuple[int, int]
 
@@ -50,16 +54,24 @@ def candidates(sketches: Sequence[Sketch], config: MatchConfig, *, graph: bool |
     offsets: dict[Pair, list[int]] = defaultdict(list)
     for pair, offset in _equal(sketches):
         offsets[pair].append(offset)
+    for pair, said in _rows(sketches).items():
+        offsets[pair] += _peaks(np.asarray(said, dtype=np.int64), _ROWS_ALIKE)
     votes: dict[Pair, list[int]] = defaultdict(list)
     for pair, offset in _votes(sketches, config, graph):
         votes[pair].append(offset)
     for pair, said in votes.items():
-        offsets[pair] += _peaks(np.asarray(said, dtype=np.int64), config.votes)
+        shortest = min(_windows(sketches[pair[0]]), _windows(sketches[pair[1]]))
+        offsets[pair] += _peaks(np.asarray(said, dtype=np.int64), min(config.votes, max(1, shortest // 2)))
     return [
         Candidate(first=first, second=second, offsets_ns=tuple(dict.fromkeys(held)))
         for (first, second), held in sorted(offsets.items())
         if held
     ]
+
+
+def _windows(held: Sketch) -> int:
+    """How many windows the longest stream of a log can have."""
+    return max(((len(item) - WINDOW) // STRIDE + 1 for item in held.parts), default=0)
 
 
 def _equal(sketches: Sequence[Sketch]) -> Iterator[tuple[Pair, int]]:
@@ -72,6 +84,25 @@ def _equal(sketches: Sequence[Sketch]) -> Iterator[tuple[Pair, int]]:
         for (first, start), (second, other) in pairwise(found):
             if first != second:
                 yield (first, second), other - start
+
+
+def _rows(sketches: Sequence[Sketch]) -> dict[Pair, list[int]]:
+    """Offsets at which rows of two logs are the same to the bit; rows of many logs, as of a home pose, say nothing."""
+    parts = [(place, item) for place, held in enumerate(sketches) for item in held.numbers if item.width > 1]
+    said: dict[Pair, list[int]] = defaultdict(list)
+    if not parts:
+        return said
+    rows = np.concatenate([item.rows for _, item in parts])
+    owners = np.concatenate([np.full(len(item.rows), place) for place, item in parts])
+    at_ns = np.concatenate([item.start_ns + item.row_ns for _, item in parts])
+    order = np.lexsort((owners, rows))
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(rows[order])) + 1, [len(order)]])
+    sizes = np.diff(edges)
+    for run in np.flatnonzero((sizes > 1) & (sizes <= _COMMON)):
+        for a, b in combinations(order[edges[run] : edges[run + 1]].tolist(), 2):
+            if owners[a] != owners[b]:
+                said[int(owners[a]), int(owners[b])].append(int(at_ns[b] - at_ns[a]))
+    return said
 
 
 def _votes(sketches: Sequence[Sketch], config: MatchConfig, graph: bool | None) -> Iterator[tuple[Pair, int]]:

@@ -1,0 +1,227 @@
+"""Finding: the copies among a workspace's logs, recorded as evidence; and what a snapshot does about them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worldgate.core.config import decode
+from worldgate.core.digest import short
+from worldgate.core.errors import SplitLeak
+from worldgate.core.progress import Progress, silent
+from worldgate.data.check import EVENT as CHECKED
+from worldgate.data.duplicates.clusters import Cluster, choose, conflicts, join
+from worldgate.data.duplicates.match import Match
+from worldgate.data.duplicates.match_stage import STAGE
+from worldgate.data.duplicates.rules import Duplicates, Keep, MatchConfig, Policy
+from worldgate.data.duplicates.stage import sketch_files
+from worldgate.data.ingest import IngestedLog, Shelf
+from worldgate.data.labelling.store import all_labels
+from worldgate.engines import Call, Engine, Stage, run, session
+from worldgate.record.events import Ref
+from worldgate.record.workspace import Workspace
+
+EVENT = "duplicates.found"
+KIND = "duplicates"
+FACTS = ("success", "task", "robot", "site")
+"""Facts that the same evidence cannot have twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateReport:
+    """The copies among some logs."""
+
+    logs: tuple[str, ...]
+    """Digests of all that were compared."""
+    matches: tuple[Match, ...]
+    clusters: tuple[Cluster, ...]
+    keep: Keep
+    config: MatchConfig
+    code: str
+    """Digest of the code that compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leak:
+    """The same evidence on two sides of a split."""
+
+    match: Match
+    first_split: str
+    second_split: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a snapshot does about copies."""
+
+    left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Log -> why it is left out."""
+    together: Mapping[str, str] = field(default_factory=dict)
+    """Log -> the cluster that stays in one split."""
+    forbidden: tuple[Match, ...] = ()
+    """Matches that may not cross a split."""
+
+    def refuse(self, split_of: Mapping[str, str], records: Mapping[str, IngestedLog]) -> None:
+        """Refuse copies on two sides.
+
+        Raises:
+            SplitLeak: names both logs, their splits and what is the same.
+        """
+        for leak in leaks(self.forbidden, split_of):
+            a, b = leak.match.first, leak.match.second
+            raise SplitLeak(
+                "copies stand on both sides of a split",
+                got=f"{records[a].name} ({leak.first_split}, {short(a)}) and {records[b].name} "
+                f"({leak.second_split}, {short(b)}): {leak.match.kind}, {leak.match.why}",
+                where="splits",
+                hint="duplicates.policy = 'group' or 'drop' in the contract",
+            )
+
+
+def find(
+    ws: Workspace,
+    logs: Sequence[str] | None = None,
+    *,
+    keep: Keep = Keep.LONGEST,
+    config: MatchConfig | None = None,
+    held: Collection[str] = (),
+    engine: Engine | None = None,
+    progress: Progress = silent,
+    shelf: Shelf | None = None,
+) -> DuplicateReport:
+    """Find logs that hold the same evidence, and record what was found; the same answer is recorded once.
+
+    Args:
+        ws: the workspace.
+        logs: digests; None: all.
+        keep: which log of a cluster is kept.
+        config: what counts as the same.
+        held: logs that are kept before any other.
+        engine: where sketches are drawn and compared; None: as the workspace says.
+        progress: called after every sketch.
+        shelf: of this workspace.
+
+    Raises:
+        NotFound: no such log, or its bytes are gone.
+    """
+    shelf, rules = shelf or Shelf(ws), config or MatchConfig()
+    chosen = tuple(log for log in shelf.records if logs is None or log in set(logs))
+    for log in logs or ():
+        shelf.record(log)
+    stage = Stage(function=STAGE)
+    with session(ws, engine) as place:
+        files = sketch_files(ws, shelf, chosen, engine=place, progress=progress)
+        call = Call(
+            stage=stage,
+            name=f"{len(chosen)} logs",
+            inputs=chosen,
+            config={"sketches": [files[log] for log in chosen], "match": rules},
+        )
+        (result,) = run([call], place=shelf.place, engine=place)
+    matches = decode(_Matches, {"matches": result.value}, where="matches").matches
+    says, noticed = _says(ws, shelf, chosen), _noticed(ws, shelf, chosen)
+    clusters = tuple(
+        Cluster(
+            logs=group,
+            kept=choose(group, keep, shelf.records, noticed, held),
+            conflicts=conflicts(group, says),
+        )
+        for group in join(chosen, matches)
+    )
+    report = DuplicateReport(
+        logs=chosen, matches=matches, clusters=clusters, keep=keep, config=rules, code=stage.code()
+    )
+    _record(ws, shelf, report)
+    return report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Matches:
+    matches: tuple[Match, ...]
+
+
+def _record(ws: Workspace, shelf: Shelf, report: DuplicateReport) -> None:
+    ref = Ref(KIND, ws.put_json(report))
+    if ref.digest in {known.digest for known in ws.artifacts(KIND)}:
+        return
+    body = {
+        "logs": len(report.logs),
+        "matches": len(report.matches),
+        "clusters": len(report.clusters),
+        "conflicts": sum(bool(c.conflicts) for c in report.clusters),
+        "keep": report.keep,
+        "config": report.config,
+        "code": report.code,
+    }
+    ws.record(EVENT, body=body, inputs=[shelf.record(log).ref for log in report.logs], outputs=[ref])
+
+
+def _says(ws: Workspace, shelf: Shelf, logs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+    """What facts and labels say of each log as a whole."""
+    says: dict[str, dict[str, str]] = defaultdict(dict)
+    for log in logs:
+        facts = shelf.record(log).facts
+        says[log] |= {f"fact {key}": str(facts[key]).lower() for key in FACTS if facts.get(key, "") != ""}
+    for item in all_labels(ws):
+        values: dict[str, set[str]] = defaultdict(set)
+        for label in item.set.labels:
+            values[label.label].add(str(label.value).lower())
+        for name, told in values.items():
+            if item.log.digest in says:
+                says[item.log.digest][f"label {item.schema.name}/{name}"] = ", ".join(sorted(told))
+    return says
+
+
+def _noticed(ws: Workspace, shelf: Shelf, logs: Sequence[str]) -> Mapping[str, int]:
+    """How much readers and the newest checks noticed in each log."""
+    checked: dict[str, dict[str, int]] = defaultdict(dict)
+    for event in ws.ledger.events(CHECKED):
+        found = sum(len(outcome["findings"]) for outcome in event.body["outcomes"])
+        checked[event.inputs[0].digest][event.inputs[1].digest] = found
+    return {log: len(shelf.record(log).findings) + sum(checked[log].values()) for log in logs}
+
+
+def leaks(matches: Sequence[Match], split_of: Mapping[str, str]) -> Iterator[Leak]:
+    """Matches between logs of two splits; logs without a split do not count."""
+    for match in matches:
+        first, second = split_of.get(match.first, ""), split_of.get(match.second, "")
+        if first and second and first != second:
+            yield Leak(match=match, first_split=first, second_split=second)
+
+
+def hold(
+    ws: Workspace,
+    shelf: Shelf,
+    logs: Sequence[str],
+    rules: Duplicates,
+    *,
+    held: Collection[str] = (),
+    engine: Engine | None = None,
+) -> Held:
+    """What a contract's rules do about copies among the logs of a snapshot.
+
+    Args:
+        ws: the workspace.
+        shelf: of it.
+        logs: that the contract accepts.
+        rules: its section ``[duplicates]``.
+        held: logs of the dataset that is extended: these are never dropped for a new one.
+        engine: where to compare.
+    """
+    if rules.policy is Policy.IGNORE:
+        return Held()
+    found = find(ws, logs, keep=rules.keep, config=rules.match, held=held, engine=engine, shelf=shelf)
+    if rules.policy is Policy.DROP:
+        why = {log: _reason(log, c, found, shelf) for c in found.clusters for log in c.left if log not in held}
+        return Held(left=why)
+    if rules.policy is Policy.GROUP:
+        return Held(together={log: cluster.logs[0] for cluster in found.clusters for log in cluster.logs})
+    return Held(forbidden=found.matches if rules.policy is Policy.REFUSE else ())
+
+
+def _reason(log: str, cluster: Cluster, found: DuplicateReport, shelf: Shelf) -> tuple[str, ...]:
+    kind = next(m.kind for m in found.matches if log in (m.first, m.second))
+    kept = shelf.record(cluster.kept)
+    said = [f"duplicates: {kind} copy, {kept.name} ({short(kept.digest)}) is kept ({found.keep})"]
+    return (*said, *(f"duplicates: copies disagree on {c.what}" for c in cluster.conflicts if log in c.says))
