@@ -24,6 +24,7 @@ SEAMS = {
     "engines": "worldgate.engines",
     "logs": "worldgate.data.logs",
     "checks": "worldgate.data.checks",
+    "injectors": "worldgate.data.injectors",
     "codecs": "worldgate.data.codecs",
     "labels": "worldgate.data.labels",
     "labellers": "worldgate.data.labellers",
