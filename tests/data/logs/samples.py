@@ -83,8 +83,8 @@ def make_jpeg_mcap(path: Path) -> Path:
     return path
 
 
-def make_lerobot(path: Path, episodes: int = 3) -> Path:
-    with LeRobotWriter(path, fps=30, robot_type="sample", origin=Origin.SIMULATED) as writer:
+def make_lerobot(path: Path, episodes: int = 3, **more: Any) -> Path:
+    with LeRobotWriter(path, fps=30, robot_type="sample", origin=Origin.SIMULATED, **more) as writer:
         for number in range(episodes):
             length = 20 + number
             info = StreamInfo(

@@ -15,8 +15,8 @@ from tests.data.logs import samples
 
 from worldgate.core.errors import AlreadyExists, LogUnreadable, UsageError
 from worldgate.core.streams import Kind, Origin
-from worldgate.data.logs import _lerobot_stats, _lerobot_write, open_folder
-from worldgate.data.logs.lerobot import LeRobotWriter
+from worldgate.data.logs import _lerobot_stats, open_folder
+from worldgate.data.logs.lerobot import Layout, LeRobotWriter
 
 CAMERA = samples.CAMERA
 
@@ -105,11 +105,9 @@ def test_the_layout_is_the_one_lerobot_loads(v3: Path) -> None:
     assert data.schema.field("timestamp").type == pa.float32()
 
 
-def test_files_roll_over_and_episodes_are_still_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_lerobot_write, "_DATA_BYTES", 1500)
-    monkeypatch.setattr(_lerobot_write, "_VIDEO_BYTES", 1)
-    monkeypatch.setattr(_lerobot_write, "_FILES_A_CHUNK", 2)
-    root = samples.make_lerobot(tmp_path / "many", episodes=5)
+def test_files_roll_over_and_episodes_are_still_found(tmp_path: Path) -> None:
+    layout = Layout(data_bytes=1500, video_bytes=1, files_a_chunk=2)
+    root = samples.make_lerobot(tmp_path / "many", episodes=5, layout=layout)
     assert len(list((root / "data").rglob("*.parquet"))) > 1
     assert (root / "videos" / CAMERA / "chunk-001" / "file-000.mp4").is_file()
     for number, log in enumerate(open_folder(root).logs):
@@ -133,7 +131,16 @@ def test_nothing_is_visible_before_the_end_or_after_a_failure(tmp_path: Path) ->
         writer.add_episode({"action": samples.numbers(4)}, {CAMERA: samples.pictures(4)}, task="t")
         assert not root.exists()
         raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
+    assert not root.exists()
+    with pytest.raises(AlreadyExists, match="unfinished"):
+        LeRobotWriter(root, fps=10, robot_type="", origin=Origin.REAL)
+    LeRobotWriter.recover(root).close()
+    assert [path.name for path in tmp_path.iterdir()] == ["set"], "what was finished outlives an error"
+    shutil.rmtree(root)
+    with pytest.raises(RuntimeError), LeRobotWriter(root, fps=10, robot_type="", origin=Origin.REAL, keep=False) as w:
+        w.add_episode({"action": samples.numbers(4)}, {}, task="t")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == [], "unless it can be made again"
     with pytest.raises(UsageError, match="no episodes"), LeRobotWriter(root, fps=10, robot_type="", origin=Origin.REAL):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,7 @@ from worldgate.data.logs._limits import Limits
 from worldgate.data.scaling import scale_into
 
 COMPRESSED = frozenset({"png", "jpeg", "webp", "avif"})
-VIDEO = frozenset({"h264", "h265"})
+VIDEO = frozenset({"h264", "h265", "av1"})
 """Formats whose images need those before them; no single one is decoded here."""
 
 _END = {"png": b"IEND\xaeB`\x82", "jpeg": b"\xff\xd9"}

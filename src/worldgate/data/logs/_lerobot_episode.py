@@ -2,16 +2,17 @@
 
 Times: LeRobot holds none but ``timestamp``, a single-precision ``frame_index / fps``; where it is that quotient, times
 are the exact quotient in ns, else the column's value. Videos keep the presentation times of their own frames. So every
-clock is ``frame``: when anything was captured is not known.
+clock is ``frame``: when anything was captured is not known. Where our writer left the native times beside the dataset,
+a stream has those and the clock they are on, and a message that several rows hold is one message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,7 @@ from worldgate.core.streams import Array, Finding, IntArray, Kind, Origin, Strea
 from worldgate.core.times import SECOND
 from worldgate.data.logs._images import Encoded, EncodedFrames
 from worldgate.data.logs._lerobot_meta import Feature, Meta, read_table
+from worldgate.data.logs._lerobot_times import Native, messages, native
 from worldgate.data.logs._video import VideoFrames, video_index
 
 
@@ -57,6 +59,10 @@ class LeRobotLog:
     length: int
     """Rows that the metadata states; -1 where it does not."""
     facts: Mapping[str, str | float | bool] = field(default_factory=dict)
+    times: Path | None = None
+    """Native times of the rows, beside the data file; may be absent."""
+    messages: Path | None = None
+    """Events and text, beside the data file; may be absent."""
 
     @property
     def origin(self) -> Origin:
@@ -87,24 +93,27 @@ class LeRobotLog:
         )
 
     def streams(self) -> tuple[StreamInfo, ...]:
-        """One stream a feature; bookkeeping columns are none."""
-        return tuple(self._info(feature) for feature in self.meta.features)
+        """One stream a feature, and those that stand beside the rows; bookkeeping columns are none."""
+        return tuple(self._info(feature) for feature in self.meta.features) + tuple(
+            self._beside(name) for name in self._beside_names()
+        )
 
     def _info(self, feature: Feature) -> StreamInfo:
-        count = len(self._video(feature.key)) if feature.dtype == "video" else len(self._times_ns)
+        native = self._native(feature)
+        count = self._count(feature) if native is None else len(native.rows)
         info = feature.info(count, self.meta.fps, self.meta.stream_extra(feature.key))
-        if feature.dtype != "video":
-            return info
-        index = video_index(self.videos[feature.key].path)
-        return StreamInfo(
-            name=info.name,
-            kind=info.kind,
-            count=count,
-            shape=(index.height, index.width, 3),
-            frame=info.frame,
-            clock="frame",
-            rate_hz=info.rate_hz,
-        )
+        if feature.dtype == "video":
+            index = video_index(self.videos[feature.key].path)
+            info = replace(info, shape=(index.height, index.width, 3), unit="")
+        return info if native is None else replace(info, **_said(self.meta.stream_extra(feature.key)))
+
+    def _count(self, feature: Feature) -> int:
+        return len(self._video(feature.key)) if feature.dtype == "video" else len(self._times_ns)
+
+    def _native(self, feature: Feature) -> Native | None:
+        if self.times is None:
+            return None
+        return native(self.times, self.episode_index, feature.key, self._count(feature))
 
     def read(self, stream: str, window_ns: tuple[int, int] | None = None) -> Stream:
         """Read one stream, whole or within the half-open window.
@@ -114,14 +123,51 @@ class LeRobotLog:
             LogUnreadable: a column or video that cannot be read.
         """
         known = {feature.key: feature for feature in self.meta.features}
+        if stream in self._beside_names():
+            return self._messages(stream, window_ns)
         if stream not in known:
-            raise NotFound("no such stream", got=stream, where=self.name, hint=f"one of {', '.join(known)}")
+            names = [*known, *self._beside_names()]
+            raise NotFound("no such stream", got=stream, where=self.name, hint=f"one of {', '.join(names)}")
         feature = known[stream]
-        times_ns = self._frame_times(stream) if feature.dtype == "video" else self._times_ns
-        keep = np.arange(len(times_ns), dtype=np.int64)
-        if window_ns is not None:
-            keep = keep[(times_ns >= window_ns[0]) & (times_ns < window_ns[1])]
-        return Stream(info=self._info(feature), times_ns=times_ns[keep], values=self._values(feature, keep))
+        held = self._native(feature)
+        if held is not None:
+            times_ns, log_ns, rows = held.times_ns, held.log_ns, held.rows
+        else:
+            times_ns, log_ns = self._frame_times(stream) if feature.dtype == "video" else self._times_ns, None
+            rows = np.arange(len(times_ns), dtype=np.int64)
+        keep = _within(times_ns, window_ns)
+        return Stream(
+            info=self._info(feature),
+            times_ns=times_ns[keep],
+            log_times_ns=None if log_ns is None else log_ns[keep],
+            values=self._values(feature, rows[keep]),
+        )
+
+    # ---------------------------------------------------------------- beside the rows
+
+    def _beside_names(self) -> tuple[str, ...]:
+        if self.messages is None:
+            return ()
+        features = {feature.key for feature in self.meta.features}
+        said = self.meta.extra.get("streams", {})
+        said = said if isinstance(said, dict) else {}
+        return tuple(n for n in said if n not in features and self.meta.stream_extra(n).get("kind") in _TEXTUAL)
+
+    def _beside(self, name: str) -> StreamInfo:
+        assert self.messages is not None
+        extra = self.meta.stream_extra(name)
+        count = len(messages(self.messages, self.episode_index, name)[2])
+        made = StreamInfo(name=name, kind=Kind(extra["kind"]), count=count, frame=str(extra.get("frame", "")))
+        return replace(made, unit=str(extra.get("unit", "")), **_said(extra))
+
+    def _messages(self, name: str, window_ns: tuple[int, int] | None) -> Stream:
+        assert self.messages is not None
+        times_ns, log_ns, texts = messages(self.messages, self.episode_index, name)
+        values = np.empty(len(texts), dtype=object)
+        values[:] = texts
+        keep = _within(times_ns, window_ns)
+        log_ns = None if log_ns is None else log_ns[keep]
+        return Stream(info=self._beside(name), times_ns=times_ns[keep], values=values[keep], log_times_ns=log_ns)
 
     # ---------------------------------------------------------------- video
 
@@ -179,6 +225,26 @@ class LeRobotLog:
             out[:] = [str(values[int(i)].as_py()) for i in keep]
             return out
         return _numbers(values, feature, self.data)[keep]
+
+
+_TEXTUAL: Final = frozenset({str(Kind.EVENT), str(Kind.TEXT)})
+_CLOCKS: Final = frozenset({"log", "publish", "header", "frame"})
+
+
+def _said(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Clock and declared rate of a stream whose native times are known."""
+    clock, rate = str(extra.get("clock", "")), extra.get("rate_hz", 0.0)
+    return {
+        "clock": clock if clock in _CLOCKS else "log",
+        "rate_hz": float(rate) if isinstance(rate, int | float) else 0.0,
+    }
+
+
+def _within(times_ns: IntArray, window_ns: tuple[int, int] | None) -> IntArray:
+    """Places within a half-open window."""
+    if window_ns is None:
+        return np.arange(len(times_ns), dtype=np.int64)
+    return np.flatnonzero((times_ns >= window_ns[0]) & (times_ns < window_ns[1])).astype(np.int64)
 
 
 def _numbers(values: pa.ChunkedArray, feature: Feature, where: Path) -> Array:

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from worldgate.core.errors import UsageError
 from worldgate.core.streams import Array, ByteArray
 
 Statistics: TypeAlias = Mapping[str, Array]
@@ -21,26 +22,45 @@ _SAMPLED_PIXELS: Final = 32
 
 
 def of_rows(values: Array) -> Statistics:
-    """Statistics of (T, D) numbers, each (D,)."""
+    """Statistics of (T, D) numbers, each (D,); a row without a value (NaN) does not enter.
+
+    Raises:
+        UsageError: a channel without any finite value, which has no statistics.
+    """
     numbers = values.astype(np.float64)
+    numbers = numbers[np.isfinite(numbers).all(axis=1)]
+    if not len(numbers):
+        raise UsageError("a stream without one row of finite values has no statistics", got=f"{len(values)} rows")
     return {
         "min": numbers.min(axis=0),
         "max": numbers.max(axis=0),
         "mean": numbers.mean(axis=0),
         "std": numbers.std(axis=0),
-        "count": np.array([len(values)], dtype=np.int64),
+        "count": np.array([len(numbers)], dtype=np.int64),
         **{name: np.quantile(numbers, q, axis=0) for name, q in _QUANTILES.items()},
     }
 
 
-def of_images(images: ByteArray) -> Statistics:
-    """Statistics of (T, H, W, 3) images, each (3, 1, 1), from a grid of pixels of some frames."""
-    frames = np.linspace(0, len(images) - 1, min(_SAMPLED_FRAMES, len(images))).astype(np.int64)
-    rows = np.linspace(0, images.shape[1] - 1, min(_SAMPLED_PIXELS, images.shape[1])).astype(np.int64)
-    columns = np.linspace(0, images.shape[2] - 1, min(_SAMPLED_PIXELS, images.shape[2])).astype(np.int64)
-    pixels = images[np.ix_(frames, rows, columns)].reshape(-1, 3) / 255.0
-    stats = {name: value.reshape(3, 1, 1) for name, value in of_rows(pixels).items() if name != "count"}
-    return {**stats, "count": np.array([len(frames)], dtype=np.int64)}
+class Sampled:
+    """Statistics of (T, H, W, 3) images, each (3, 1, 1), from a grid of pixels of some frames, shown one by one."""
+
+    def __init__(self, length: int) -> None:
+        self.rows = np.linspace(0, length - 1, min(_SAMPLED_FRAMES, length)).astype(np.int64)
+        """Frames that enter."""
+        self._wanted = set(self.rows.tolist())
+        self._pixels: list[Array] = []
+
+    def see(self, row: int, image: ByteArray) -> None:
+        """Look at a frame, if it is one that enters."""
+        if row in self._wanted:
+            y, x = (np.linspace(0, n - 1, min(_SAMPLED_PIXELS, n)).astype(np.int64) for n in image.shape[:2])
+            self._pixels.append(image[np.ix_(y, x)].reshape(-1, 3))
+
+    def statistics(self) -> Statistics:
+        """Of what was seen."""
+        rows = of_rows(np.concatenate(self._pixels) / 255.0)
+        stats = {name: value.reshape(3, 1, 1) for name, value in rows.items() if name != "count"}
+        return {**stats, "count": np.array([len(self._pixels)], dtype=np.int64)}
 
 
 def aggregate(episodes: Sequence[Mapping[str, Statistics]]) -> dict[str, Statistics]:

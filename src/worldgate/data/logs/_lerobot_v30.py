@@ -13,6 +13,7 @@ from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Finding
 from worldgate.data.logs._lerobot_episode import LeRobotLog, VideoSpan
 from worldgate.data.logs._lerobot_meta import Meta, column, read_table
+from worldgate.data.logs._lerobot_times import MESSAGES_PATH, TIMES_PATH
 
 FACTS = "worldgate/facts"
 """Column of ``meta/episodes`` in which our writer keeps an episode's facts, as JSON."""
@@ -70,7 +71,9 @@ def _log(meta: Meta, row: dict[str, Any], tasks: list[str], facts: dict[str, Any
         chunk, number, start, stop = (row[f"videos/{feature.key}/{part}"] for part in _VIDEO_PARTS)
         path = meta.path(meta.video_path, video_key=feature.key, chunk_index=int(chunk), file_index=int(number))
         videos[feature.key] = VideoSpan(path=path, from_s=float(start), to_s=float(stop))
-    data = meta.path(meta.data_path, chunk_index=int(row["data/chunk_index"]), file_index=int(row["data/file_index"]))
+    place = {"chunk_index": int(row["data/chunk_index"]), "file_index": int(row["data/file_index"])}
+    data = meta.path(meta.data_path, **place)
+    times, said = meta.path(TIMES_PATH, **place), meta.path(MESSAGES_PATH, **place)
     known = {str(k): v for k, v in facts.items() if isinstance(v, str | int | float | bool)}
     return LeRobotLog(
         meta=meta,
@@ -80,6 +83,8 @@ def _log(meta: Meta, row: dict[str, Any], tasks: list[str], facts: dict[str, Any
         videos=videos,
         length=int(row["length"]),
         facts={"task": "; ".join(str(t) for t in tasks), "robot": meta.robot, **known},
+        times=times if times.is_file() else None,
+        messages=said if said.is_file() else None,
     )
 
 

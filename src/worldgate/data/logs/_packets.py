@@ -2,7 +2,7 @@
 
 A frame is decoded from the keyframe before it on. Its identity is that of its packet: nothing a decoder makes of it
 enters the content digest. Streams have no B-frames, so packet ``i`` is frame ``i``, and their parameter sets stand in
-band (Annex B of ITU-T H.264 and H.265); both are asked for by
+band (Annex B of ITU-T H.264 and H.265, sequence header OBUs of AV1); both are asked for by
 https://docs.foxglove.dev/docs/sdk/schemas/compressed-video.
 
 Shape legend: N frames of the stream, K asked for, H x W pixels.
@@ -28,14 +28,20 @@ from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Array, BoolArray, ByteArray, IntArray
 from worldgate.data.logs._video_decode import Decoder, Packets
 
-DECODERS: Final[Mapping[str, str]] = {"h264": "h264", "h265": "hevc"}
+DECODERS: Final[Mapping[str, str]] = {"h264": "h264", "h265": "hevc", "av1": "libdav1d"}
 """Format of a message to FFmpeg's name of its decoder."""
 _AHEAD: Final = 16
 _START: Final = b"\0\0\1"
+_SEQUENCE_HEADER: Final = 1
 
 
 def is_keyframe(packet: bytes, format: str) -> bool:
-    """Whether decoding can start with this access unit: its first coded slice is an IDR (H.264) or IRAP (H.265) one."""
+    """Whether decoding can start with this access unit.
+
+    Its first coded slice is an IDR (H.264) or IRAP (H.265) one; a temporal unit of AV1 holds a sequence header.
+    """
+    if format == "av1":
+        return bool(parameter_sets(packet, format))
     at = packet.find(_START)
     while 0 <= at < len(packet) - len(_START):
         head = packet[at + len(_START)]
@@ -45,6 +51,56 @@ def is_keyframe(packet: bytes, format: str) -> bool:
             return 16 <= (head >> 1) & 0x3F <= 23
         at = packet.find(_START, at + len(_START))
     return False
+
+
+def parameter_sets(packet: bytes, format: str) -> list[bytes]:
+    """The parameter sets in an access unit: SPS and PPS, VPS too (H.265), or sequence headers (AV1)."""
+    if format == "av1":
+        return [data for kind, data in _obus(packet) if kind == _SEQUENCE_HEADER]
+    return [unit for unit in _units(packet) if _is_parameter(unit, format)]
+
+
+def without_parameters(packet: bytes, format: str, known: bytes) -> bytes:
+    """An access unit without the parameter sets that stand in ``known`` already; AV1 keeps its own."""
+    if format == "av1":
+        return packet
+    return b"".join(b"\0" + _START + u for u in _units(packet) if not (_is_parameter(u, format) and u in known))
+
+
+def _is_parameter(unit: bytes, format: str) -> bool:
+    return unit[0] & 0x1F in (7, 8) if format == "h264" else 32 <= (unit[0] >> 1) & 0x3F <= 34
+
+
+def _units(packet: bytes) -> Iterator[bytes]:
+    """NAL units of Annex B, without start codes; none ends in a zero byte (7.4.1), so those before a start code go."""
+    at = packet.find(_START)
+    while at >= 0:
+        start = at + len(_START)
+        at = packet.find(_START, start)
+        unit = packet[start : at if at >= 0 else None].rstrip(b"\0")
+        if unit:
+            yield unit
+
+
+def _obus(unit: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and bytes of each OBU of a temporal unit (AV1 specification, 5.3); stops where sizes make no sense."""
+    at = 0
+    while at < len(unit):
+        start, head = at, unit[at]
+        at += 2 if head & 4 else 1
+        size = len(unit) - at
+        if head & 2:
+            size = shift = 0
+            while at < len(unit) and shift <= 49:
+                byte = unit[at]
+                size |= (byte & 0x7F) << shift
+                at, shift = at + 1, shift + 7
+                if byte < 0x80:
+                    break
+        if at + size > len(unit) or size < 0:
+            return
+        at += size
+        yield (head >> 3) & 0xF, unit[start:at]
 
 
 def size_of(packet: bytes, format: str, pixels: int) -> tuple[int, int]:

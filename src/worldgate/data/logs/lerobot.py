@@ -18,10 +18,12 @@ from worldgate.core.streams import Finding, LogFolder
 from worldgate.data.logs import _lerobot_v21 as v21
 from worldgate.data.logs import _lerobot_v30 as v30
 from worldgate.data.logs._lerobot_episode import LeRobotLog
+from worldgate.data.logs._lerobot_join import Layout
 from worldgate.data.logs._lerobot_meta import read_meta, read_table
+from worldgate.data.logs._lerobot_times import RowTimes
 from worldgate.data.logs._lerobot_write import LeRobotWriter
 
-__all__ = ["CARD", "LeRobotLog", "LeRobotWriter", "detect", "open_logs"]
+__all__ = ["CARD", "Layout", "LeRobotLog", "LeRobotWriter", "RowTimes", "detect", "open_logs"]
 
 CARD = {
     "line": "LeRobot datasets v2.0, v2.1 and v3.0: parquet rows and videos, one log an episode",
