@@ -23,8 +23,8 @@ BATCH = 8
 class Reader(Protocol):
     """One way to serve clips."""
 
-    def read(self, clips: list[list[int]]) -> None:
-        """Serve these clips, and throw them away."""
+    def read(self, clips: list[list[int]]) -> int | None:
+        """Serve these clips, and throw them away; how many, if not these."""
 
     def sample(self, clips: list[list[int]]) -> np.ndarray:
         """(K, C, T, H, W, 3) uint8 of these clips."""
@@ -139,14 +139,11 @@ class Ours:
             batch=BATCH,
             codec=told["codec"],
             memory_gb=told.get("memory_gb", 0.0),
+            tail="drop",
         )
         self.cache = Path(told["cache"])
         self.loader = ClipLoader(self.config, self.episodes, cache=self.cache)
         self.batches = iter(self.loader)
-        if self.config.memory_gb:
-            for _ in self.batches:  # what it is like from the second epoch on
-                pass
-            self.batches = iter(self.loader)
 
     def read(self, clips: list[list[int]]) -> None:
         for _ in range(len(clips) // BATCH):
@@ -165,6 +162,18 @@ class Ours:
             filler.fill(arrays, *same)
             out.append(np.stack([arrays.frames[camera][0] for camera in self.cameras]))
         return np.stack(out)
+
+
+class Epoch(Ours):
+    """A first epoch from its first clip to its last, by a loader that has decoded nothing yet."""
+
+    def read(self, clips: list[list[int]]) -> int:
+        from worldgate.data.loader import ClipLoader
+
+        if len(clips) <= BATCH:
+            super().read(clips)
+            return len(clips)
+        return BATCH * sum(1 for _ in ClipLoader(self.config, self.episodes, cache=self.cache))
 
 
 class Memmap(Ours):
@@ -190,7 +199,7 @@ class Memmap(Ours):
                 out[...] = frames[row : row + T]
 
 
-READERS = {"lerobot": LeRobot, "torchcodec": TorchCodec, "ours": Ours, "memmap": Memmap}
+READERS = {"lerobot": LeRobot, "torchcodec": TorchCodec, "ours": Ours, "epoch": Epoch, "memmap": Memmap}
 
 
 def serve(replies: Any) -> None:
@@ -207,8 +216,8 @@ def serve(replies: Any) -> None:
                 some = clips[name]
                 chosen = [some[(told["first"] + i) % len(some)] for i in range(told["count"])]
                 wall, cpu = time.perf_counter(), time.process_time()
-                opened[name].read(chosen)
-                said = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+                served = opened[name].read(chosen) or len(chosen)
+                said = {"clips": served, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
             elif told["do"] == "sample":
                 np.save(told["to"], opened[name].sample(told["clips"]))
             elif told["do"] == "close":
@@ -219,6 +228,9 @@ def serve(replies: Any) -> None:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "sched_setaffinity"):
+        # One core for everybody: some decode each camera in a thread of its own.
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     # What libraries print must not be taken for an answer.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -68,7 +68,7 @@ class ClipConfig:
     ahead: int = 2
     """Batches that each worker may be ahead."""
     keep: int = 1
-    """Batches that stay as they are while the next one is taken."""
+    """Batches that are valid at once: the one just taken, and those before it."""
     seed: int = 0
     shuffle: bool = True
     rank: int = 0
@@ -278,7 +278,7 @@ class ClipLoader:
 
     def _block(self, place: int) -> Arrays:
         """Memory of this process, in turn."""
-        count = self.config.keep + 1
+        count = self.config.keep
         while len(self._blocks) < count:
             self._blocks.append(self._layout.views((self._allocate or plain)(self._layout.nbytes)))
         return self._blocks[place % count]

@@ -78,7 +78,7 @@ class Pool:
         layout: where a batch's arrays lie.
         workers: processes, at least one.
         ahead: batches that each worker may be ahead of the caller.
-        keep: batches that stay as they are while the next one is taken.
+        keep: batches that are valid at once: the one just taken, and those before it.
         mend: makes a damaged file of the clip cache again.
     """
 
