@@ -14,7 +14,7 @@ from worldgate.core.seams import cards
 from worldgate.data import align_stage, check_stage, summaries
 from worldgate.data.check import check
 from worldgate.data.ingest import ingest
-from worldgate.engines import Call, EngineConfig, Results, Stage, code_digest, start
+from worldgate.engines import Call, EngineConfig, Place, Results, Stage, code_digest, start
 from worldgate.engines._code import ROOT, closure
 
 CHECK = ("worldgate.data.check_stage", "worldgate.data.logs.mcap", "worldgate.data.checks.gaps")
@@ -114,12 +114,22 @@ def test_a_key_tells_input_configuration_and_stage_apart_and_not_the_name() -> N
         Call(stage=stage, name="a", inputs=("1" * 64,), config={"check": "gaps"}),
         Call(stage=stage, name="a", inputs=("0" * 64,), config={"check": "skew"}),
         Call(stage=Stage(function="worldgate.data.align_stage:to_grid"), name="a", inputs=("0" * 64,), config={}),
-        Call(
-            stage=Stage(function=stage.function, uses=("worldgate.sim.cell",)), name="a", inputs=("0" * 64,), config={}
-        ),
+        Call(stage=more, name="a", inputs=("0" * 64,), config={"check": "gaps"}),
     ]
     assert call.key() == same.key()
     assert len({call.key(), *(other.key() for other in others)}) == 5
+
+
+def test_a_worker_with_other_code_than_the_driver_does_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from worldgate.engines._stage import pack, perform
+
+    call = Call(stage=Stage(function="worldgate.data.check_stage:look"), name="run.mcap", inputs=("0" * 64,))
+    bundle = pack([call], Place(store=str(tmp_path), cache=str(tmp_path)))
+    monkeypatch.setattr("worldgate.engines._stage.code_digest", lambda _: "1" * 64)
+    ((said, files),) = perform(bundle)
+    assert b"other code than the driver" in said
+    assert b"run.mcap" in said
+    assert not files
 
 
 def test_a_result_that_was_damaged_is_none(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes: work is spread; a worker or node that dies loses nothing, nothing finished is repeated."""
+"""A Ray cluster of two nodes: work is spread; a worker or node that dies loses and repeats nothing finished."""
 
 from __future__ import annotations
 

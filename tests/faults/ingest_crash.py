@@ -55,7 +55,7 @@ rate_hz = 10.0
 [checks.finite]
 [checks.stamps]
 """
-LOGS = 3
+LOGS = 4
 PATCHED = ("open", "fsync", "replace", "mkdir", "unlink", "symlink", "link", "rename")
 NEEDS_ROOM = ("open", "fsync", "replace", "mkdir", "symlink", "link", "rename")
 

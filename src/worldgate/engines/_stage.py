@@ -81,7 +81,7 @@ class Call:
 
 def pack(calls: Sequence[Call], place: Place) -> Bundle:
     """Calls as the bytes that a worker takes."""
-    told = [{"function": c.stage.function, "name": c.name, "inputs": list(c.inputs), "config": c.config} for c in calls]
+    told = [{"call": call, "code": call.stage.code()} for call in calls]
     return canonical({"calls": told, "place": place})
 
 
@@ -89,17 +89,22 @@ def perform(bundle: Bundle) -> tuple[Reply, ...]:
     """Do the calls of a bundle in this process; one that fails does not keep the others from being done."""
     tree = read_json(bundle)
     place = Place(**tree["place"])
-    return tuple(_one(call, place) for call in tree["calls"])
+    return tuple(_one(told["call"], told["code"], place) for told in tree["calls"])
 
 
 def names(bundle: Bundle) -> list[str]:
     """What people call the inputs of a bundle."""
-    return [call["name"] for call in read_json(bundle)["calls"]]
+    return [told["call"]["name"] for told in read_json(bundle)["calls"]]
 
 
-def _one(call: Mapping[str, Any], place: Place) -> Reply:
-    module, _, function = call["function"].partition(":")
+def _one(call: Mapping[str, Any], code: str, place: Place) -> Reply:
+    stage = Stage(function=call["stage"]["function"], uses=tuple(call["stage"]["uses"]))
+    module, _, function = stage.function.partition(":")
     try:
+        if stage.code() != code:
+            # Kept under the driver's key, the result of other code would be taken for its own for ever.
+            hint = "the same versions of Worldgate and its packages on every machine, and no edits meanwhile"
+            raise WorldgateError("this worker runs other code than the driver", where=call["name"], hint=hint)
         made: Made = getattr(importlib.import_module(module), function)(place, tuple(call["inputs"]), call["config"])
         return canonical({"value": made.value}), dict(made.files)
     except Exception as error:  # whatever a stage raises belongs to its input, not to the engine
