@@ -8,8 +8,8 @@ ours up to the finished batch. Pictures of the same clips are compared first. Fi
 ``cpu`` counts the process's own time, which a busy machine does not change as much.
 
 "Every clip decoded" decodes each clip for itself, which no loader does faster than its decoder. "First epoch" is a
-whole epoch of overlapping clips from a cold start by a loader that keeps decoded frames in 1 GB. The clip cache was made
-before.
+whole epoch of overlapping clips from a cold start by a loader that keeps decoded frames in 1 GB. The clip cache was
+made before.
 
 Real recordings lie at ``WORLDGATE_DATA`` or ``../shared/data/real``. ``--quick`` takes fewer episodes and one size.
 """

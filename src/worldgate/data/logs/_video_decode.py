@@ -101,6 +101,8 @@ class Decoder:
         """Packets, in the order of the file, that the decoder was given or may do without."""
         self._shown = _BEFORE
         """Presentation time of the last frame that came out."""
+        self._skips = False
+        """Whether the decoder leaves out frames that no other needs."""
         self._ready: list[VideoFrame] = []
         """Frames that came out together with one that was asked for."""
 
@@ -168,7 +170,9 @@ class Decoder:
         place, self._fed = self._fed, self._fed + 1
         if place == len(self.packets.pts):
             return self._context.decode(None)
-        self._context.skip_frame = "NONREF" if self.packets.pts[place] < target else "DEFAULT"
+        skip = bool(self.packets.pts[place] < target)
+        if skip is not self._skips:
+            self._context.skip_frame, self._skips = "NONREF" if skip else "DEFAULT", skip
         return self._context.decode(self._packet(place))
 
     def _packet(self, place: int) -> Packet[Any]:
@@ -188,7 +192,7 @@ class Decoder:
 
     def _seek(self, place: int) -> None:
         if self._context is None:
-            self._context = _open(self.packets)
+            self._context, self._skips = _open(self.packets), False
         else:
             self._context.flush_buffers()
         self._fed, self._shown, self._ready = place, _BEFORE, []
