@@ -10,6 +10,7 @@ from cyclopts import App
 
 from worldgate.cli._data_align import align
 from worldgate.cli._data_datasets import card, diff, merge, subset
+from worldgate.cli._data_dedup import dedup
 from worldgate.cli._data_label import app as label_app
 from worldgate.cli._data_retention import erase, hold_app, retention, unseal
 
@@ -24,3 +25,4 @@ app.command(retention)
 app.command(hold_app, name="hold")
 app.command(erase)
 app.command(unseal)
+app.command(dedup)

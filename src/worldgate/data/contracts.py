@@ -24,6 +24,7 @@ from worldgate.core.times import parse_ns
 from worldgate.data import detectors
 from worldgate.data.alignment import AlignmentSpec
 from worldgate.data.checks import prepare
+from worldgate.data.duplicates.rules import Duplicates
 from worldgate.data.privacy.rules import Privacy
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
@@ -164,6 +165,7 @@ class Contract:
     retention: Mapping[str, RetentionClass] = field(default_factory=dict)
     """How long logs are kept, by the class that their fact ``retention`` names; ``standard`` where they name none."""
     privacy: Privacy = field(default_factory=Privacy)
+    duplicates: Duplicates = field(default_factory=Duplicates)
 
     def __post_init__(self) -> None:
         Name(self.name)

@@ -18,19 +18,26 @@ from worldgate.data.contracts import Splits
 from worldgate.data.ingest import EPOCHS_NS, IngestedLog
 
 
-def assign(logs: Sequence[IngestedLog], splits: Splits, *, before: Mapping[str, str] | None = None) -> dict[str, str]:
+def assign(
+    logs: Sequence[IngestedLog],
+    splits: Splits,
+    *,
+    before: Mapping[str, str] | None = None,
+    together: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """Log digest -> split.
 
     Args:
         logs: what to divide.
         splits: by what.
         before: splits that logs had in an earlier dataset: they and their groups keep them, whatever is added.
+        together: log -> a name; logs of one name, as copies of each other, stand in one split with all their groups.
 
     Raises:
         ContractBroken: a log without the fact that decides its split or group, or with a value that no split lists.
         SplitLeak: a group that a fact's values, a date or an earlier dataset would tear apart.
     """
-    groups = _groups(sorted(logs, key=lambda log: log.digest), splits)
+    groups = _joined(_groups(sorted(logs, key=lambda log: log.digest), splits), together or {})
     if splits.by:
         found = {log.digest: _decided(log, splits) for log in logs}
         for name, members in groups.items():
@@ -65,6 +72,19 @@ def _groups(logs: Sequence[IngestedLog], splits: Splits) -> dict[str, list[Inges
     for log in logs:
         groups[_fact(log, splits.group) if splits.group else log.digest].append(log)
     return groups
+
+
+def _joined(groups: Mapping[str, list[IngestedLog]], together: Mapping[str, str]) -> dict[str, list[IngestedLog]]:
+    """Groups that share a name of ``together`` as one, under the name of the first."""
+    out: dict[str, list[IngestedLog]] = {}
+    names: dict[str, set[str]] = {}
+    for group, members in groups.items():
+        mine = {together[log.digest] for log in members if log.digest in together}
+        joined = [other for other, held in names.items() if held & mine]
+        first = joined[0] if joined else group
+        out[first] = [log for other in joined for log in out.pop(other)] + members
+        names[first] = mine.union(*(names.pop(other) for other in joined))
+    return out
 
 
 def sessions(logs: Sequence[IngestedLog], gap_s: float) -> dict[str, list[IngestedLog]]:

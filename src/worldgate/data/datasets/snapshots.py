@@ -18,6 +18,7 @@ from worldgate.data.alignment_report import report
 from worldgate.data.check import check, reasons
 from worldgate.data.contracts import Contract
 from worldgate.data.datasets.manifests import SCHEMA, DatasetManifest, EpisodeEntry, StreamSchema, manifest
+from worldgate.data.duplicates import finding as duplicates
 from worldgate.data.ingest import IngestedLog, Progress, Shelf
 from worldgate.data.opening import modules_of
 from worldgate.data.splits import assign, refuse_leaks
@@ -55,7 +56,7 @@ def snapshot(
 
     Raises:
         ContractBroken: no log is accepted.
-        SplitLeak: the same evidence on both sides of a split.
+        SplitLeak: the same evidence on both sides of a split, or copies of it where the contract refuses them.
     """
     contract, label = contracts.load(ws, contract_ref.digest), str(Name(name))
     checked = check(ws, log_refs, contract_ref, engine=engine)
@@ -64,10 +65,13 @@ def snapshot(
         why = "; ".join(reasons(checked)) or "no log was given"
         raise ContractBroken(f"contract {contract.name} accepts none of {len(checked)} logs", got=why)
     shelf = Shelf(ws)
+    before = {e.log: e.split for e in manifest(ws, extends.digest).episodes} if extends is not None else {}
+    copies = duplicates.hold(ws, shelf, accepted, contract.duplicates, held=before, engine=engine)
+    accepted = [log for log in accepted if log not in copies.left]
     records = [shelf.record(log) for log in accepted]
-    before = manifest(ws, extends.digest) if extends is not None else None
-    split_of = assign(records, contract.splits, before={e.log: e.split for e in before.episodes} if before else {})
+    split_of = assign(records, contract.splits, before=before, together=copies.together)
     refuse_leaks(records, split_of)
+    copies.refuse(split_of, shelf.records)
     episodes = _aligned(ws, shelf, contract, accepted, engine, progress)
     frozen = DatasetManifest(
         schema=SCHEMA,
@@ -78,7 +82,7 @@ def snapshot(
         origins=tuple(sorted({e.origin for e in episodes})),
         streams=_schema(episodes),
         episodes=tuple(_entry(ws, e, split_of[e.log], shelf.record(e.log)) for e in episodes),
-        refused={c.log: tuple(reasons([c])) for c in checked if not c.accepted},
+        refused={**{c.log: tuple(reasons([c])) for c in checked if not c.accepted}, **copies.left},
         parents=(extends.digest,) if extends is not None else (),
     )
     return freeze(ws, frozen, [e for e in episodes if split_of[e.log] == "train"])
