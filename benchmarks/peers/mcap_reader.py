@@ -117,7 +117,7 @@ def joints(reader: str, path: Path) -> tuple[tuple[float, float], dict[str, Any]
 
 
 def images(reader: str, path: Path) -> tuple[tuple[float, float], dict[str, Any]]:
-    """Seconds, and those of the processor, until every image's bytes were held once; their digest is a second pass's."""
+    """Seconds, and those of the processor, until all images were held once; their digest is a second pass's."""
     start, cpu = time.perf_counter(), time.process_time()
     size = messages = joint_sum = 0
     for message in READERS[reader](path):
