@@ -52,5 +52,4 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
     else:
         times[at:] += (1 if config.variant == "forward" else -1) * round(config.magnitude * SECOND)
     info = replace(held.info, clock="header")
-    spans = ((int(held.times_ns[at]), int(held.times_ns[-1]) + 1),)
-    return injected(log, [replace(held, info=info, times_ns=times, log_times_ns=wrote)], spans=spans)
+    return injected(log, [replace(held, info=info, times_ns=times, log_times_ns=wrote)])
