@@ -150,7 +150,7 @@ def main(scratch: Path, first: int, step: int, last: int) -> None:
         shutil.rmtree(folder)
         if status == 0:
             break
-    print(json.dumps({"tried": tried, "killed": killed, "failed": failed}))
+    sys.stdout.write(json.dumps({"tried": tried, "killed": killed, "failed": failed}) + "\n")
 
 
 if __name__ == "__main__":

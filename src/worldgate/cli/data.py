@@ -11,6 +11,7 @@ from cyclopts import App
 from worldgate.cli._data_align import align
 from worldgate.cli._data_datasets import card, diff, merge, subset
 from worldgate.cli._data_dedup import dedup
+from worldgate.cli._data_export import export
 from worldgate.cli._data_label import app as label_app
 from worldgate.cli._data_retention import erase, hold_app, retention, unseal
 
@@ -19,6 +20,7 @@ app.command(label_app, name="label")
 app.command(align)
 app.command(card)
 app.command(diff)
+app.command(export)
 app.command(merge)
 app.command(subset)
 app.command(retention)

@@ -26,6 +26,7 @@ SEAMS = {
     "checks": "worldgate.data.checks",
     "injectors": "worldgate.data.injectors",
     "codecs": "worldgate.data.codecs",
+    "exports": "worldgate.data.exports",
     "labels": "worldgate.data.labels",
     "labellers": "worldgate.data.labellers",
     "detectors": "worldgate.data.detectors",

@@ -154,7 +154,7 @@ def test_nothing_is_visible_before_the_end_or_after_a_failure(tmp_path: Path) ->
     [
         ({"action": samples.numbers(4)}, {CAMERA: samples.pictures(5)}),
         ({"action": samples.numbers(0)}, {}),
-        ({"action": np.zeros((4, 2, 2))}, {}),
+        ({"action": np.zeros((4, 0, 2))}, {}),
         ({"action": np.array([["a"]] * 4)}, {}),
         ({"timestamp": samples.numbers(4)}, {}),
         ({"../x": samples.numbers(4)}, {}),

@@ -8,7 +8,7 @@ a stream has those and the clock they are on, and a message that several rows ho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +105,7 @@ class LeRobotLog:
         if feature.dtype == "video":
             index = video_index(self.videos[feature.key].path)
             info = replace(info, shape=(index.height, index.width, 3), unit="")
+        info = replace(info, **_shaped(self.meta.stream_extra(feature.key), info.shape))
         return info if native is None else replace(info, **_said(self.meta.stream_extra(feature.key)))
 
     def _count(self, feature: Feature) -> int:
@@ -224,7 +225,7 @@ class LeRobotLog:
             out = np.empty(len(keep), dtype=object)
             out[:] = [str(values[int(i)].as_py()) for i in keep]
             return out
-        return _numbers(values, feature, self.data)[keep]
+        return _numbers(values, feature, self.data)[keep].reshape(len(keep), *self._info(feature).shape)
 
 
 _TEXTUAL: Final = frozenset({str(Kind.EVENT), str(Kind.TEXT)})
@@ -238,6 +239,21 @@ def _said(extra: Mapping[str, Any]) -> dict[str, Any]:
         "clock": clock if clock in _CLOCKS else "log",
         "rate_hz": float(rate) if isinstance(rate, int | float) else 0.0,
     }
+
+
+def _shaped(extra: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Shape and names of a message whose numbers lie flat in the table, where they stand beside it."""
+    said, names = extra.get("shape"), extra.get("names", [])
+    if not isinstance(said, list) or not all(isinstance(n, int) and n > 0 for n in said):
+        return {}
+    named = isinstance(names, list) and len(names) == said[0]
+    return (
+        {"shape": tuple(said), "names": tuple(map(str, names)) if named else ()} if _size(said) == _size(shape) else {}
+    )
+
+
+def _size(shape: Sequence[int]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
 
 
 def _within(times_ns: IntArray, window_ns: tuple[int, int] | None) -> IntArray:

@@ -56,6 +56,8 @@ class About:
     pictures: str = "video"
     source: Mapping[str, Any] = field(default_factory=dict)
     """What the episodes were made from: digests of dataset, contract, alignment."""
+    readme: str = ""
+    """The dataset's card; empty: none is written."""
 
 
 @dataclass(slots=True)
@@ -210,6 +212,8 @@ class Join:
         pq.write_table(_indexed_by_task(pa.table(tasks)), meta / "tasks.parquet")
         _write_json(meta / "stats.json", {k: lists(v) for k, v in aggregate(self._statistics).items()})
         _write_json(meta / "info.json", self._info())
+        if self._about.readme:
+            (self._root / "README.md").write_text(self._about.readme, encoding="utf-8")
 
     # ---------------------------------------------------------------- info.json
 
@@ -239,7 +243,9 @@ class Join:
         out: dict[str, Any] = {}
         for key, dtype in first.dtypes.items():
             info = first.infos[key]
-            out[key] = {"dtype": dtype, "shape": [info.shape[-1]], "names": list(info.names) or None}
+            width = int(np.prod(info.shape))
+            names = list(info.names) if len(info.names) == width else None
+            out[key] = {"dtype": dtype, "shape": [width], "names": names}
         for key, camera in first.cameras.items():
             shape = [camera.height, camera.width, 3]
             out[key] = {
@@ -283,6 +289,8 @@ def _said(info: StreamInfo, key: str, first: Fragment) -> dict[str, Any]:
     said: dict[str, Any] = {"kind": str(info.kind), "unit": info.unit, "frame": info.frame}
     if key in first.timed or key in first.messages:
         said |= {"clock": info.clock, "rate_hz": info.rate_hz}
+    if key in first.dtypes and len(info.shape) > 1:
+        said |= {"shape": list(info.shape), "names": list(info.names)}
     return said
 
 

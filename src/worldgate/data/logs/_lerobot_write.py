@@ -21,6 +21,7 @@ import shutil
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Literal, Self
@@ -67,6 +68,7 @@ class LeRobotWriter:
         pictures: ``video``, or ``image`` for lossless PNG in the table.
         layout: when the next file begins.
         source: what the episodes were made from, for ``info.json``.
+        readme: the dataset's card, for ``README.md``.
         keep: False: an error removes what was written, which can be made again.
 
     Raises:
@@ -83,6 +85,7 @@ class LeRobotWriter:
         pictures: Literal["video", "image"] = "video",
         layout: Layout | None = None,
         source: Mapping[str, Any] | None = None,
+        readme: str = "",
         keep: bool = True,
     ) -> None:
         if int(fps) != fps or fps <= 0:
@@ -94,6 +97,7 @@ class LeRobotWriter:
             layout=layout or Layout(),
             pictures=pictures,
             source=dict(source or {}),
+            readme=readme,
         )
         self._open(Path(path), keep=keep)
         if self.path.exists():
@@ -177,7 +181,7 @@ class LeRobotWriter:
         """Write one episode; it is on the disk when this returns.
 
         Args:
-            streams: (T, D) numbers by feature name.
+            streams: (T, D) numbers by feature name; those of more dimensions lie flat, their shape stands beside.
             frames: (T, H, W, 3) uint8 RGB by feature name; H and W even, as yuv420p needs. Frames that lie in a video
                 are passed on as they are coded where that is possible.
             task: what was asked, in words.
@@ -202,8 +206,9 @@ class LeRobotWriter:
         check_splits(self._splits, split)
         self._same(numbers, sizes, made)
         index = self._count
-        table = {key: files.column(value) for key, value in numbers.items()}
-        statistics = {key: of_rows(value) for key, value in numbers.items()}
+        flat = {key: value.reshape(length, -1) for key, value in numbers.items()}
+        table = {key: files.column(value) for key, value in flat.items()}
+        statistics = {key: of_rows(value) for key, value in flat.items()}
         with atomic_dir(self._work / name_of(index)) as folder:
             cameras = self._write_cameras(folder, frames, table, statistics)
             pq.write_table(pa.table(table), folder / files.ROWS)
@@ -251,7 +256,7 @@ class LeRobotWriter:
         before = self._first
         same = {k: v.dtype.name for k, v in numbers.items()} == dict(before.dtypes)
         same = same and dict(sizes) == {k: (c.height, c.width) for k, c in before.cameras.items()}
-        if not same or any(made[key].shape[-1:] != before.infos[key].shape[-1:] for key in numbers):
+        if not same or any(made[key].shape != before.infos[key].shape for key in numbers):
             got = sorted((*numbers, *sizes))
             raise UsageError("an episode whose features differ from the first one's", got=got)
 
@@ -341,7 +346,7 @@ def _declared(
         UsageError: a name that LeRobot keeps for itself, or that cannot be a folder's.
     """
     made = {
-        key: infos.get(key) or StreamInfo(name=key, kind=_kind(key), count=-1, shape=value.shape[1:])
+        key: replace(infos.get(key) or StreamInfo(name=key, kind=_kind(key), count=-1), shape=value.shape[1:])
         for key, value in numbers.items()
     }
     made |= {key: infos.get(key, StreamInfo(name=key, kind=Kind.IMAGE, count=-1)) for key in sizes}
@@ -360,7 +365,7 @@ def _rows(key: str, value: Array) -> Array:
     array = np.asarray(value)
     if array.ndim == 1:
         array = array[:, None]
-    if array.ndim != 2 or array.dtype.kind not in "fiub" or not array.shape[1]:
+    if array.ndim < 2 or 0 in array.shape[1:] or array.dtype.kind not in "fiub":
         raise UsageError("a LeRobot feature is (T, D) numbers", got=f"{array.shape} {array.dtype}", where=key)
     return array
 

@@ -5,7 +5,9 @@ What a stream's kind becomes:
 ============ ============================ ==========================================
 kind         foxglove (protobuf)          ros2 (CDR)
 ============ ============================ ==========================================
-image        CompressedImage              sensor_msgs/CompressedImage
+image        CompressedImage, or          sensor_msgs/CompressedImage
+             CompressedVideo where coded
+             video is passed on
 segmentation CompressedImage (PNG)        sensor_msgs/CompressedImage (PNG)
 depth        RawImage 32FC1               sensor_msgs/Image 32FC1
 normals      RawImage 32FC3               sensor_msgs/Image 32FC3
@@ -67,6 +69,8 @@ def encoder(
     image: ImageOptions,
     scan_rad: tuple[float, float] | None = None,
     dtype: str = "",
+    *,
+    video: bool = False,
 ) -> Encoder:
     """The encoder of a stream.
 
@@ -76,7 +80,11 @@ def encoder(
         image: compression of colour images.
         scan_rad: bearings of the first and last range of a planar lidar; makes a vector a laser scan.
         dtype: element type of the values; a ROS laser scan holds single precision, so a wider one goes as an array.
+        video: values are coded video, a packet a message; in either profile a ``foxglove.CompressedVideo``, which ROS
+            has no message for.
     """
+    if video:
+        return _video(info)
     if profile == "ros2" and dtype != "f4":
         scan_rad = None
     if info.kind is Kind.EVENT and profile == "foxglove":
@@ -106,6 +114,22 @@ def encoder(
         schema_data=ros2.definition(name).encode(),
         message_encoding="cdr",
         encode=lambda ns, value: write(build(ns, value)),
+    )
+
+
+def _video(info: StreamInfo) -> Encoder:
+    name = "foxglove.CompressedVideo"
+    message = foxglove.message_class(name)
+    return Encoder(
+        schema=name,
+        schema_encoding="protobuf",
+        schema_data=foxglove.schema_bytes(name),
+        message_encoding="protobuf",
+        encode=lambda ns, value: bytes(
+            message(
+                timestamp=foxglove.stamp(ns), frame_id=info.frame, data=value.data, format=value.format
+            ).SerializeToString()
+        ),
     )
 
 

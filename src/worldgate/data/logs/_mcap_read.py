@@ -205,7 +205,9 @@ class MessageLog:
                 raise LogUnreadable(
                     "metadata and message type disagree", got=f"{ours[0].kind} in {found[0].kind} messages"
                 )
-            return [self._ours(ours, channel, found_codec, found[0])]
+            made = self._ours(ours, channel, found_codec, found[0])
+            value = _guarded(found[0].value, channel.topic)(first)
+            return [self._ours_as_video(made, channel, len(messages), value)]
         return [self._foreign(channel, messages, found_codec, first, part) for part in found]
 
     def _ours(
@@ -214,6 +216,15 @@ class MessageLog:
         info, dtype, origin = ours
         named = replace(info, name=stream_key(info.name, origin, self.origin))
         return _Source(info=named, channel=channel.id, codec=codec, part=part, dtype=dtype)
+
+    def _ours_as_video(self, source: _Source, channel: Channel, count: int, value: Any) -> _Source:
+        """A stream of ours, with what its packets tell where they are video."""
+        if not isinstance(value, Encoded) or value.format not in VIDEO:
+            return source
+        assert source.codec is not None and source.part is not None
+        skip, shape = self._first_keyframe(channel, count, source.codec, source.part, value.format)
+        info = replace(source.info, count=source.info.count - skip, shape=tuple(shape))
+        return replace(source, info=info, video=value.format, skip=skip)
 
     def _foreign(self, channel: Channel, messages: Messages, codec: Codec, first: Any, part: Part) -> _Source:
         value = _guarded(part.value, channel.topic)(first)

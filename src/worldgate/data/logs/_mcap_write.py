@@ -31,6 +31,7 @@ from mcap.writer import CompressionType, Writer
 from worldgate.core.atomic import atomic_path
 from worldgate.core.errors import AlreadyExists, NotFound, UsageError
 from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Kind, Origin, Stream, StreamInfo
+from worldgate.data.logs._coded import coded
 from worldgate.data.logs._images import Encoded, EncodedFrames, decode
 from worldgate.data.logs._mcap_encode import Encode, ImageOptions, Profile, encoder
 
@@ -53,6 +54,7 @@ class _Channel:
     origin: Origin
     scan_rad: tuple[float, float] | None
     topic: str
+    video: bool = False
     dtype: str = ""
     id: int = 0
     encode: Encode | None = None
@@ -118,7 +120,12 @@ class McapWriter:
             self._stack: ExitStack | None = stack.pop_all()
 
     def add_stream(
-        self, info: StreamInfo, *, origin: Origin | None = None, scan_rad: tuple[float, float] | None = None
+        self,
+        info: StreamInfo,
+        *,
+        origin: Origin | None = None,
+        scan_rad: tuple[float, float] | None = None,
+        video: bool = False,
     ) -> str:
         """Declare a stream; its ``count`` and ``topic`` are ignored, an empty ``shape`` comes from the first value.
 
@@ -126,6 +133,7 @@ class McapWriter:
             info: what the stream is.
             origin: where it differs from the file's: an imagined stream beside real ones goes to ``/imagined/<name>``.
             scan_rad: bearings of the first and last range, if the vector is a planar lidar scan.
+            video: values are coded video, one packet each, as :class:`~worldgate.data.logs._coded.CodedRun` gives them.
 
         Returns:
             The name to write and read it by: ``info.name``, or ``imagined.<name>`` where the origin differs.
@@ -140,7 +148,7 @@ class McapWriter:
         topic = f"/imagined/{info.name}" if own is Origin.IMAGINED else f"/{info.name}"
         if own is not self.origin and own is not Origin.IMAGINED:
             topic = f"/{own}/{info.name}"
-        self._channels[key] = _Channel(info=info, origin=own, scan_rad=scan_rad, topic=topic)
+        self._channels[key] = _Channel(info=info, origin=own, scan_rad=scan_rad, topic=topic, video=video)
         return key
 
     def write(self, name: str, log_time_ns: int, value: Any, publish_time_ns: int | None = None) -> None:
@@ -190,13 +198,13 @@ class McapWriter:
 
     def _open(self, channel: _Channel, value: Any) -> None:
         """Register a channel, once its first value has told element type and shape; without a value, as declared."""
-        if isinstance(value, Encoded):
+        if isinstance(value, Encoded) and not channel.video:
             value = decode(value, channel.info.kind)
         if isinstance(value, np.ndarray):
             channel.dtype = value.dtype.str.lstrip("<|=>")
             if channel.info.shape == ():
                 channel.info = replace(channel.info, shape=tuple(value.shape))
-        made = encoder(channel.info, self._profile, self._image, channel.scan_rad, channel.dtype)
+        made = encoder(channel.info, self._profile, self._image, channel.scan_rad, channel.dtype, video=channel.video)
         if made.schema not in self._schemas:
             self._schemas[made.schema] = self._writer.register_schema(
                 made.schema, made.schema_encoding, made.schema_data
@@ -339,7 +347,8 @@ def write_log(
 
     Args:
         path: the file to make.
-        streams: what to write; frames that are already PNG or JPEG pass unchanged.
+        streams: what to write; frames that are already PNG or JPEG pass unchanged, and so do packets of a video that
+            can be one message each.
         origin: where ``streams`` come from.
         facts: what is known of the log.
         profile: family of schemas.
@@ -351,17 +360,26 @@ def write_log(
         UsageError: values that the container cannot hold.
     """
     with McapWriter(path, origin=origin, facts=facts, profile=profile, image=image) as writer:
-        sources = [(writer.add_stream(s.info), s) for s in streams]
-        sources += [(writer.add_stream(s.info, origin=Origin.IMAGINED), s) for s in imagined]
-        rows = [_rows(key, stream, order) for order, (key, stream) in enumerate(sources)]
+        sources = [_declare(writer, s, origin) for s in streams]
+        sources += [_declare(writer, s, Origin.IMAGINED) for s in imagined]
+        rows = [_rows(key, stream, values, order) for order, (key, stream, values) in enumerate(sources)]
         for log_ns, _, key, stamp_ns, value in heapq.merge(*rows, key=lambda row: row[:2]):
             writer.write(key, log_ns, value, stamp_ns)
 
 
-def _rows(key: str, stream: Stream, order: int) -> Iterator[tuple[int, int, str, int, Any]]:
+def _declare(writer: McapWriter, stream: Stream, origin: Origin) -> tuple[str, Stream, Iterator[Any]]:
+    """A stream's name in the file, itself, and its values."""
+    run = None if isinstance(stream.values, np.ndarray) else coded(stream.values)
+    if run is None or not run.message_format or stream.info.kind is not Kind.IMAGE:
+        return writer.add_stream(stream.info, origin=origin), stream, _values(stream)
+    packets = (Encoded(data=data, format=run.message_format) for data in run.messages())
+    return writer.add_stream(stream.info, origin=origin, video=True), stream, packets
+
+
+def _rows(key: str, stream: Stream, values: Iterator[Any], order: int) -> Iterator[tuple[int, int, str, int, Any]]:
     stamps = stream.times_ns.tolist()
     logged = stamps if stream.log_times_ns is None else stream.log_times_ns.tolist()
-    for index, value in enumerate(_values(stream)):
+    for index, value in enumerate(values):
         yield logged[index], order, key, stamps[index], value
 
 
