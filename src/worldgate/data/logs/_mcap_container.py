@@ -139,6 +139,7 @@ class Container:
         self._unpacked = 0
         self._newest: tuple[IntArray, Array] | None = None
         self._stated_crc = 0
+        self._sums = True
         self._plain: dict[int, int] = {}
         self._version = (0, 0, 0)
         try:
@@ -167,6 +168,8 @@ class Container:
             raise LogUnreadable("not an MCAP file: the first eight bytes are wrong", where=self.path)
         read = read_summary(file, size, self.limits.record_bytes)
         summary = read or Summary()
+        # Where the writer put no CRC of the data section, none is computed.
+        self._sums = summary.data_crc != 0
         self.registry.presume(summary.schemas, summary.channels)
         indexes = _Following(summary.chunks)
         position, crc = len(MAGIC), zlib.crc32(MAGIC)
@@ -207,7 +210,7 @@ class Container:
         foreign = opcode not in chunks.KNOWN
         if opcode == 0 or end > size or (foreign and opcode < 0x80 and not _plausible(file, end, size)):
             return None
-        crc = zlib.crc32(head, crc)
+        crc = self._sum(head, crc)
         if opcode not in _LOADED:
             file.seek(position + ENVELOPE.size)
             if foreign:
@@ -229,14 +232,17 @@ class Container:
             self._lose(
                 position, end - position, f"a damaged {Opcode(opcode).name.lower()} record ({error})", start, stop
             )
-        return opcode, end, zlib.crc32(body, crc)
+        return opcode, end, self._sum(body, crc)
+
+    def _sum(self, data: bytes, crc: int) -> int:
+        return zlib.crc32(data, crc) if self._sums else crc
 
     def _pass_over(self, file: BinaryIO, length: int, crc: int, opcode: int, position: int) -> int:
         """Read a record that is not looked into, a piece at a time; the CRC behind it."""
         own, left, before = 0, length, b""
         while left > 0 and (piece := file.read(min(left, _PIECE))):
             left -= len(piece)
-            crc = zlib.crc32(piece, crc)
+            crc = self._sum(piece, crc)
             if opcode == Opcode.ATTACHMENT:
                 # The last four bytes, wherever the pieces are cut, are the attachment's own CRC.
                 own, before = zlib.crc32((before + piece)[:-4], own), (before + piece)[-4:]
@@ -415,7 +421,7 @@ class Container:
         self.findings.append(_lost(message, count, () if span is None else (span,)))
 
     def _check_data_crc(self, crc: int) -> None:
-        if self._stated_crc and crc != self._stated_crc and not self.findings and not self._bad_indexes:
+        if self._sums and self._stated_crc and crc != self._stated_crc and not self.findings and not self._bad_indexes:
             self.findings.append(_integrity("the data section's CRC differs, though every chunk is whole", float(crc)))
 
     def _compare(self, summary: Summary) -> None:

@@ -26,6 +26,8 @@ class Summary:
     statistics: Statistics | None = None
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
+    data_crc: int | None = None
+    """What the data section's CRC is said to be, 0 where the writer put none; None where that was not found ahead."""
 
 
 def read_summary(file: BinaryIO, size: int, limit: int) -> Summary | None:
@@ -40,8 +42,9 @@ def read_summary(file: BinaryIO, size: int, limit: int) -> Summary | None:
         return None
     footer = Footer.read(ReadDataStream(BytesIO(end[ENVELOPE.size : _FOOTER_BYTES])))
     start, stop = footer.summary_start, size - tail
+    data_crc = _data_crc(file, start or stop)
     if start == 0:
-        return Summary()
+        return Summary(data_crc=data_crc)
     if not len(MAGIC) <= start <= stop or stop - start > limit:
         return None
     file.seek(start)
@@ -49,9 +52,23 @@ def read_summary(file: BinaryIO, size: int, limit: int) -> Summary | None:
     if footer.summary_crc and zlib.crc32(end[: _FOOTER_BYTES - 4], zlib.crc32(section)) != footer.summary_crc:
         return None
     try:
-        return _parse(section)
+        summary = _parse(section)
+        summary.data_crc = data_crc
+        return summary
     except BROKEN:
         return None
+
+
+def _data_crc(file: BinaryIO, end: int) -> int | None:
+    """The CRC in the record that ends the data section, if it ends here."""
+    size = ENVELOPE.size + 4
+    if end < size:
+        return None
+    file.seek(end - size)
+    record = file.read(size)
+    if len(record) < size or ENVELOPE.unpack_from(record) != (Opcode.DATA_END, 4):
+        return None
+    return int.from_bytes(record[ENVELOPE.size :], "little")
 
 
 def _parse(section: bytes) -> Summary:
