@@ -43,7 +43,7 @@ CODECS = {
     "AV1 groups of 2": ("libsvtav1", {"crf": "30", "preset": "10", "g": "2"}),
 }
 BAR = 1500
-"""Frames a second and core for all checks together at 256 x 256."""
+"""Frames a second and core for all checks together at 256 x 256, with decoding where the decoder alone is faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +153,8 @@ def rows_of(took: dict[str, list[float]], label: str, count: int, size: tuple[in
     rows = []
     for name, rate in rates.items():
         alone = name in CHECKS
-        bar = BAR if size[0] == 256 and name.startswith("all checks") else None
+        reachable = "without" in name or limit > BAR  # no check is faster than the decoder before it
+        bar = BAR if size[0] == 256 and name.startswith("all checks") and reachable else None
         spread = [count / max(t, 1e-6) for t in took[name]]
         rows.append(
             {

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from tests.contract.broken_cameras import blurred, scene, shifted, video
+from tests.contract.test_checks import Log as Held
 
-from worldgate.core.streams import Kind
+from worldgate.core.digest import digest_file
+from worldgate.core.errors import NotFound, Tampered
+from worldgate.core.streams import Kind, Stream, StreamInfo
 from worldgate.data.checks import run
 from worldgate.data.checks._frames import measure
+from worldgate.data.checks.blur import sharpness
 from worldgate.data.checks.frozen import Config as FrozenConfig
 from worldgate.data.checks.frozen import still
+from worldgate.data.logs._images import EncodedFrames, raw
 
 MS = 1_000_000
 STEP = 33 * MS
-
-
-def scene(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray[Any, Any]:
-    """(H, W) a textured background: blocks of random grey, as a cluttered table."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(40, 210, (height // 4, width // 4)).repeat(4, axis=0).repeat(4, axis=1)
-    return coarse[:height, :width].astype(np.float64)
-
-
-def video(count: int, *, noise: float = 1.0, seed: int = 0, moving: bool = True) -> np.ndarray[Any, Any]:
-    """(N, 48, 64, 3) a still, noisy scene in which a bright block goes round."""
-    rng = np.random.default_rng(seed)
-    out = scene()[None].repeat(count, axis=0)
-    for i in range(count if moving else 0):
-        x, y = int(26 + 22 * np.sin(i / 9)), int(18 + 14 * np.cos(i / 7))
-        out[i, y : y + 10, x : x + 10] = 245
-    out = out + rng.normal(0, noise, out.shape) if noise else out
-    return np.clip(out, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=3)
 
 
 def log_of(fakes: Any, images: np.ndarray[Any, Any], *, moving: bool = True, rate_hz: float = 0.0) -> Any:
@@ -153,7 +143,7 @@ def test_a_still_picture_of_a_still_robot_is_not_frozen(fakes: Any) -> None:
 def test_a_robot_that_leaves_the_view_of_a_noiseless_camera_does_not_freeze_it(fakes: Any) -> None:
     images = scene()[None].repeat(150, axis=0)
     for i in range(60):  # the block goes out at the right edge, slower and slower
-        x = int(20 + 60 * (1 - (1 - i / 60) ** 2))
+        x = int(40 + 100 * (1 - (1 - i / 60) ** 2))
         images[i, 20:30, x : x + 10] = 245
     frames = images.astype(np.uint8)[..., None].repeat(3, axis=3)
     assert run("frozen", log_of(fakes, frames)) == ()
@@ -183,3 +173,103 @@ def test_stretches_of_one_picture_never_bridge_a_real_change(fakes: Any) -> None
     camera = fakes.stream("camera", np.arange(60, dtype=np.int64) * STEP, fakes.Frames(images), kind=Kind.IMAGE)
     assert (10, 29) in still(measure(camera), FrozenConfig())
     assert (30, 49) in still(measure(camera), FrozenConfig())
+
+
+# one pass however often a log is opened
+
+
+def test_a_log_that_is_opened_anew_for_each_check_is_decoded_once(fakes: Any) -> None:
+    images = video(90)
+    decoded = 0
+    for name in ("blank", "frozen", "blur"):
+        log = log_of(fakes, images)
+        run(name, log)
+        decoded += log.held["camera"].values.decoded
+    assert decoded == 90
+
+
+def test_the_same_pictures_under_another_declared_rate_are_judged_by_that_rate(fakes: Any) -> None:
+    images = video(80)
+    assert run("content_rate", log_of(fakes, images, rate_hz=1000 / 33)) == ()
+    (found,) = run("content_rate", log_of(fakes, images, rate_hz=90.0))
+    assert found.limit == pytest.approx(0.85 * 90)
+
+
+# where the robot is, and what stands before the lens
+
+
+def test_a_camera_on_the_wrist_is_not_displaced(fakes: Any) -> None:
+    wide = video(1, moving=False, size=(96, 256))[0]
+    travelling = np.stack([wide[:, int(30 + 28 * np.sin(i / 6)) :][:, :128] for i in range(90)])
+    assert run("extrinsics", log_of(fakes, travelling)) == ()
+
+
+def test_the_first_picture_is_held_against_a_given_reference(fakes: Any, tmp_path: Path) -> None:
+    images = video(60)
+    path = tmp_path / "calibrated.png"
+    cv2.imwrite(str(path), shifted(images[:1], 7.0, 0.0)[0])
+    given = {"reference": {"camera": str(path)}, "digests": {"camera": digest_file(path)}}
+    (found,) = run("extrinsics", log_of(fakes, images), given)
+    assert found.value == pytest.approx(7.0, abs=0.3)
+    assert "in the reference" in found.message
+    with pytest.raises(Tampered):
+        run("extrinsics", log_of(fakes, images), given | {"digests": {"camera": "0" * 64}})
+    with pytest.raises(NotFound):
+        run("extrinsics", log_of(fakes, images), {"reference": {"camera": str(tmp_path / "gone.png")}})
+
+
+def test_what_hangs_before_the_lens_all_the_time_is_found_where_it_is_dark_and_flat(fakes: Any) -> None:
+    images = video(90)
+    images[:, :, :40] = 12
+    (found,) = run("occluded", log_of(fakes, images))
+    assert found.spans_ns == ((0, 90 * STEP),)
+    assert found.value == pytest.approx(40 / 128, abs=0.08)
+
+
+def test_an_arm_that_takes_detail_away_is_no_occlusion(fakes: Any) -> None:
+    images = video(90, moving=False)
+    for i in range(90):
+        x = int(40 + 30 * np.sin(i / 8))
+        images[i, :, x : x + 36] = 200
+    assert run("occluded", log_of(fakes, images)) == ()
+
+
+def test_a_camera_is_held_against_its_sharpness_in_good_episodes(fakes: Any) -> None:
+    soft = blurred(video(60), 0.8)
+    assert run("blur", log_of(fakes, soft)) == (), "within one log it has nothing sharper to be held against"
+    usual = float(np.nanmedian(sharpness(measure(log_of(fakes, video(60)).held["camera"]))))
+    (found,) = run("blur", log_of(fakes, soft), {"reference": {"camera": usual}})
+    assert found.spans_ns == ((0, 60 * STEP),)
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.5])
+def test_a_leap_of_brightness_is_told_from_something_bright_that_comes_into_view(fakes: Any, gain: float) -> None:
+    images = video(90)
+    images[30:60] = np.clip(images[30:60] * gain, 0, 255)
+    (found,) = run("exposure", log_of(fakes, images))
+    ((start, end),) = found.spans_ns
+    assert abs(start - 30 * STEP) <= 2 * STEP
+    assert abs(end - 60 * STEP) <= 2 * STEP
+    lit = video(90)
+    lit[30:60, 20:70, 30:100] = 240
+    assert not [f for f in run("exposure", log_of(fakes, lit)) if "leaps" in f.message]
+
+
+def test_a_late_frame_is_not_a_lost_one(fakes: Any) -> None:
+    times = np.arange(60, dtype=np.int64) * STEP
+    times[20] += 24 * MS
+    camera = fakes.stream("camera", times, fakes.Frames(video(60)), kind=Kind.IMAGE, rate_hz=1000 / 33)
+    assert run("dropped_frames", fakes.log(camera)) == ()
+    kept = np.delete(np.arange(60), [10, 30])
+    camera = fakes.stream("camera", times[kept], fakes.Frames(video(60)[kept]), kind=Kind.IMAGE, rate_hz=1000 / 33)
+    (found,) = run("dropped_frames", fakes.log(camera))
+    assert found.message.startswith("2 frames are missing")
+
+
+def test_images_of_two_sizes_in_one_stream_are_counted_where_they_are(tmp_path: Path) -> None:
+    held = [raw(video(1, size=(48, 64 if i < 50 else 80))[0], "rgb8") for i in range(60)]
+    frames = EncodedFrames(fetch=lambda rows: (held[int(i)] for i in rows), count=60)
+    info = StreamInfo(name="camera", kind=Kind.IMAGE, count=60, shape=(48, 64, 3))
+    log = Held(Stream(info=info, times_ns=np.arange(60, dtype=np.int64) * STEP, values=frames))
+    (found,) = run("resolution", log)
+    assert (found.value, found.spans_ns) == (10.0, ((50 * STEP, 60 * STEP),))

@@ -5,7 +5,7 @@ A frame is reduced to a working picture of at most 320 pixels across, and from i
 and sensor noise fade while motion stays. What a check needs of the pictures themselves (registration, detail) it takes
 from working pictures kept a few times a second.
 
-The last cameras looked at are kept, so that the checks of one log share the pass.
+The features of the last cameras are kept by content, so that all checks of a log share one pass.
 
 Shape legend: N frames, R x C tiles (12 x 16), K kept working pictures of h x w pixels.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -36,8 +36,8 @@ _ACROSS: Final = 320
 _KEPT_HZ: Final = 4.0
 _KEPT: Final = 512
 """Most working pictures kept of a camera."""
-_HELD: Final = 8
-"""Cameras whose features are remembered."""
+_HELD: Final = 16
+"""Features that are remembered, by log and by content."""
 _BATCH: Final = 64
 _LIMITED: Final = 1
 """FFmpeg's AVCOL_RANGE_MPEG: luma from 16 to 235."""
@@ -158,24 +158,38 @@ def cameras(log: Log, wanted: Sequence[str] = ()) -> Iterator[Features]:
                 yield features
 
 
-_CACHE: OrderedDict[tuple[int, str], tuple[Log, Features]] = OrderedDict()
+_CACHE: OrderedDict[tuple[int, str] | str, tuple[Log | None, Features]] = OrderedDict()
 _LOCK = threading.Lock()
 
 
 def _of(log: Log, name: str) -> Features:
-    """Features of a camera, remembered for the log object that is being checked."""
-    key = (id(log), name)  # the log is kept beside its features, so its id is not used again
+    """Features of a camera, remembered by its content, so that a log that is opened anew for each check is seen once.
+
+    Pictures in memory are remembered for the log object alone: reading them is all there is to do, and a digest is
+    slower than that.
+    """
+    mine = (id(log), name)  # the log is kept beside its features, so its id is not used again
+    known = _held(mine)
+    if known is not None and known[0] is log:
+        return known[1]
+    stream = log.read(name)
+    content = "" if isinstance(stream.values, np.ndarray) else stream.content_digest()
+    same = _held(content) if content else None
+    features = measure(stream) if same is None else replace(same[1], stream=stream)
     with _LOCK:
-        known = _CACHE.get(key)
-        if known is not None and known[0] is log:
-            _CACHE.move_to_end(key)
-            return known[1]
-    features = measure(log.read(name))
-    with _LOCK:
-        _CACHE[key] = (log, features)
+        _CACHE[mine] = (log, features)
+        if content:
+            _CACHE[content] = (None, features)
         while len(_CACHE) > _HELD:
             _CACHE.popitem(last=False)
     return features
+
+
+def _held(key: tuple[int, str] | str) -> tuple[Log | None, Features] | None:
+    with _LOCK:
+        if key in _CACHE:
+            _CACHE.move_to_end(key)
+        return _CACHE.get(key)
 
 
 def measure(stream: Stream) -> Features:

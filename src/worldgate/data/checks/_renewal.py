@@ -24,8 +24,10 @@ _FLOOR: Final = 0.75
 """Grey levels: noise of averaged tiles is never taken to be less."""
 _OVER: Final = 4.0
 """The tiles that change most through coding noise alone change up to this many times as much as the median one."""
-_ALIVE: Final = 0.5
-"""Share of tiles that a live sensor's noise changes from frame to frame."""
+_ALIVE: Final = 0.8
+"""Share of tiles that a live sensor's noise changes from frame to frame, always."""
+_UNKNOWN: Final = 2.0
+"""Grey levels: most coding noise that pictures may carry of which it is not known how they were coded before."""
 _AGAINST: Final = 0.1
 """Share of the usual motion that a key frame's coding noise may reach."""
 _MOST: Final = 5.0
@@ -63,7 +65,7 @@ def renewal(features: Features) -> Renewal:
         usual = float(np.median(clear)) if len(clear) >= _CLASS else 0.0
         noise = np.where(features.key, np.maximum(noise, min(_AGAINST * usual, _MOST)), noise)
     fresh = judged & ~features.same
-    alive = bool(features.exact and fresh.any() and np.median((tiles[fresh] > 0).mean(axis=1)) > _ALIVE)
+    alive = bool(features.exact and fresh.any() and np.quantile((tiles[fresh] > 0).mean(axis=1), 0.05) > _ALIVE)
     still = features.same | ((change <= noise) & (not alive))
     still &= judged
     moved = judged & ~still & (alive | (change >= 2.0 * np.maximum(noise, 1.0)))
@@ -73,7 +75,9 @@ def renewal(features: Features) -> Renewal:
 def _noise(features: Features, quiet: FloatArray, judged: BoolArray) -> FloatArray:
     """(N,) limit of the coding noise, for each pair of frame types that follow each other."""
     out = np.full(len(features), _FLOOR)
-    if features.exact:
+    if features.exact:  # pictures from a list, which may have been decoded from a video once
+        usual = float(np.median(quiet[judged])) if judged.any() else 0.0
+        out[:] = max(_FLOOR, min(_OVER * usual, _UNKNOWN))
         return out
     kind = features.group.copy()
     kind[features.key] = 0

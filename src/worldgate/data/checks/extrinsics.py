@@ -47,7 +47,7 @@ class Config:
     most_px: float = 2.0
     """Pixels of the full picture by which its middle may shift."""
     most_deg: float = 0.75
-    """Degrees by which it may turn about its axis."""
+    """Degrees by which it may turn about its axis, if that also moves the picture's corners by ``most_px``."""
     reference: Mapping[str, str] = field(default_factory=dict)
     """Camera -> file of the picture that it should show."""
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -82,7 +82,9 @@ def _displaced(features: Features, config: Config) -> Finding | None:
         start = motion(_reference(given, config.digests.get(features.name, ""), first), first)
         moves = moves + np.array(start) * (scale, scale, 1.0)
     shift, turn = np.hypot(moves[:, 0], moves[:, 1]), np.abs(moves[:, 2])
-    away = (shift > config.most_px) | (turn > config.most_deg)
+    # In a small picture a turn of a degree is less than the noise of the corners.
+    reach = np.radians(turn) * float(np.hypot(*features.size[features.kept[0]])) / 2
+    away = (shift > config.most_px) | ((turn > config.most_deg) & (reach > config.most_px))
     # One picture alone may be misjudged; a camera that was knocked stays where it is.
     if not (away[1:] & away[:-1]).any():
         return None

@@ -27,14 +27,16 @@ CARD = {
     "inputs": "every camera",
 }
 
-_PLAIN = 2.5
-"""Mean Laplacian of a tile, in grey levels, above which it shows detail."""
+_PLAIN = (2.5, 6.0)
+"""Mean Laplacian of a tile, in grey levels, above which it shows detail: least and most, by the sensor's noise."""
 _STILL = 1.0
 """Change, in grey levels, up to which a tile is still."""
 _OTHER = 8.0
 """Grey levels by which the brightness of a tile without detail differs when something stands before it."""
 _STEP = 6.0
 """Grey levels between neighbouring tiles of something out of focus."""
+_CONSTANT = 0.8
+"""Share of the time for which a tile must belong to the piece: what moves covers now this, now that."""
 _WINDOW_S = 0.6
 """Time over which a tile must be still."""
 _SUDDEN = 10.0
@@ -76,7 +78,7 @@ def _occluded(features: Features, config: Config) -> Finding | None:
     covered = np.zeros(len(features), dtype=np.bool_)
     part = 0.0
     for first, end in runs(pieces.mean(axis=(1, 2)) >= config.part):
-        piece = pieces[first:end].mean(axis=0) >= 0.5
+        piece = pieces[first:end].mean(axis=0) >= _CONSTANT
         if end - first < 2 or piece.mean() < config.part:
             continue
         start, stop = _bounds(features, piece, first, end)
@@ -108,15 +110,21 @@ def _detail(picture: Any) -> FloatArray:
     return np.asarray(cv2.resize(edges, (COLS, ROWS), interpolation=cv2.INTER_AREA), dtype=np.float64)
 
 
+def _plain(detail: FloatArray) -> float:
+    """What noise alone makes of the plainest tiles, and a little more."""
+    return float(np.clip(1.3 * np.quantile(detail, 0.05), *_PLAIN))
+
+
 def _bare(features: Features, detail: FloatArray, config: Config) -> BoolArray:
     """(K, R, C) tiles that have lost the detail they show at other times, or plain ones that have another brightness.
 
     Nothing where all of the picture has lost its detail, which is blur.
     """
     usual, level = np.quantile(detail, 0.75, axis=0), features.tiles[features.kept]
-    rich = usual > _PLAIN
+    plain = _plain(detail)
+    rich = usual > plain
     lost = rich & (detail < config.lost * usual)
-    other = ~rich & (detail < _PLAIN) & (np.abs(level - np.median(level, axis=0)) > _OTHER)
+    other = ~rich & (detail < plain) & (np.abs(level - np.median(level, axis=0)) > _OTHER)
     kept = np.where(rich & ~lost, detail / np.maximum(usual, 1e-9), np.nan)
     sharp = np.isfinite(kept).mean(axis=(1, 2)) >= 0.1
     sharp[sharp] &= np.nanmedian(kept[sharp], axis=(1, 2)) >= 0.6
@@ -184,7 +192,7 @@ def _throughout(features: Features, detail: FloatArray, config: Config) -> BoolA
     level = np.median(features.tiles[seen], axis=0)
     change = np.quantile(features.change[seen], 0.95, axis=0)
     moves = np.sort(features.change[seen].reshape(int(seen.sum()), -1), axis=1)[:, -3:].mean(axis=1) > 2 * _STILL
-    flat = (level < config.dark) & (np.quantile(detail, 0.9, axis=0) < _PLAIN) & (change <= _STILL)
+    flat = (level < config.dark) & (np.median(detail, axis=0) < _plain(detail)) & (change <= _STILL)
     part = _largest(flat)
     border = part.copy()
     border[1:-1, 1:-1] = False
