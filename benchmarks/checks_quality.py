@@ -45,14 +45,15 @@ BAR = 0.95
 
 HELD_OUT = frozenset(
     {
-        "blackout.green", "blackout.white", "clipping.both", "clock_set.hours", "clock_set.reset", "cut_short.ragged",
-        "damage.rolled", "damage.torn", "defocus.always", "defocus.shake", "disorder.swapped", "exposure.dusk",
-        "exposure.hunt", "force_zero.step", "force_zero.warming", "freeze.av1", "freeze.ring", "jitter.late",
-        "knocked.slip", "knocked.turn", "latency.early", "latency.growing", "lost_frames.burst",
-        "lost_messages.batched", "lost_messages.bursts", "miscount.camera", "misdeclared.duration", "misdeclared.names", "not_a_number.rows",
-        "occluder.dirt", "occluder.tape", "overrange.fast", "quaternions.flips", "sensor_clock.ahead",
-        "sensor_clock.behind", "silence.head", "silence.tail", "slow_renewal.av1", "slow_renewal.coded", "spike.bit",
-        "spike.zero", "standstill.head", "standstill.pause", "stuck.last", "teleport.splice", "teleport.wrapped",
+        "blackout.green", "blackout.white", "clipping.both", "clock_set.hours", "clock_set.reset",
+        "cut_short.ragged", "damage.rolled", "damage.torn", "defocus.always", "defocus.shake",
+        "disorder.swapped", "exposure.dusk", "exposure.hunt", "force_zero.step", "force_zero.warming",
+        "freeze.av1", "freeze.ring", "jitter.late", "knocked.slip", "knocked.turn", "latency.early",
+        "latency.growing", "lost_frames.burst", "lost_messages.batched", "lost_messages.bursts",
+        "miscount.camera", "misdeclared.duration", "misdeclared.names", "not_a_number.rows", "occluder.dirt",
+        "occluder.tape", "overrange.fast", "quaternions.flips", "sensor_clock.ahead", "sensor_clock.behind",
+        "silence.head", "silence.tail", "slow_renewal.av1", "slow_renewal.coded", "spike.bit", "spike.zero",
+        "standstill.head", "standstill.pause", "stuck.last", "teleport.splice", "teleport.wrapped",
         "wrong_codec.size", "wrong_size.swapped", "wrong_unit.centimetres", "wrong_unit.percent",
     }
 )  # fmt: skip

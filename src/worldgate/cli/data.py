@@ -13,6 +13,7 @@ from worldgate.cli._data_datasets import card, diff, merge, subset
 from worldgate.cli._data_dedup import dedup
 from worldgate.cli._data_export import export
 from worldgate.cli._data_label import app as label_app
+from worldgate.cli._data_prove import prove
 from worldgate.cli._data_retention import erase, hold_app, retention, unseal
 
 app = App(name="data", help="Label, search, deduplicate, align and export what was ingested.")
@@ -22,6 +23,7 @@ app.command(card)
 app.command(diff)
 app.command(export)
 app.command(merge)
+app.command(prove)
 app.command(subset)
 app.command(retention)
 app.command(hold_app, name="hold")

@@ -11,12 +11,13 @@ Intervals: Wilson, JASA 1927; the bound of a rate of false alarms is Poisson's (
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scipy.special import gammaincinv
 
+from worldgate.core import seams
 from worldgate.core.errors import NotFound
 from worldgate.core.streams import Finding, Log
 from worldgate.core.times import SECOND
@@ -174,6 +175,101 @@ def tried(
     alarms = tuple(n for n in rules if others and n not in silent and _new(n, hurt, before, rules))
     caught = any(where(f, hurt.truth) for f in found)
     return Case(log=log.name, kind=kind, magnitude=magnitude, check=check, caught=caught, blind=blind, alarms=alarms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One kind of fault at one magnitude, over logs."""
+
+    kind: str
+    check: str
+    magnitude: float
+    unit: str
+    least: float
+    """The magnitude from which on it must be found."""
+    caught: int
+    trials: int
+    """Logs that it can befall and in which its check was silent before."""
+    blind: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a contract's checks find in logs with faults, and say of the same logs as they are."""
+
+    seconds: float
+    """Of clean log."""
+    alarms: Mapping[str, int]
+    """Check -> streams it speaks of in clean logs."""
+    lines: tuple[Line, ...]
+
+
+def prove(
+    logs: Sequence[Log],
+    rules: Rules,
+    *,
+    faults: Sequence[str] = (),
+    sweep: bool = False,
+    seed: int = 0,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> Proof:
+    """Inject every fault that belongs to a contract's checks into every log.
+
+    Args:
+        logs: clean ones.
+        rules: the contract's checks with their parameters.
+        faults: injectors or kinds; empty: all that the checks are to find.
+        sweep: every magnitude of a kind, instead of the least that must be found.
+        seed: where faults strike; each log gets another.
+        progress: called after each log.
+
+    Raises:
+        NotFound: no such fault, or none that a check of the contract is to find.
+    """
+    kinds = _wanted(rules, faults)
+    cases: dict[tuple[str, float], list[Case]] = {}
+    alarms, seconds = dict.fromkeys(rules, 0), 0.0
+    for done, log in enumerate(logs):
+        before = held_as_it_is(log, rules)
+        seconds += before.seconds
+        for name, found in before.findings.items():
+            alarms[name] += len({f.stream for f in found})
+        for kind in kinds:
+            fault = injectors.named(kind)
+            for magnitude in fault.sweep if sweep else (fault.least,):
+                case = tried(log, before, kind, magnitude, rules, seed=seed + done)
+                cases.setdefault((kind, magnitude), []).extend([case] if case is not None else [])
+        if progress is not None:
+            progress(done + 1, len(logs), log.name)
+    return Proof(seconds=seconds, alarms=alarms, lines=tuple(_line(*key, found) for key, found in cases.items()))
+
+
+def _wanted(rules: Rules, faults: Sequence[str]) -> list[str]:
+    """Kinds that are asked for, of those that a check of the contract is to find."""
+    known = injectors.kinds()
+    for name in faults:
+        if name not in known:
+            seams.load("injectors", name)
+    kinds = [k for k in kinds_for(rules) if not faults or k in faults or k.partition(".")[0] in faults]
+    if not kinds:
+        got = ", ".join(faults) or "no checks"
+        raise NotFound("no fault that a check of this contract is to find", got=got, hint="worldgate list injectors")
+    return kinds
+
+
+def _line(kind: str, magnitude: float, cases: Sequence[Case]) -> Line:
+    fault = injectors.named(kind)
+    told = [case.caught for case in cases if not case.blind]
+    return Line(
+        kind=kind,
+        check=CAUGHT_BY[kind.partition(".")[0]],
+        magnitude=magnitude,
+        unit=fault.unit,
+        least=fault.least,
+        caught=sum(told),
+        trials=len(told),
+        blind=len(cases) - len(told),
+    )
 
 
 def _new(check: str, hurt: Injected, before: Before, rules: Rules) -> tuple[Finding, ...]:
