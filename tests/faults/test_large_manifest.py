@@ -1,4 +1,4 @@
-"""A manifest of a million episodes: made, named, read back and equal, within memory that grows with it and no faster."""
+"""A manifest of a million episodes: made, named, read back and equal, in memory that grows with it and no faster."""
 
 from __future__ import annotations
 
