@@ -78,7 +78,7 @@ def _parts(
         first, second = records[leak.match.first].name, records[leak.match.second].name
         yield f"leak: {first} ({leak.first_split}) and {second} ({leak.second_split}): {leak.match.kind}"
     left = sum(len(c.left) for c in found.clusters)
-    yield f"{len(found.logs)} logs, {len(found.clusters)} groups of copies; {left} logs would be left out"
+    yield f"copies among {len(found.logs)} logs: {left}, in {len(found.clusters)} groups"
 
 
 def _clusters(found: DuplicateReport, split_of: Mapping[str, str], records: Mapping[str, IngestedLog]) -> Table:

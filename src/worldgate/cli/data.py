@@ -15,6 +15,7 @@ from worldgate.cli._data_export import export
 from worldgate.cli._data_label import app as label_app
 from worldgate.cli._data_prove import prove
 from worldgate.cli._data_retention import erase, hold_app, retention, unseal
+from worldgate.cli._data_search import search
 
 app = App(name="data", help="Label, search, deduplicate, align and export what was ingested.")
 app.command(label_app, name="label")
@@ -30,3 +31,4 @@ app.command(hold_app, name="hold")
 app.command(erase)
 app.command(unseal)
 app.command(dedup)
+app.command(search)

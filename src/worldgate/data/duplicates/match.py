@@ -23,6 +23,8 @@ _SEEN: Final = 12
 """Ticks of motion from which a camera can contradict."""
 _CONTRADICTS: Final = 0.25
 """Coverage below which pictures contradict like numbers, and numbers like pictures."""
+_BITS: Final = 0.9
+"""Share of equal rows from which a stream is called the same to the bit."""
 _SURE: Final = 0.9
 """Correlation from which pictures are the same whatever the numbers say: somebody changed the numbers."""
 
@@ -161,11 +163,12 @@ def _pictures(pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) 
 
 def _words(alike: Sequence[Overlay], shown: Sequence[Overlay], streams: int) -> str:
     said = []
-    if alike:
-        worst = max(o.error for o in alike)
-        said.append(f"{len(alike)} of {streams} numeric streams within {100 * worst:.1f} % of their spread")
-        if bits := [o for o in alike if o.copied >= 0.5]:
-            said.append(f"{len(bits)} the same to the bit")
+    close = [o for o in alike if o.copied < _BITS]
+    if len(close) < len(alike):
+        said.append(f"{len(alike) - len(close)} of {streams} numeric streams the same to the bit")
+    if close:
+        worst = max(o.error for o in close)
+        said.append(f"{len(close)} of {streams} numeric streams within {100 * worst:.1f} % of their spread")
     for o in shown:
         name = o.first if o.first == o.second else f"{o.first} as {o.second}"
         crop = "" if o.scale == 1 else f", crop {100 * min(o.scale, 1 / o.scale):.0f} %"

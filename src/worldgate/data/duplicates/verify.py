@@ -35,7 +35,7 @@ _FEW: Final = 4
 """Fewer ticks with motion of a camera say nothing."""
 SHORTEST: Final = 8
 """Ticks below which an overlap says nothing."""
-_GLANCE: Final = 0.5
+_GLANCE: Final = 0.6
 """Least correlation of the lowest coefficients that is worth a closer look."""
 
 
