@@ -1,9 +1,9 @@
 """Which injected duplicates are found, and which different episodes of one rig are mistaken for such.
 
-``.venv/bin/python benchmarks/dedup.py [--quick] [--json] [--real FOLDER]``. Episodes of the simulated cell (seeds from
-100; the thresholds were chosen on seeds below, on eight bridge episodes and on half of one DROID folder) and real
-DROID, bridge and G1 episodes get one copy of each kind of injection. For every kind all originals and all copies stand
-in one pool, so each original must find its copy (recall) and nothing else (precision): the wrong pairs are episodes of
+``.venv/bin/python benchmarks/dedup.py [--quick] [--episodes N] [--json] [--real FOLDER]``. Episodes of the simulated
+cell (seeds from 100) and real bridge and DROID episodes get one copy of each kind of injection; the thresholds were chosen
+on six cell seeds below 100 and the first eight bridge episodes, which are not among these. For every kind all originals and
+all copies stand in one pool, so each original must find its copy (recall) and nothing else (precision): the wrong pairs are episodes of
 the same rig with the same background, task and home pose. Kinds that end in ``, pictures alone`` or ``, numbers alone``
 drop the rest of the log, because what is left untouched would give the copy away. Intervals: 95 %, Clopper-Pearson. The
 last row gives the bridge sample twice, cut in time, re-encoded and renamed, once as train and once as val, to a
@@ -379,15 +379,15 @@ def twice(folder: Path, limit: int) -> dict[str, Any]:
     return row("bridge given twice: train and val share clips", count, judged=True)
 
 
-def run(quick: bool, folder: Path | None, keep: Callable[[list[dict[str, Any]]], None]) -> list[dict[str, Any]]:
-    """Every row, kept as it comes."""
+def run(most: int, folder: Path | None, keep: Callable[[list[dict[str, Any]]], None]) -> list[dict[str, Any]]:
+    """Every row, kept as it comes; at most so many episodes of each source."""
     sources: dict[str, list[Made]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        sources["cell"] = list(cell(range(100, 103 if quick else 112), Path(scratch)))
+        sources["cell"] = list(cell(range(100, 100 + most), Path(scratch)))
     if folder is not None:
-        limits = {"bridge": ("octo_bridge_rlds", slice(8, 11 if quick else 25))}
-        limits["droid"] = ("droid_ctrlworld/droid_subset", slice(5, 7 if quick else 11))
-        limits["droid, new setup"] = ("droid_ctrlworld/droid_new_setup", slice(0, 1 if quick else 6))
+        limits = {"bridge": ("octo_bridge_rlds", slice(8, min(25, 8 + most)))}
+        limits["droid"] = ("droid_ctrlworld/droid_subset", slice(5, min(11, 5 + most)))
+        limits["droid, new setup"] = ("droid_ctrlworld/droid_new_setup", slice(0, most))
         for name, (where, part) in limits.items():
             sources[name] = [take(log, f"{name}:{log.name}") for log in open_folder(folder / where).logs[part]]
     parts: Mapping[str, Callable[[Made], Made]] = {
@@ -407,7 +407,7 @@ def run(quick: bool, folder: Path | None, keep: Callable[[list[dict[str, Any]]],
             rows.append(row(f"{kind}, of logs of 2 s", counts["bridge"], judged=False))
         keep(rows)
     if folder is not None:
-        rows.append(twice(folder, 4 if quick else 25))
+        rows.append(twice(folder, min(25, 2 * most)))
         keep(rows)
     return rows
 
@@ -416,15 +416,16 @@ def main() -> None:
     """Measure, print, and keep a full result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--episodes", type=int, default=12, help="most episodes of each source")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--real", type=Path, default=os.environ.get("WORLDGATE_DATA"))
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    start = time.perf_counter()
+    start, most = time.perf_counter(), 2 if asked.quick else asked.episodes
     results = Path(__file__).parent / "results" / "dedup.json"
 
     def whole(rows: list[dict[str, Any]]) -> str:
-        about = {"benchmark": "dedup", "quick": asked.quick, "machine": platform.machine(), "load": os.getloadavg()[0]}
+        about = {"benchmark": "dedup", "episodes": most, "machine": platform.machine(), "load": os.getloadavg()[0]}
         about |= {"seconds": round(time.perf_counter() - start), "complete": len(rows) > len(KINDS)}
         return json.dumps({**about, "real": asked.real is not None, "rows": rows}, indent=1) + "\n"
 
@@ -436,7 +437,7 @@ def main() -> None:
             bars = f"recall {last['recall']:.2f} {last['recall_95']}  precision {last['precision']:.2f}"
             print(f"{last['what']:52s} {last['copies']:3d} copies  {bars} {last['precision_95']}  ok {last['ok']}")
 
-    rows = run(asked.quick, asked.real, keep)
+    rows = run(most, asked.real, keep)
     if asked.json:
         print(whole(rows), end="")
 
