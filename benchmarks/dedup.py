@@ -1,13 +1,13 @@
 """Which injected duplicates are found, and which different episodes of one rig are mistaken for such.
 
 ``.venv/bin/python benchmarks/dedup.py [--quick] [--episodes N] [--json] [--real FOLDER]``. Episodes of the simulated
-cell (seeds from 100) and real bridge and DROID episodes get one copy of each kind of injection; the thresholds were chosen
-on six cell seeds below 100 and the first eight bridge episodes, which are not among these. For every kind all originals and
-all copies stand in one pool, so each original must find its copy (recall) and nothing else (precision): the wrong pairs are episodes of
-the same rig with the same background, task and home pose. Kinds that end in ``, pictures alone`` or ``, numbers alone``
-drop the rest of the log, because what is left untouched would give the copy away. Intervals: 95 %, Clopper-Pearson. The
-last row gives the bridge sample twice, cut in time, re-encoded and renamed, once as train and once as val, to a
-workspace, as a user would.
+cell (seeds from 100) and real bridge and DROID episodes get one copy of each kind of injection; thresholds were chosen
+on six cell seeds below 100 and the first eight bridge episodes, which are not among these. For every kind all originals
+and all copies stand in one pool, so each original must find its copy (recall) and nothing else (precision): the wrong
+pairs are episodes of the same rig with the same background, task and home pose. Kinds that end in ``, pictures alone``
+or ``, numbers alone`` drop the rest of the log, because what is left untouched would give the copy away. Intervals:
+95 %, Clopper-Pearson. The last row gives the bridge sample twice to a workspace, once as it is and once cut,
+re-encoded, renamed and with other stamps, on the two sides of a split.
 """
 
 from __future__ import annotations
