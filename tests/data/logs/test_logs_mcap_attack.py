@@ -483,6 +483,15 @@ def unguarded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.parametrize("start", [1, 2**40, 2**63, 2**64 - 1])
+def test_a_footer_that_points_outside_the_file_is_read_past(tmp_path: Path, start: int) -> None:
+    whole = file(tmp_path / "a.mcap", channel(1, "/n"), number(1, 5, 2.5))
+    data = whole.read_bytes()
+    place = len(data) - len(MAGIC) - 20
+    whole.write_bytes(data[:place] + struct.pack("<Q", start) + data[place + 8 :])
+    assert [info.count for info in McapLog(whole).streams()] == [1]
+
+
 @settings(max_examples=250, deadline=None)
 @given(
     edits=st.lists(

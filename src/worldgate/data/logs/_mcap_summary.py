@@ -42,11 +42,11 @@ def read_summary(file: BinaryIO, size: int, limit: int) -> Summary | None:
         return None
     footer = Footer.read(ReadDataStream(BytesIO(end[ENVELOPE.size : _FOOTER_BYTES])))
     start, stop = footer.summary_start, size - tail
+    if start and (not len(MAGIC) <= start <= stop or stop - start > limit):
+        return None
     data_crc = _data_crc(file, start or stop)
     if start == 0:
         return Summary(data_crc=data_crc)
-    if not len(MAGIC) <= start <= stop or stop - start > limit:
-        return None
     file.seek(start)
     section = file.read(stop - start)
     if footer.summary_crc and zlib.crc32(end[: _FOOTER_BYTES - 4], zlib.crc32(section)) != footer.summary_crc:
