@@ -26,6 +26,8 @@ _SAME_NS: Final = TICK_NS // 2
 """How far apart equal rows may lie at the offset."""
 _STILL: Final = 0.05
 """Deviation in a window, as a share of the stream's, below which a stream rests."""
+_FAR: Final = 0.25
+"""Square difference, by the spread, beyond which a finer offset cannot help."""
 _SCALES: Final = (1.0, 0.95, 0.9, 0.85, 0.8)
 _REACH: Final = (-3, -2, -1, 0, 1, 2, 3)
 """Cells of 32 that a picture may have moved by, either way."""
@@ -119,6 +121,8 @@ def numbers(first: Numbers, second: Numbers, offset_ns: int, config: MatchConfig
         lags = lag + np.arange(-reach, reach + step / 2, step)
         errors = [_apart(a, b, float(x)) for x in lags]
         lag = float(lags[int(np.argmin(errors))])
+        if min(errors) > _FAR:
+            break
     ticks, other = _overlap(len(a), len(b), lag)
     if len(ticks) < SHORTEST:
         return None

@@ -143,16 +143,15 @@ def _heard(base: _Pile, asked: _Pile, count: int, least: float, graph: bool | No
 
 
 def _peaks(offsets: IntArray, least: int) -> list[int]:
-    """Middles of the best offsets, none within two bins of a better one."""
+    """Middles of the best offsets, none within three bins of a better one."""
     ordered = np.sort(offsets)
     # Votes within a bin's width of each start: no bin's edge can split a peak.
     ends = np.searchsorted(ordered, ordered + _BIN_NS, side="right")
     counts = ends - np.arange(len(ordered))
     peaks: list[int] = []
-    for at in np.argsort(-counts, kind="stable"):
-        if counts[at] < least or len(peaks) == _OFFSETS:
-            break
+    while len(peaks) < _OFFSETS and len(counts) and counts.max() >= least:
+        at = int(np.argmax(counts))
         middle = int(np.median(ordered[at : ends[at]]))
-        if all(abs(middle - other) > 2 * _BIN_NS for other in peaks):
-            peaks.append(middle)
+        peaks.append(middle)
+        counts[np.abs(ordered - middle) <= 3 * _BIN_NS] = 0
     return peaks
