@@ -66,9 +66,10 @@ ALSO_TRUE: Mapping[str, frozenset[str]] = {
     "clock_set": frozenset(_TIMING | {"lag", "contradictions", "truncated", "jump"}),
     "cut_short": frozenset({"gaps", "counts", "contradictions", "skew"}),
     "damage": frozenset({"counts", "dropped_frames"}),
-    "disorder": frozenset({"clock_step", "jitter", "dropped_packets"}),
+    "disorder": frozenset({"clock_step", "jitter", "dropped_packets", "skew"}),
     "exposure": frozenset({"blank", "blur"}),
     "freeze": frozenset({"content_rate"}),
+    "jitter": frozenset({"skew"}),
     "latency": frozenset({"skew"}),
     "lost_frames": frozenset(_TIMING | {"content_rate"}),
     "lost_messages": frozenset(_TIMING),
@@ -218,7 +219,7 @@ def prove(
     Args:
         logs: clean ones.
         rules: the contract's checks with their parameters.
-        faults: injectors or kinds; empty: all that the checks are to find.
+        faults: injectors or kinds, then only the checks that are to find them run; empty: all.
         sweep: every magnitude of a kind, instead of the least that must be found.
         seed: where faults strike; each log gets another.
         progress: called after each log.
@@ -227,6 +228,9 @@ def prove(
         NotFound: no such fault, or none that a check of the contract is to find.
     """
     kinds = _wanted(rules, faults)
+    if faults:
+        wanted = {CAUGHT_BY[kind.partition(".")[0]] for kind in kinds}
+        rules = {name: params for name, params in rules.items() if name in wanted}
     cases: dict[tuple[str, float], list[Case]] = {}
     alarms, seconds = dict.fromkeys(rules, 0), 0.0
     for done, log in enumerate(logs):
@@ -249,7 +253,7 @@ def _wanted(rules: Rules, faults: Sequence[str]) -> list[str]:
     known = injectors.kinds()
     for name in faults:
         if name not in known:
-            seams.load("injectors", name)
+            seams.load("injectors", name) if "." not in name else injectors.named(name)
     kinds = [k for k in kinds_for(rules) if not faults or k in faults or k.partition(".")[0] in faults]
     if not kinds:
         got = ", ".join(faults) or "no checks"

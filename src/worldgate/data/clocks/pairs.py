@@ -50,9 +50,11 @@ def _pair(action: StreamInfo, state: StreamInfo) -> Pair:
 
 
 def unit_of(info: StreamInfo, channel: int) -> str:
-    """The unit of one channel; empty where unknown."""
+    """The unit of one channel; empty where unknown, or where the log declares more channels than units."""
     units = info.unit.split(",")
-    return units[0] if len(units) == 1 else units[channel]
+    if len(units) == 1:
+        return units[0]
+    return units[channel] if channel < len(units) else ""
 
 
 def name_of(info: StreamInfo, channel: int) -> str:

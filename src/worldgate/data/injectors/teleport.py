@@ -1,6 +1,7 @@
 """States that leap: an encoder loses its index, two recordings are joined, an angle is wrapped on the way.
 
-A leap stays, unlike a spike, which comes back.
+A leap stays, unlike a spike, which comes back. Its size is the speed at which the joint would have had to move from one
+message to the next: joints of arms reach about 3 rad/s, so that what is a leap at 100 Hz can be a motion at 4 Hz.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from worldgate.data.injectors._wrap import (
     liveliest,
     numbers,
     positions,
+    rate_of,
     taken,
     units,
     with_values,
@@ -31,16 +33,16 @@ FAULTS = (
     Fault(
         name="encoder",
         line="one encoder loses its index and counts on from elsewhere",
-        unit="rad",
-        least=0.5,
-        sweep=(0.05, 0.1, 0.2, 0.5, 1.0),
+        unit="rad/s",
+        least=10.0,
+        sweep=(1.0, 2.0, 5.0, 10.0, 20.0),
     ),
     Fault(
         name="splice",
         line="a stretch is missing and the stamps were closed up over it",
-        unit="rad",
-        least=0.5,
-        sweep=(0.1, 0.2, 0.5, 1.0),
+        unit="rad/s",
+        least=10.0,
+        sweep=(2.0, 5.0, 10.0, 20.0),
     ),
     Fault(
         name="wrapped",
@@ -57,8 +59,8 @@ class Config:
     """How far the state leaps."""
 
     variant: str = "encoder"
-    magnitude: float = 0.5
-    """Radians, or turns."""
+    magnitude: float = 10.0
+    """Radians a second from one message to the next, or turns."""
     stream: str = ""
     """The stream; empty: the joint states."""
 
@@ -67,11 +69,11 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
     """The log with one leap in it."""
     held, draw = numbers(log, config.stream, seed), np.random.default_rng(seed)
     if config.variant == "splice":
-        return _spliced(log, held, config.magnitude)
+        return _spliced(log, held, config.magnitude / rate_of(held))
     channel = liveliest(held, "rad")
     at = int(draw.integers(len(held) // 4, 3 * len(held) // 4))
     values = np.array(held.array, dtype=np.float64)
-    leap = config.magnitude * (2 * np.pi if config.variant == "wrapped" else 1.0)
+    leap = config.magnitude * (2 * np.pi if config.variant == "wrapped" else 1 / rate_of(held))
     values[at:, channel] += leap * draw.choice([-1.0, 1.0])
     return injected(log, [with_values(held, values)], spans=_around(held, at))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldgate.core.streams import NUMERIC, Log
+from worldgate.core.streams import NUMERIC, Kind, Log
 from worldgate.data.injectors._wrap import Fault, Injected, choose, injected, units, with_values
 
 CARD = {"line": "degrees in rad, millimetres in m, percent in a fraction", "inputs": "streams that declare units"}
@@ -40,7 +40,7 @@ class Config:
 def inject(log: Log, config: Config, seed: int) -> Injected:
     """The log with these channels scaled and their declared unit kept."""
     unit, factor = _FACTOR[config.variant]
-    names = [i.name for i in log.streams() if i.kind in NUMERIC and config.stream in ("", i.name)]
+    names = [i.name for i in log.streams() if i.kind in NUMERIC - {Kind.POSE} and config.stream in ("", i.name)]
     fit = choose([s for s in map(log.read, names) if unit in units(s) and s.array.ndim == 2], f"stream in {unit}")
     wanted = np.random.default_rng(seed).permutation(len(fit))[: max(1, round(config.magnitude))]
     hurt = []
