@@ -277,7 +277,7 @@ def _params(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
         name, _, key = path.partition(".")
         try:
             value = tomllib.loads(f"v = {text}")["v"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text
         out.setdefault(name, {})[key] = value
     return out

@@ -81,6 +81,6 @@ def meant(path: Path, *, default: str) -> str:
     """The format that a mapping file means; empty where there is no readable one. For ``detect``, so never raises."""
     try:
         tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return default if path.is_file() else ""
     return str(tree.get("format", default))
