@@ -252,5 +252,12 @@ def _first_bad(values: pa.Array, unit: str) -> tuple[int, str]:
         try:
             _stamps(values.slice(row, 1), unit)
         except (ValueError, UsageError, DecimalException, OverflowError, pa.ArrowException):
-            return row, repr(values[row].as_py())[:60]
+            return row, _shown(values[row])
     return 0, ""
+
+
+def _shown(value: pa.Scalar) -> str:
+    try:
+        return repr(value.as_py())[:60]
+    except UnicodeDecodeError:
+        return "text that is not UTF-8"

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Final
 
 import numpy as np
@@ -215,7 +216,7 @@ def _load(file: Path) -> Array:
     """
     try:
         array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError) as error:
         got = " ".join(str(error).split())[:80]
         raise LogUnreadable("an array that cannot be read", got=got, where=file) from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.ndim not in (1, 2):

@@ -273,12 +273,19 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _width(file: Path, column: str) -> int:
-    """Numbers in the first row that has any."""
-    with pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(batch_size=64, columns=[column]):
-            for value in batch.column(0):
-                if value.is_valid:
-                    return len(value)
+    """Numbers in the first row that has any.
+
+    Raises:
+        LogUnreadable: rows that cannot be read.
+    """
+    try:
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(batch_size=64, columns=[column]):
+                for value in batch.column(0):
+                    if value.is_valid:
+                        return len(value)
+    except (pa.ArrowException, OSError) as error:
+        raise LogUnreadable("a Parquet file that cannot be read", got=str(error)[:80], where=file) from error
     return 0
 
 

@@ -213,7 +213,7 @@ def _read_dataset(root: Path) -> _Dataset:
             else:
                 metadata += [leaf.key for leaf in _walk(feature, str(key), str(key))]
         shards = {s["name"]: sum(int(n) for n in s.get("shardLengths", ())) for s in info.get("splits", ())}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise LogUnreadable(
             "a TFDS description that does not follow its schema", got=repr(error), where=root
         ) from error
