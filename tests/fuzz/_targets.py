@@ -13,7 +13,7 @@ from mcap.records import Channel, Schema
 
 from worldgate.core import seams
 from worldgate.core.digest import sha256
-from worldgate.core.errors import LogUnreadable, WorldgateError
+from worldgate.core.errors import WorldgateError
 from worldgate.core.streams import Kind
 
 FRAMES = 3
@@ -132,7 +132,7 @@ def cdr() -> Callable[[Path], None]:
 
     from worldgate.data.logs._columns import ChannelReader
     from worldgate.data.logs._mcap_decode import codec
-    from worldgate.data.logs._messages import Numbers
+    from worldgate.data.logs._messages import ArrayOf, Numbers
 
     store = get_typestore(Stores.ROS2_HUMBLE)
 
@@ -146,7 +146,8 @@ def cdr() -> Callable[[Path], None]:
         if made.definition is None:
             return
         fields = made.definition.types[made.definition.root]
-        numbers = [Numbers((f.name,)) for f in fields if f.primitive and f.type != "string"]
+        known = [f for f in fields if f.primitive and f.type != "string"]
+        numbers = [Numbers((f.name,)) if f.count == 0 else ArrayOf(f.name) for f in known]
         source: Any = SimpleNamespace(payloads=lambda channel, rows: (payload for _ in rows))
         reader = ChannelReader(source, 1, made.decode, made.definition)
         attempt(reader.read, numbers, np.arange(5), stamps=any(f.name == "header" for f in fields))
@@ -244,6 +245,3 @@ def reader(target: str) -> Callable[[Path], None]:
     if target in NOT_A_LOG:
         return NOT_A_LOG[target]()
     return log_format("rosbag" if target.startswith("rosbag") else target)
-
-
-__all__ = ["REPAIR", "LogUnreadable", "reader"]

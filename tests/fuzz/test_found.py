@@ -1,0 +1,89 @@
+"""What fuzzing found, each as small as it can be shown. New ones stand below the older."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.data.logs import bag_samples, samples
+
+from worldgate.core.config import _value, read_toml
+from worldgate.core.errors import ConfigError, DataRefused, LogUnreadable
+from worldgate.data.logs import _mapping as mapping
+from worldgate.data.logs import _yaml as yaml
+from worldgate.data.logs import open_folder
+
+DEEP, LONG = "[" * 3000, "9" * 5000
+
+
+@pytest.mark.parametrize("value", [DEEP, LONG])
+def test_toml_too_deep_or_of_too_many_digits_is_not_valid_toml(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(f"v = {value}\n")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        read_toml(file)
+    assert mapping.meant(file, default="table") == "table", "detection never raises"
+
+
+@pytest.mark.parametrize("value", [DEEP, LONG])
+def test_set_with_a_value_beyond_the_parser_is_text(value: str) -> None:
+    assert _value(value) == value
+
+
+def test_yaml_of_many_open_brackets_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    file = tmp_path / "metadata.yaml"
+    file.write_text(f"a: {DEEP}")
+    with pytest.raises(LogUnreadable, match="nested beyond 100 levels"):
+        yaml.read_yaml(file)
+    file.write_text(f"a: {'[' * 60}1{']' * 60}\nb: {[[1]] * 200}")
+    assert len(yaml.read_yaml(file)["b"]) == 200
+
+
+@pytest.mark.parametrize("size", ["1e999", float("inf"), None])
+def test_a_tensor_of_no_size_is_refused(tmp_path: Path, size: object) -> None:
+    root = samples.make_rlds(tmp_path / "set", episodes=1)
+    text = (root / "features.json").read_text()
+    changed = text.replace('"dimensions": ["2"]', f'"dimensions": [{json.dumps(size)}]')
+    assert changed != text
+    (root / "features.json").write_text(changed)
+    with pytest.raises(DataRefused):
+        for log in open_folder(root).logs:
+            log.read("action")
+
+
+def test_an_array_whose_header_ends_within_brackets_is_refused(tmp_path: Path) -> None:
+    root = bag_samples.make_comma2k19(tmp_path / "drive")
+    file = root / "processed_log" / "CAN" / "speed" / "value"
+    data = file.read_bytes()
+    file.write_bytes(data.replace(b"}", b"L", 1))
+    with pytest.raises(LogUnreadable):
+        open_folder(root)
+
+
+def test_a_time_column_of_text_that_is_not_utf8_is_refused_by_row(tmp_path: Path) -> None:
+    root = samples.make_table(tmp_path / "set", runs=1)
+    file = root / "run_0" / "commands.parquet"
+    held = pq.read_table(file)
+    raw = pa.array([b"\xf4\xff"] * len(held), type=pa.binary())
+    times = pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
+    pq.write_table(held.set_column(0, "t", times), file)
+    described = root / "worldgate-log.toml"
+    described.write_text(described.read_text().replace('time = "t"', 'time = "t"\ntime_unit = "iso"'))
+    with pytest.raises(LogUnreadable, match="a time"):
+        open_folder(root).logs[0].streams()
+
+
+def test_a_damaged_page_of_a_parquet_file_is_refused(tmp_path: Path) -> None:
+    root = bag_samples.make_openarm(tmp_path / "set", episodes=1)
+    file = next(root.rglob("qpos.parquet"))
+    data = bytearray(file.read_bytes())
+    first = pq.ParquetFile(file).metadata.row_group(0).column(1)
+    place = first.dictionary_page_offset or first.data_page_offset
+    data[place : place + 24] = np.full(24, 255, np.uint8).tobytes()
+    file.write_bytes(bytes(data))
+    with pytest.raises(LogUnreadable):
+        open_folder(root).logs[0].read("action.arms.left.qpos")
