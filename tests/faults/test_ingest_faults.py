@@ -28,8 +28,9 @@ def sweep(tmp_path: Path, *asked: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+@pytest.mark.timeout(900)
 def test_a_tenth_of_all_points_of_ingest_and_snapshot(tmp_path: Path) -> None:
-    found = sweep(tmp_path, "kill:10:3", "enospc:40:9", "eio:40:19", "pages:3:1", "fsize:150:70")
+    found = sweep(tmp_path, "kill:10:3", "enospc:60:9", "eio:60:19", "pages:4:1", "fsize:250:70")
     assert found["kill"]["points"] >= 50
     assert found["kill"]["ends"]["killed"] == found["kill"]["points"] - 1
     for mode in ("enospc", "pages", "fsize"):
