@@ -38,8 +38,6 @@ EXCEPTIONS = {
 BUNDLED_REFUSED = re.compile(r"^lib(x264|x265|xvidcore|postproc|fdk-aac|rubberband|vidstab)\b")
 """Shared libraries under the GPL or with use limits that media wheels are known to carry."""
 BUNDLED_EXCEPTIONS = {
-    "apsw": "zlib licence or any that the OSI approves, at the user's choice (its LICENSE file)",
-    "atheris": "Apache-2.0 by the LICENSE file in its wheel; the metadata field is empty",
     ("av", "libx264"): "docs/decisions/0003-codecs-in-the-av-wheel.md",
     ("av", "libx265"): "docs/decisions/0003-codecs-in-the-av-wheel.md",
 }
