@@ -11,6 +11,7 @@ from worldgate.cli._output import JsonFlag, Table, answer, progress
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
+    from worldgate.core.encoders import Encoder
     from worldgate.data.search.by_example import Example
     from worldgate.record.workspace import Workspace
 
@@ -21,6 +22,7 @@ def search(
     start: Annotated[float, Parameter(name="--from")] = 0.0,
     end: Annotated[float | None, Parameter(name="--to")] = None,
     by: Literal["both", "pictures", "numbers"] = "both",
+    encoder: str | None = None,
     text: str = "",
     where: str = "",
     most: int = 10,
@@ -43,6 +45,8 @@ def search(
         start: Where the example begins, in s from the log's first message.
         end: Where it ends, in s; else at its end.
         by: What the example is compared by.
+        encoder: Compare pictures by what is in them, not by how they move: pixels, or the id or name of a world model
+            with a tokenizer.
         text: Words that a log's name, task, facts, labels or findings must hold.
         where: SQL condition on the table `logs` of `worldgate query`.
         most: Most hits.
@@ -56,7 +60,9 @@ def search(
         raise UsageError("a search gives at least one hit", got=most, where="--most")
     with open_workspace(workspace) as ws, chosen_engine(ws, engine, workers) as place, progress("sketch") as tell:
         example = _example(ws, like, start, end, by) if like else None
-        hits = by_example.search(ws, example, words=text, where=where, most=most, engine=place, progress=tell)
+        hits = by_example.search(
+            ws, example, words=text, where=where, most=most, encoder=_encoder(ws, encoder), engine=place, progress=tell
+        )
         spans = {log: record.span_ns[0] for log, record in Shelf(ws).records.items()}
     rows = [
         (
@@ -70,6 +76,19 @@ def search(
     ]
     table = Table(columns=("log", "id", "span [s]", "score", "why"), rows=rows)
     answer("data.search", {"hits": hits}, *([table] if rows else []), f"{len(hits)} hits", as_json=json)
+
+
+def _encoder(ws: Workspace, name: str | None) -> Encoder | None:
+    if name is None:
+        return None
+    if name == "pixels":
+        from worldgate.data.search.pixels import PixelEncoder
+
+        return PixelEncoder()
+    from worldgate.worlds.encoders import encoder_of
+    from worldgate.worlds.train.stage import load
+
+    return encoder_of(load(ws, ws.resolve(name, "world_model").digest))
 
 
 def _example(ws: Workspace, like: str, start: float, end: float | None, by: str) -> Example:
