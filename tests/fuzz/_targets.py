@@ -146,11 +146,11 @@ def cdr() -> Callable[[Path], None]:
         if made.definition is None:
             return
         fields = made.definition.types[made.definition.root]
-        known = [f for f in fields if f.primitive and f.type != "string"]
+        known = [f for f in fields if f.primitive and f.type not in {"string", "uint8", "byte"}]
         numbers = [Numbers((f.name,)) if f.count == 0 else ArrayOf(f.name) for f in known]
         source: Any = SimpleNamespace(payloads=lambda channel, rows: (payload for _ in rows))
         reader = ChannelReader(source, 1, made.decode, made.definition)
-        attempt(reader.read, numbers, np.arange(5), stamps=any(f.name == "header" for f in fields))
+        decode_quietly(reader.read, numbers, np.arange(5), stamps=any(f.name == "header" for f in fields))
 
     return read
 
@@ -193,11 +193,13 @@ def attempt(call: Callable[..., Any], *args: Any, **more: Any) -> None:
         return
 
 
-def decode_quietly(decode: Callable[[bytes], Any], payload: bytes) -> None:
-    """A single message: containers turn these into a named LogUnreadable."""
+def decode_quietly(decode: Callable[..., Any], *args: Any, **more: Any) -> None:
+    """Decoders may raise anything but for want of memory: the container makes a named LogUnreadable of it."""
     try:
-        decode(payload)
-    except (WorldgateError, ValueError, struct.error, UnicodeError, IndexError, KeyError):
+        decode(*args, **more)
+    except MemoryError:
+        raise
+    except Exception:
         return
 
 
