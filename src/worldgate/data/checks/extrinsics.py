@@ -35,8 +35,12 @@ _CORNERS: Final = 100
 _FEWEST: Final = 12
 _AGREE: Final = 0.4
 """Share of the followed corners that must agree on one motion."""
+_AGREE_ON_TURN: Final = 0.5
+"""... for a turn to be believed: a few corners of an arm that swings look like one."""
 _SETTLED: Final = 0.7
 """A fixed camera stands still between this share of the pictures that follow each other."""
+_CORNER: Final = 0.7
+"""Share of the greatest shift by which a turn must move the picture's corners."""
 _FLAT: Final = 4.0
 
 
@@ -47,7 +51,7 @@ class Config:
     most_px: float = 2.0
     """Pixels of the full picture by which its middle may shift."""
     most_deg: float = 0.75
-    """Degrees by which it may turn about its axis, if that also moves the picture's corners by ``most_px``."""
+    """Degrees by which it may turn about its axis, if that also moves the picture's corners by most of ``most_px``."""
     reference: Mapping[str, str] = field(default_factory=dict)
     """Camera -> file of the picture that it should show."""
     digests: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +88,7 @@ def _displaced(features: Features, config: Config) -> Finding | None:
     shift, turn = np.hypot(moves[:, 0], moves[:, 1]), np.abs(moves[:, 2])
     # In a small picture a turn of a degree is less than the noise of the corners.
     reach = np.radians(turn) * float(np.hypot(*features.size[features.kept[0]])) / 2
-    away = (shift > config.most_px) | ((turn > config.most_deg) & (reach > config.most_px))
+    away = (shift > config.most_px) | ((turn > config.most_deg) & (reach > _CORNER * config.most_px))
     # One picture alone may be misjudged; a camera that was knocked stays where it is.
     if not (away[1:] & away[:-1]).any():
         return None
@@ -132,7 +136,8 @@ def motion(before: ByteArray, after: ByteArray) -> tuple[float, float, float]:
         return unknown
     middle = np.array([before.shape[1] / 2, before.shape[0] / 2, 1.0])
     x, y = matrix @ middle - middle[:2]
-    return float(x), float(y), float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
+    turn = float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
+    return float(x), float(y), turn if inliers.mean() >= _AGREE_ON_TURN else 0.0
 
 
 def _fixed(moves: FloatArray, config: Config) -> bool:
