@@ -3,7 +3,7 @@
 What a contract hides does not leave: a camera that a recorded contract masks is exported from masked logs only. Of a
 dataset each row's message goes out as it was recorded, once, at its time on the dataset's clock; rows that were
 computed (linear, slerp, windows) go out as they are, at the time of the row. So an export aligned again under
-the dataset's contract gives the same rows.
+the dataset's contract gives the same rows, up to the last message of the stream that ends first.
 
 Shape legend: T aligned rows, N messages of a stream.
 """

@@ -46,15 +46,15 @@ class Part:
         return self.stream.info
 
     def values(self) -> Array | Frames:
-        """(T, ...) what the rows hold; NaN, or a black picture, where they hold none."""
+        """(T, ...) what the rows hold; where they hold none NaN, 0 of whole numbers, or a black picture."""
         values, rows = self.stream.values, self.rows
         if not isinstance(values, np.ndarray):
             return values if np.array_equal(rows, np.arange(len(values))) else Repeated(values, rows)
         if (rows >= 0).all():
             return values[rows]
-        wide = values if values.dtype.kind == "f" else values.astype(np.float64)
-        out = np.full((len(rows), *values.shape[1:]), np.nan, dtype=wide.dtype)
-        out[rows >= 0] = wide[rows[rows >= 0]]
+        blank = np.nan if values.dtype.kind == "f" else 0
+        out = np.full((len(rows), *values.shape[1:]), blank, dtype=values.dtype)
+        out[rows >= 0] = values[rows[rows >= 0]]
         return out
 
 

@@ -132,10 +132,10 @@ class Join:
             "index": count + self._frames,
             "task_index": np.full(fragment.length, task, dtype=np.int64),
         }
-        table = pq.read_table(folder / ROWS)
-        for key, value in keeping.items():
-            table = table.append_column(key, pa.array(value))
-            statistics[key] = of_rows(value[:, None])
+        own = pq.read_table(folder / ROWS)
+        columns = {name: own.column(name) for name in own.column_names}
+        table = pa.table({**columns, **{key: pa.array(value) for key, value in keeping.items()}})
+        statistics |= {key: of_rows(value[:, None]) for key, value in keeping.items()}
         held = self._rows
         if held.file < 0 or held.bytes + table.nbytes > self._about.layout.data_bytes:
             self._close_rows()

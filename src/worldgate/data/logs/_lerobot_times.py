@@ -111,8 +111,8 @@ def native(path: Path | None, episode: int, stream: str, length: int) -> Native 
     log_ns = _ints(table, f"{stream}/log_ns", path) if f"{stream}/log_ns" in table.column_names else None
     if len(index) != length:
         raise LogUnreadable("native times that do not fit the rows", got=f"{len(index)} for {length}", where=path)
-    fresh = (index >= 0) & np.append(True, index[1:] != index[:-1])[: len(index)]
-    rows = np.flatnonzero(fresh).astype(np.int64)
+    held, first = np.unique(index, return_index=True)
+    rows = np.sort(first[held >= 0]).astype(np.int64)
     return Native(rows=rows, times_ns=times_ns[rows], log_ns=None if log_ns is None else log_ns[rows])
 
 

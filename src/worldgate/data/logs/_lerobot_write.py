@@ -317,14 +317,24 @@ class LeRobotWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        if error is not None:
+            self._break_off()
+            return
+        try:
             self.close()
-        elif self._stack is not None:
-            if not self._keep or not self._count:
-                self._discard()
-                return
-            _log.warning("the recording ended in an error; its %d episodes are in %s", self._count, self._work)
-            self._leave()
+        except BaseException:
+            self._break_off()
+            raise
+
+    def _break_off(self) -> None:
+        """Let go after an error."""
+        if self._stack is None:
+            return
+        if not self._keep or not self._count:
+            self._discard()
+            return
+        _log.warning("the recording ended in an error; its %d episodes are in %s", self._count, self._work)
+        self._leave()
 
 
 def _lock(file: BinaryIO, work: Path) -> None:
