@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy import stats
 
 from worldgate.core.streams import FloatArray, IntArray
 
@@ -113,12 +112,16 @@ def block_minima(values: FloatArray) -> IntArray:
 
 
 def _theil_sen(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
+    from scipy import stats  # a second to import, and most commands estimate no clock
+
     found = stats.theilslopes(y, x, alpha=1.0 - _ALPHA)
     return float(found.slope), float(found.low_slope), float(found.high_slope)
 
 
 def _median(ordered: FloatArray) -> tuple[float, float]:
     """Median and the half width of its distribution-free interval, from order statistics."""
+    from scipy import stats  # a second to import, and most commands estimate no clock
+
     count = len(ordered)
     rank = int(stats.binom.ppf(_ALPHA / 2, count, 0.5))
     middle = float(np.median(ordered))

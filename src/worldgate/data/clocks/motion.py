@@ -16,7 +16,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from scipy import stats
 
 from worldgate.core.streams import Array, FloatArray, IntArray, Stream
 from worldgate.core.times import SECOND
@@ -66,6 +65,8 @@ def correlate(
     Returns:
         None where the signals share too little time or motion, nothing peaks, or the peak may be anywhere.
     """
+    from scipy import stats  # a second to import, and most commands estimate no clock
+
     grid, step, wide = _grid(first_ns, second_ns)
     reach = int(most_s * SECOND / step)
     if grid is None or len(grid) < 4 * _BLOCKS[0] + 2 * reach or reach < 2:
