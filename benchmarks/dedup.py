@@ -422,6 +422,7 @@ def main() -> None:
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     start, most = time.perf_counter(), 2 if asked.quick else asked.episodes
+    said: list[str] = []
     results = Path(__file__).parent / "results" / "dedup.json"
 
     def whole(rows: list[dict[str, Any]]) -> str:
@@ -432,10 +433,12 @@ def main() -> None:
     def keep(rows: list[dict[str, Any]]) -> None:
         if not asked.quick and asked.real is not None:
             results.write_text(whole(rows))
-        if not asked.json:
-            last = rows[-1]
-            bars = f"recall {last['recall']:.2f} {last['recall_95']}  precision {last['precision']:.2f}"
-            print(f"{last['what']:52s} {last['copies']:3d} copies  {bars} {last['precision_95']}  ok {last['ok']}")
+        for last in [] if asked.json else rows[len(said) :]:
+            said.append(last["what"])
+            recall, precision = (f"{last[x]:.2f} from {last[f'{x}_95'][0]:.2f}" for x in ("recall", "precision"))
+            print(
+                f"{last['what']:52s} {last['copies']:3d} copies  recall {recall}  precision {precision}  {last['ok']}"
+            )
 
     rows = run(most, asked.real, keep)
     if asked.json:
