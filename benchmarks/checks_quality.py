@@ -33,7 +33,7 @@ from worldgate.core.streams import Finding, Kind, Log, Origin, Stream, StreamInf
 from worldgate.data import checks, contracts, injectors
 from worldgate.data.injectors._wrap import injected, pictures, units, with_pictures
 from worldgate.data.logs import open_as
-from worldgate.data.proving import CAUGHT_BY, Before, Case, Rules, held_as_it_is, hourly, tried, wilson
+from worldgate.data.proving import ALSO_TRUE, CAUGHT_BY, Before, Case, Rules, held_as_it_is, hourly, tried, wilson
 from worldgate.sim.attributes import Attributes
 from worldgate.sim.record import RecordConfig, record
 from worldgate.sim.sensing import SensorConfig
@@ -276,7 +276,7 @@ def measure(sources: Sequence[Source], kinds: Sequence[str], *, recall: int, mat
                     (tally.unseen if kind in HELD_OUT else tally.tuned).extend(hits)
             for case in cases(source, source.logs[:matrix], kind, fault.least, others=True):
                 tallies[case.check].matrix_hits += case.caught and not case.blind
-                for alarm in case.alarms:
+                for alarm in set(case.alarms) - ALSO_TRUE.get(kind.partition(".")[0], frozenset()):
                     tallies[alarm].fault_alarms[f"{kind} ({source.name})"] += 1
             print(f"{source.name}: {kind} {row.get('sources', {}).get(source.name)}", file=sys.stderr)
     return {

@@ -74,7 +74,7 @@ ALSO_TRUE: Mapping[str, frozenset[str]] = {
     "lost_frames": frozenset(_TIMING | {"content_rate"}),
     "lost_messages": frozenset(_TIMING),
     "miscount": frozenset({"contradictions", "dropped_frames", "dropped_packets", "truncated"}),
-    "misdeclared": frozenset(_TIMING | {"counts"}),
+    "misdeclared": frozenset(_TIMING | {"counts", "truncated"}),
     "not_a_number": frozenset({"spike", "jump", "limits"}),
     "occluder": frozenset({"exposure", "blur", "blank"}),
     "overrange": frozenset({"jump", "lag"}),

@@ -4,7 +4,9 @@ The variance of the Laplacian is large where there are fine edges, but it follow
 is divided by the same of the picture at a quarter of its size: what is left says how much of the detail that there is
 to see at all is still seen close up. Natural pictures keep a tenth or more of it, whatever they show. A picture is
 blurred when it keeps far less than the camera's own median, or next to nothing; fast motion blurs for a frame or two
-and is no fault of the camera, so it must last.
+and is no fault of the camera, so it must last. Heavy blur takes the coarse detail as well and leaves the sensor's
+noise, whose ratio looks sharp: so a picture that keeps its contrast and has lost nearly all coarse detail is blurred,
+too.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from worldgate.core.streams import Finding, FloatArray, Log
+from worldgate.core.streams import BoolArray, Finding, FloatArray, Log
 from worldgate.core.times import SECOND
 from worldgate.data.checks._frames import Features, cameras
 from worldgate.data.checks._renewal import runs
@@ -28,6 +30,8 @@ CARD = {
 
 _FLAT = 4.0
 """Contrast, in grey levels, below which there is nothing to be sharp about."""
+_LOST = 0.1
+"""Share of the camera's usual coarse detail below which a picture that keeps half of its contrast has lost it."""
 _DETAIL = 4.0
 """Variance of the coarse Laplacian below which there is no edge to judge by."""
 
@@ -62,13 +66,24 @@ def sharpness(features: Features) -> FloatArray:
     return np.where(judged, features.sharp / np.maximum(features.coarse, _DETAIL), np.nan)
 
 
+def _heavily(features: Features) -> BoolArray:
+    """(N,) whether the contrast is there and the coarse detail is gone, against what the camera usually shows."""
+    judged = features.ok & (features.contrast >= _FLAT)
+    if not judged.any():
+        return judged
+    # The upper quartile, because up to half of the log may be blurred.
+    detail, contrast = (float(np.quantile(v[judged], 0.75)) for v in (features.coarse, features.contrast))
+    gone: BoolArray = judged & (features.coarse < _LOST * detail) & (features.contrast >= contrast / 2)
+    return gone
+
+
 def _blur(features: Features, config: Config) -> Finding | None:
     values = sharpness(features)
     if not np.isfinite(values).any():
         return None
     usual = config.reference.get(features.name, float(np.nanmedian(values)))
     limit = max(config.relative * usual, config.absolute)
-    blurred = np.nan_to_num(values, nan=np.inf) < limit
+    blurred = (np.nan_to_num(values, nan=np.inf) < limit) | _heavily(features)
     times, step = features.times_ns, features.period_ns
     worst = np.inf
     for first, end in runs(blurred):

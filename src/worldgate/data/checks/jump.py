@@ -1,8 +1,9 @@
 """Jump: a state or command that leaps further between two messages than the robot can move.
 
 Where a greatest rate is given for a stream, every faster step is a jump. Elsewhere a step is a jump when it is many
-times the channel's own large steps. Channels that rest most of the time (grippers, switches) have no such scale and
-are left to an explicit rate. Angles that wrap by one turn are unwrapped first.
+times the channel's own large steps; across a gap it may have moved for as many periods as are missing. Channels that
+rest most of the time (grippers, switches) have no such scale and are left to an explicit rate. Angles that wrap by one
+turn are unwrapped first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from worldgate.core.streams import NUMERIC, BoolArray, Finding, FloatArray, Kind, Log, Stream
+from worldgate.core.streams import NUMERIC, BoolArray, Finding, FloatArray, IntArray, Kind, Log, Stream
 from worldgate.core.times import SECOND
 from worldgate.data.checks._spans import columns, merge, sampled
 
@@ -53,6 +54,7 @@ def _jump(stream: Stream, config: Config) -> tuple[Finding, ...]:
         values = values[:, :3]
     steps = np.nan_to_num(np.abs(_unwrapped(np.diff(values, axis=0), values)))
     if limit is None:
+        steps = steps / _periods(times)[:, None]
         size, unit, limit = steps / _scale(steps), "usual steps", config.times
     else:
         seconds = np.maximum(np.diff(times), 1)[:, None] / SECOND
@@ -74,6 +76,13 @@ def _jump(stream: Stream, config: Config) -> tuple[Finding, ...]:
             spans_ns=merge(times[:-1][at], times[1:][at]),
         ),
     )
+
+
+def _periods(times: IntArray) -> FloatArray:
+    """(N - 1,) how many usual periods lie between two messages, at least one."""
+    between = np.diff(times)
+    usual = float(np.median(between[between > 0])) if (between > 0).any() else 1.0
+    return np.maximum(between / usual, 1.0)
 
 
 def _unwrapped(steps: FloatArray, values: FloatArray) -> FloatArray:

@@ -15,6 +15,7 @@ from worldgate.data.injectors._wrap import (
     choose,
     counted,
     injected,
+    motion,
     period_ns,
     pictures,
     units,
@@ -54,12 +55,19 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
     choose(held, "stream")
     start, end = min(int(s.times_ns[0]) for s in held), max(int(s.times_ns[-1]) for s in held)
     seconds = config.magnitude * ((end - start) / SECOND if config.variant == "pause" else 1.0)
-    at = {"tail": end + 1, "head": start, "pause": (start + end) // 2}[config.variant]
+    at = {"tail": end + 1, "head": start, "pause": _slowest(log)}[config.variant]
     longer = [_held(s, at, round(seconds * SECOND), draw) for s in held]
     rest = [log.read(i.name) for i in log.streams() if i.name not in {s.info.name for s in held}]
     longer += [replace(s, times_ns=_later(s.times_ns, at, round(seconds * SECOND))) for s in rest]
     stated = {"duration_s": float(log.facts["duration_s"]) + seconds} if "duration_s" in log.facts else {}
     return injected(log, longer, spans=((at, at + round(seconds * SECOND)),), stated=stated)
+
+
+def _slowest(log: Log) -> int:
+    """When the robot moves least in the middle third: it comes to rest before somebody walks away."""
+    times, speed = motion(log)
+    third = len(times) // 3
+    return int(times[third + int(np.argmin(speed[third : 2 * third + 1]))])
 
 
 def _later(times: IntArray, at: int, length: int) -> IntArray:
@@ -77,8 +85,8 @@ def _held(stream: Stream, at: int, length: int, draw: np.random.Generator) -> St
     times = np.insert(moved, place, more)
     logged = stream.log_times_ns
     if logged is not None:
-        delay = int(np.median(logged - stream.times_ns))
-        logged = np.insert(logged + (moved - stream.times_ns), place, more + delay)
+        delays = draw.choice(logged - stream.times_ns, size=len(more))
+        logged = np.insert(logged + (moved - stream.times_ns), place, more + delays)
     longer = replace(stream, times_ns=times, log_times_ns=logged, values=_rest(stream, row, place, len(more), draw))
     return counted(longer)
 
@@ -99,7 +107,7 @@ def _rest(stream: Stream, row: int, place: int, count: int, draw: np.random.Gene
     if values.ndim == 2 and len(units(stream)) == values.shape[1]:
         still[:, ["/s" in unit for unit in units(stream)]] = 0.0
     noise = 0.2 * np.quantile(np.abs(np.diff(values, axis=0)), 0.05, axis=0)
-    if stream.info.kind is Kind.VECTOR:
+    if stream.info.kind is not Kind.ACTION:
         still = still + draw.normal(0, 1, still.shape) * noise
     longer: Array = np.insert(values, [place] * count, still, axis=0).astype(stream.array.dtype)
     return longer
