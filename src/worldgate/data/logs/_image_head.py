@@ -25,8 +25,7 @@ def stated_size(data: bytes) -> tuple[int, int] | None:
     """Height and width as the header of a PNG, JPEG, WebP or AVIF states them; None where it is none of these."""
     try:
         if data.startswith(_PNG):
-            width, height = struct.unpack_from(">II", data, 16)
-            return height, width
+            return _png(data)
         if data.startswith(b"\xff\xd8"):
             return _jpeg(data)
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
@@ -36,6 +35,20 @@ def stated_size(data: bytes) -> tuple[int, int] | None:
     except struct.error:
         pass
     return None
+
+
+def _png(data: bytes) -> tuple[int, int] | None:
+    """None where a chunk claims more bytes than are there: OpenCV allocates what it claims, up to 4 GiB."""
+    width, height = struct.unpack_from(">II", data, 16)
+    at = len(_PNG)
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if length > len(data) - at - 12:
+            return None
+        if kind == b"IEND":
+            break
+        at += 12 + length
+    return height, width
 
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:
