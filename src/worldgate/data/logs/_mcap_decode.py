@@ -77,18 +77,25 @@ def codec(channel: Channel, schema: Schema | None, limits: Limits | None = None)
     if schema is not None and kinds == ("cdr", "ros2msg"):
         return _ros2_codec(schema.name, schema.data, limits)
     if schema is not None and kinds == ("ros1", "ros1msg"):
-        text = schema.data.decode()
+        text = _text(schema)
         return Codec(
             decode=_within(_ros_types.ros1_decoder(schema.name, text), limits),
             definition=_ros_types.ros1_definition(schema.name, text),
             reader=Ros1Reader,
         )
     if schema is not None and kinds == ("cdr", "ros2idl"):
-        text = schema.data.decode()
+        text = _text(schema)
         decode = _within(_ros_types.idl_decoder(schema.name, text), limits)
         return Codec(decode=decode, definition=_ros_types.idl_definition(schema.name, text))
     made: Decode | None = ProtobufFactory().decoder_for(channel.message_encoding, schema)
     return None if made is None else Codec(decode=_within(made, limits))
+
+
+def _text(schema: Schema) -> str:
+    try:
+        return schema.data.decode()
+    except UnicodeDecodeError as error:
+        raise LogUnreadable("a message definition that is not UTF-8 text", got=schema.name[:60]) from error
 
 
 @lru_cache(maxsize=256)

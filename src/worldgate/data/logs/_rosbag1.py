@@ -251,7 +251,10 @@ class Rosbag1:
             self._lose(lost.offset, lost.size, f"a damaged chunk ({error})", None)
             return
         for head, body_bytes in connections:
-            self._connect(head, body_bytes)
+            try:
+                self._connect(head, body_bytes)
+            except _BROKEN as error:
+                self._lose(chunk, len(body_bytes), f"a damaged connection ({error}) in the chunk", None)
         if messages:
             listed = (_Entries(c, chunk, np.array(rows, dtype=_ENTRY)) for c, rows in found.items())
             self._entries += listed
