@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import resource
+import struct
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from mcap.records import Channel, Schema
 from tests.data.logs import bag_samples, samples
 
 from worldgate.core.config import _value, read_toml
 from worldgate.core.errors import ConfigError, DataRefused, LogUnreadable
+from worldgate.core.streams import Kind
+from worldgate.data.logs import _images as images
 from worldgate.data.logs import _mapping as mapping
 from worldgate.data.logs import _yaml as yaml
 from worldgate.data.logs import open_folder
+from worldgate.data.logs._mcap_decode import codec
 
 DEEP, LONG = "[" * 3000, "9" * 5000
 
@@ -73,7 +79,7 @@ def test_a_time_column_of_text_that_is_not_utf8_is_refused_by_row(tmp_path: Path
     pq.write_table(held.set_column(0, "t", times), file)
     described = root / "worldgate-log.toml"
     described.write_text(described.read_text().replace('time = "t"', 'time = "t"\ntime_unit = "iso"'))
-    with pytest.raises(LogUnreadable, match="a time"):
+    with pytest.raises(LogUnreadable, match="no time"):
         open_folder(root).logs[0].streams()
 
 
@@ -87,3 +93,37 @@ def test_a_damaged_page_of_a_parquet_file_is_refused(tmp_path: Path) -> None:
     file.write_bytes(bytes(data))
     with pytest.raises(LogUnreadable):
         open_folder(root).logs[0].read("action.arms.left.qpos")
+
+
+@pytest.mark.parametrize(("encoding", "definition"), [("ros1", "ros1msg"), ("cdr", "ros2idl"), ("cdr", "ros2msg")])
+def test_a_definition_that_is_not_utf8_is_refused(encoding: str, definition: str) -> None:
+    channel = Channel(id=1, topic="/x", message_encoding=encoding, metadata={}, schema_id=1)
+    with pytest.raises(LogUnreadable):
+        codec(channel, Schema(id=1, name="pkg/msg/Top", encoding=definition, data=b"int8 \xff"))
+
+
+def test_a_damaged_connection_within_a_chunk_is_named_and_the_bag_is_read(tmp_path: Path) -> None:
+    file = bag_samples.make_rosbag1(tmp_path / "a.bag")
+    data = bytearray(file.read_bytes())
+    place = data.index(b"message_definition=")
+    data[place : place + 19] = b"message_definition!"
+    # Behind a damaged index the chunk is listed from its own bytes, and the connection in it is read.
+    index = data.index(b"op=\x04")
+    data[data.index(b"ver=", index) + 4] = 7
+    file.write_bytes(bytes(data))
+    log = open_folder(file).logs[0]
+    assert any("a damaged connection" in finding.message for finding in log.findings)
+    assert {info.count for info in log.streams()} == {12}
+
+
+@pytest.mark.parametrize("format", ["png", "webp"])
+@pytest.mark.parametrize("claimed", [0xFFFA0145, 0x7FFFFFFF])
+def test_a_png_whose_chunk_claims_gigabytes_costs_none(format: str, claimed: int) -> None:
+    data = bytearray(images.encode(samples.pictures(1)[0], "png"))
+    place = data.index(b"IDAT") - 4
+    data[place : place + 4] = struct.pack(">I", claimed)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for kind in (Kind.IMAGE, Kind.DEPTH):
+        with pytest.raises(LogUnreadable, match="does not decode"):
+            images.decode(images.Encoded(data=bytes(data), format=format), kind)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 18, "KiB"
