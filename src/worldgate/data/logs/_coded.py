@@ -26,11 +26,11 @@ from av.video.stream import VideoStream
 
 from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Frames, IntArray
-from worldgate.data.logs._packets import PacketFrames, parameter_sets, without_parameters
+from worldgate.data.logs._packets import CODECS, PacketFrames, parameter_sets, without_parameters
 from worldgate.data.logs._video import VideoFrames
 
 _TO_MESSAGES: Final = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
-_FORMAT: Final = {"h264": "h264", "hevc": "h265", "av1": "av1"}
+_FORMAT: Final = {codec: format for format, codec in CODECS.items()}
 """FFmpeg's codec name to the format that a message names."""
 _DELIMITER: Final = b"\x12\x00"
 """OBU temporal delimiter, which an AV1 stream outside a container begins with."""
@@ -145,7 +145,7 @@ def _of_messages(frames: PacketFrames) -> CodedRun | None:
     if not _in_a_row(rows) or not key[0]:
         return None
     first = next(iter(stream.fetch(rows[:1])))
-    codec = {"h265": "hevc"}.get(stream.format, stream.format)
+    codec = CODECS[stream.format]
     try:
         with _from_bytes(first, codec) as template:
             parameters, pix_fmt = bytes(template.codec_context.extradata or b""), template.codec_context.pix_fmt or ""

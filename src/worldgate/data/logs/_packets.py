@@ -30,6 +30,8 @@ from worldgate.data.logs._video_decode import Decoder, Packets
 
 DECODERS: Final[Mapping[str, str]] = {"h264": "h264", "h265": "hevc", "av1": "libdav1d"}
 """Format of a message to FFmpeg's name of its decoder."""
+CODECS: Final[Mapping[str, str]] = {"h264": "h264", "h265": "hevc", "av1": "av1"}
+"""Format of a message to FFmpeg's name of the codec."""
 _AHEAD: Final = 16
 _START: Final = b"\0\0\1"
 _SEQUENCE_HEADER: Final = 1
@@ -233,8 +235,8 @@ class PacketFrames:
                 raise LogUnreadable(error.what, got=error.got, where=self.stream.where) from error
 
     def content_digest(self) -> str:
-        """SHA-256 over decoder name and the digests of these frames' packets, in order."""
-        h = hashlib.sha256(f"{DECODERS[self.stream.format]}\n".encode())
+        """SHA-256 over codec name and the digests of these frames' packets, in order."""
+        h = hashlib.sha256(f"{CODECS[self.stream.format]}\n".encode())
         for packet in self.stream.fetch(self.rows):
             h.update(hashlib.sha256(packet).digest())
         return h.hexdigest()
