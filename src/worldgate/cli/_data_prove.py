@@ -87,7 +87,7 @@ def _recorded(ws: Workspace, names: Sequence[str]) -> list[Log]:
 def _rows(proof: Proof) -> list[tuple[str, ...]]:
     from worldgate.data.proving import wilson
 
-    out = []
+    out: list[tuple[str, ...]] = []
     for line in proof.lines:
         low, high = wilson(line.caught, line.trials)
         told = (f"{line.caught / line.trials:.2f}", f"{low:.2f} to {high:.2f}") if line.trials else ("-", "-")
@@ -102,7 +102,7 @@ def _rows(proof: Proof) -> list[tuple[str, ...]]:
 def _alarms(proof: Proof) -> list[tuple[str, ...]]:
     from worldgate.data.proving import hourly
 
-    out = []
+    out: list[tuple[str, ...]] = []
     for name, count in proof.alarms.items():
         rate, bound = hourly(count, proof.seconds)
         out.append((name, str(count), f"{rate:.1f}", f"{bound:.0f}"))
