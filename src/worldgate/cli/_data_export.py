@@ -58,8 +58,9 @@ def export(
             made = exporting.export_log(ws, ref, to, out, contract=rules, options=options)
     for name, why in made.left_out.items():
         note(f"{name} is left out: {why}")
-    said = f"{made.items} of {ref.kind} {ref.name} {short(ref.digest)} as {to} in {out}: "
-    said += f"{made.files} files, {made.bytes / 1e6:.1f} MB, export {short(made.ref.digest)}"
+    episodes = f"{made.items} episode{'s' if made.items != 1 else ''}"
+    said = f"{ref.kind} {short(ref.digest)} {ref.name} as {to} in {out}: {episodes}, {made.files} files, "
+    said += f"{made.bytes / 1e6:.1f} MB; export {short(made.ref.digest)}"
     answer("data.export", {"exported": made, "from": ref}, said, as_json=json)
 
 
