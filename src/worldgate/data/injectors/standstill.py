@@ -18,6 +18,7 @@ from worldgate.data.injectors._wrap import (
     motion,
     period_ns,
     pictures,
+    rate_of,
     units,
 )
 
@@ -37,6 +38,9 @@ FAULTS = (
 )
 
 _GREY = 1.0
+"""Noise of a camera, grey levels."""
+_BRAKING_S = 0.3
+"""In which a speed falls to nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,8 @@ def _held(stream: Stream, at: int, length: int, draw: np.random.Generator) -> St
     logged = stream.log_times_ns
     if logged is not None:
         delays = draw.choice(logged - stream.times_ns, size=len(more))
-        logged = np.insert(logged + (moved - stream.times_ns), place, more + delays)
+        logged = np.insert(logged + (moved - stream.times_ns), place, np.maximum.accumulate(more + delays))
+        logged[place:] = np.maximum.accumulate(logged[place:])  # a recorder writes in the order of arrival
     longer = replace(stream, times_ns=times, log_times_ns=logged, values=_rest(stream, row, place, len(more), draw))
     return counted(longer)
 
@@ -105,7 +110,8 @@ def _rest(stream: Stream, row: int, place: int, count: int, draw: np.random.Gene
     values = np.asarray(stream.array, dtype=np.float64)
     still = np.repeat(values[row : row + 1], count, axis=0)
     if values.ndim == 2 and len(units(stream)) == values.shape[1]:
-        still[:, ["/s" in unit for unit in units(stream)]] = 0.0
+        braking = np.clip(1 - np.arange(count) / max(1.0, _BRAKING_S * rate_of(stream)), 0, 1)[:, None]
+        still[:, ["/s" in unit for unit in units(stream)]] *= braking
     noise = 0.2 * np.quantile(np.abs(np.diff(values, axis=0)), 0.05, axis=0)
     if stream.info.kind is not Kind.ACTION:
         still = still + draw.normal(0, 1, still.shape) * noise
