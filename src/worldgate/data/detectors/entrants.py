@@ -72,7 +72,7 @@ def _tiles(region_HW: BoolArray) -> FloatArray:
     padded = np.zeros((rows * side, columns * side), bool)
     padded[: region_HW.shape[0], : region_HW.shape[1]] = region_HW
     y, x = np.nonzero(padded.reshape(rows, side, columns, side).any(axis=(1, 3)))
-    return np.stack([x, y, x + 1, y + 1], axis=1).astype(np.float64) * side
+    return np.asarray(np.stack([x, y, x + 1, y + 1], axis=1) * side, np.float64)
 
 
 def _changed(image: ByteArray, background: ByteArray, config: Config) -> ByteArray:

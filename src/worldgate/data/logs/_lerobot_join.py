@@ -314,7 +314,7 @@ def _write_json(path: Path, tree: Any) -> None:
 
 def fragments(folder: Path) -> list[Path]:
     """Finished episodes in a working folder, in order."""
-    found = []
+    found: list[Path] = []
     while (made := folder / name_of(len(found))).is_dir():
         found.append(made)
     return found
