@@ -111,7 +111,8 @@ def _rest(stream: Stream, row: int, place: int, count: int, draw: np.random.Gene
     still = np.repeat(values[row : row + 1], count, axis=0)
     if values.ndim == 2 and len(units(stream)) == values.shape[1]:
         braking = np.clip(1 - np.arange(count) / max(1.0, _BRAKING_S * rate_of(stream)), 0, 1)[:, None]
-        still[:, ["/s" in unit for unit in units(stream)]] *= braking
+        # Before the start a robot speeds up into its motion; anywhere else it brakes out of it.
+        still[:, ["/s" in unit for unit in units(stream)]] *= braking[::-1] if place == 0 else braking
     noise = 0.2 * np.quantile(np.abs(np.diff(values, axis=0)), 0.05, axis=0)
     if stream.info.kind is not Kind.ACTION:
         still = still + draw.normal(0, 1, still.shape) * noise
