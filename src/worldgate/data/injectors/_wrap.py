@@ -263,16 +263,19 @@ def encode(pixels: ByteArray, codec: Codec, *, gop: int, rate_hz: float) -> Path
     os.environ.setdefault("SVT_LOG", "1")  # errors alone: else its banner is in the way of every answer
     name, options = {
         "h264": ("libx264", {"crf": "20", "preset": "veryfast", "bf": "0"}),
-        "av1": ("libsvtav1", {"crf": "30", "preset": "10"}),
+        "av1": ("libsvtav1", {"crf": "30", "preset": "10", "svtav1-params": "lp=1"}),
     }[codec]
     with av.open(str(path), "w") as container:
-        video = container.add_stream(name, rate=Fraction(rate_hz).limit_denominator(1000), options=options)
+        rate = Fraction(rate_hz).limit_denominator(1000)
+        video = container.add_stream(name, rate=rate, options=options)
         assert isinstance(video, VideoStream)
         video.height, video.width, video.pix_fmt = pixels.shape[1], pixels.shape[2], "yuv420p"
         video.codec_context.gop_size = gop
         video.codec_context.thread_count = 1
-        for pixel in pixels:
-            container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixel), format="rgb24")))
+        for number, pixel in enumerate(pixels):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixel), format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = number, 1 / rate
+            container.mux(video.encode(frame))
         container.mux(video.encode())
     return path
 
