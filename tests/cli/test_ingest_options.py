@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import heeds_ctrl_c
 
 from worldgate.cli import main
 from worldgate.record.workspace import Workspace
@@ -109,7 +110,7 @@ def test_ctrl_c_ends_a_watch_with_its_answer(workspace: Workspace, recordings: P
     incoming.mkdir()
     told = [sys.executable, "-m", "worldgate", "ingest", "--watch", str(incoming), "--settle", "0", "--json"]
     told += ["-w", str(workspace.root)]
-    process = subprocess.Popen(told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeds_ctrl_c)
     assert process.stderr is not None
     assert "watching" in process.stderr.readline()
     first = sorted(recordings.iterdir())[0]

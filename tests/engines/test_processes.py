@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.conftest import heeds_ctrl_c
 
 DRIVER = """
 import sys
@@ -32,7 +33,9 @@ def drive(tmp_path: Path, wait_s: float, engine: str = "processes") -> subproces
     (tmp_path / "driver.py").write_text(DRIVER)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     told = [sys.executable, str(tmp_path / "driver.py"), str(tmp_path), str(tmp_path / "tally"), str(wait_s), engine]
-    return subprocess.Popen(told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heeds_ctrl_c
+    )
 
 
 def tally(tmp_path: Path) -> list[list[str]]:
