@@ -179,7 +179,9 @@ def kept(key: Sequence[object], make: Any) -> Any:
         return json.loads(path.read_text())
     made = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(made))
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(made))
+    fresh.replace(path)  # whole or not there, should another run read it or this one be stopped
     return made
 
 
