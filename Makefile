@@ -41,10 +41,10 @@ demo:
 	echo "installation $$((ready - start)) s, demo $$((end - ready)) s"; exit $$status
 
 test: env
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --max-worker-restart 0
 
 test-all: env
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0
 
 lint: env
 	$(BIN)/ruff check .

@@ -125,6 +125,14 @@ def test_statistics_over_episodes_are_those_of_all_rows() -> None:
         np.testing.assert_allclose(pooled[name], whole[name], rtol=1e-6)
 
 
+def test_statistics_of_the_largest_numbers_do_not_overflow() -> None:
+    most = np.finfo(np.float64).max
+    rows = np.array([[-most, 1.0], [most, 3.0]])
+    pooled = _lerobot_stats.aggregate([{"a": _lerobot_stats.of_rows(rows)}] * 2)["a"]
+    np.testing.assert_allclose(pooled["mean"], [0.0, 2.0])
+    np.testing.assert_allclose(pooled["std"], [most, 1.0])
+
+
 def test_nothing_is_visible_before_the_end_or_after_a_failure(tmp_path: Path) -> None:
     root = tmp_path / "set"
     with pytest.raises(RuntimeError), LeRobotWriter(root, fps=10, robot_type="", origin=Origin.REAL) as writer:

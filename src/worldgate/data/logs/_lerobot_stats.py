@@ -31,14 +31,21 @@ def of_rows(values: Array) -> Statistics:
     numbers = numbers[np.isfinite(numbers).all(axis=1)]
     if not len(numbers):
         raise UsageError("a stream without one row of finite values has no statistics", got=f"{len(values)} rows")
+    exponent = _exponent(numbers)
+    scaled = np.ldexp(numbers, -exponent)
     return {
         "min": numbers.min(axis=0),
         "max": numbers.max(axis=0),
-        "mean": numbers.mean(axis=0),
-        "std": numbers.std(axis=0),
+        "mean": np.ldexp(scaled.mean(axis=0), exponent),
+        "std": np.ldexp(scaled.std(axis=0), exponent),
         "count": np.array([len(numbers)], dtype=np.int64),
-        **{name: np.quantile(numbers, q, axis=0) for name, q in _QUANTILES.items()},
+        **{name: np.ldexp(np.quantile(scaled, q, axis=0), exponent) for name, q in _QUANTILES.items()},
     }
+
+
+def _exponent(numbers: Array) -> Array:
+    """Of each channel's largest number, (D,): divided by this power of two, exactly, no square or sum overflows."""
+    return np.asarray(np.frexp(np.abs(numbers).max(axis=0))[1])
 
 
 class Sampled:
@@ -71,18 +78,23 @@ def aggregate(episodes: Sequence[Mapping[str, Statistics]]) -> dict[str, Statist
 def _pool(parts: Sequence[Statistics]) -> Statistics:
     counts = np.array([part["count"][0] for part in parts], dtype=np.float64)
     weights = counts / counts.sum()
+    least, most = (np.stack([part[name] for part in parts]) for name in ("min", "max"))
+    exponent = _exponent(np.concatenate([least, most]))
 
-    def weighted(values: Sequence[Array]) -> Array:
-        pooled: Array = np.tensordot(weights, np.stack(values), axes=1)
+    def scaled(name: str) -> Array:
+        return np.asarray(np.ldexp(np.stack([part[name] for part in parts]), -exponent))
+
+    def weighted(values: Array) -> Array:
+        pooled: Array = np.tensordot(weights, values, axes=1)
         return pooled
 
-    mean = weighted([part["mean"] for part in parts])
-    variance = weighted([part["std"] ** 2 + (part["mean"] - mean) ** 2 for part in parts])
+    mean = weighted(scaled("mean"))
+    variance = weighted(scaled("std") ** 2 + (scaled("mean") - mean) ** 2)
     return {
-        "min": np.stack([part["min"] for part in parts]).min(axis=0),
-        "max": np.stack([part["max"] for part in parts]).max(axis=0),
-        "mean": mean,
-        "std": np.sqrt(variance),
+        "min": least.min(axis=0),
+        "max": most.max(axis=0),
+        "mean": np.ldexp(mean, exponent),
+        "std": np.ldexp(np.sqrt(variance), exponent),
         "count": np.array([int(counts.sum())], dtype=np.int64),
-        **{name: weighted([part[name] for part in parts]) for name in _QUANTILES},
+        **{name: np.ldexp(weighted(scaled(name)), exponent) for name in _QUANTILES},
     }
