@@ -176,6 +176,18 @@ def test_an_empty_stream_beside_a_full_one_is_all_gap(fakes: Any) -> None:
     assert np.isnan(np.asarray(rows.values)).all()
 
 
+def test_a_policy_given_as_text_aligns_as_its_enum_does(fakes: Any) -> None:
+    log = fakes.log(fakes.stream("a", [0, 10, 20]), fakes.stream("b", [1, 11, 21]))
+    raw: Any = "hold"  # what users type
+    reports = [
+        report(align(log, AlignmentSpec(reference="a", default=StreamAlignment(policy=policy))))
+        for policy in (Policy.HOLD, raw)
+    ]
+    assert reports[0] == reports[1]
+    with pytest.raises(ConfigError, match="did you mean linear"):
+        StreamAlignment(policy="liner")  # type: ignore[arg-type]
+
+
 def test_a_spec_needs_exactly_one_grid() -> None:
     for fields in ({}, {"rate_hz": 5.0, "reference": "a"}):
         with pytest.raises(ConfigError, match="either a rate or a reference"):

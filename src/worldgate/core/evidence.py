@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from worldgate.core.choices import settle
 from worldgate.core.streams import Origin
 
 
@@ -51,6 +52,9 @@ class Trial:
     """Why the trial does not count, as registered in the plan; empty: it counts."""
     started_ns: int = 0
 
+    def __post_init__(self) -> None:
+        settle(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
@@ -69,3 +73,6 @@ class CheckResult:
     n: int
     """Independent units: trials or episodes."""
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        settle(self)

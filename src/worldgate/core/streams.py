@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from worldgate.core.choices import settle
 from worldgate.core.digest import canonical, sha256
 
 Array: TypeAlias = NDArray[Any]
@@ -81,6 +82,9 @@ class StreamInfo:
     """Declared rate; 0 where none is declared."""
     topic: str = ""
     """The name inside the container, where it differs."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 @runtime_checkable

@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from worldgate.core.choices import settle
 from worldgate.core.digest import canonical, digest_json, to_json
 from worldgate.core.episodes import Episode, Rows
 from worldgate.core.errors import ConfigError, DataRefused
@@ -47,6 +48,9 @@ class StreamAlignment:
     clock_model: ClockModel | None = None
     """Offset, drift and steps of the clock in fixed numbers, applied to its stamps before ``offset_ns`` is added."""
 
+    def __post_init__(self) -> None:
+        settle(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlignmentSpec:
@@ -66,6 +70,7 @@ class AlignmentSpec:
     """Digest of a log -> stream -> the model of that stream's clock in this log; goes before the stream's own."""
 
     def __post_init__(self) -> None:
+        settle(self)
         if (self.rate_hz > 0) == bool(self.reference):
             got = f"rate_hz = {self.rate_hz}, reference = {self.reference!r}"
             raise ConfigError("a grid has either a rate or a reference stream", got=got, where="alignment")

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from worldgate.core.choices import settle
 from worldgate.core.config import decode, read_toml
 from worldgate.core.errors import AlreadyExists, ConfigError, NotFound
 from worldgate.core.names import Name
@@ -53,6 +54,9 @@ class StreamRule:
     rate_hz: tuple[float, float] | None = None
     """Least and greatest mean rate."""
 
+    def __post_init__(self) -> None:
+        settle(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRule:
@@ -61,6 +65,9 @@ class CheckRule:
     severity: Severity = Severity.REFUSE
     params: Mapping[str, Any] = field(default_factory=dict)
     """Values for the check's own Config."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +90,7 @@ class Splits:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        settle(self)
         if not self.by and not math.isclose(sum(self.fractions.values()), 1.0, abs_tol=1e-9):
             raise ConfigError("fractions must sum to 1", got=dict(self.fractions), where="splits.fractions")
         if any(share < 0 for share in self.fractions.values()):
@@ -124,6 +132,7 @@ class Labels:
     """Least share of the log that those labels' spans cover; what the schema asks where that is more."""
 
     def __post_init__(self) -> None:
+        settle(self)
         asks = self.annotators or any(x is not None for x in (self.least_alpha, self.least_f1, self.coverage))
         if not self.schema and (asks or any("/" not in name for name in self.present)):
             raise ConfigError("annotators, agreement and coverage are of a schema", where="labels.schema")
@@ -168,6 +177,7 @@ class Contract:
     duplicates: Duplicates = field(default_factory=Duplicates)
 
     def __post_init__(self) -> None:
+        settle(self)
         Name(self.name)
         if not self.streams:
             raise ConfigError("a contract without streams", where="streams")

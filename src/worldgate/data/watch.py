@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from worldgate.core.atomic import write_atomic
+from worldgate.core.choices import settle
 from worldgate.core.digest import canonical, digest_json, read_json, sha256
 from worldgate.core.errors import DataRefused, NotFound, UsageError, WorldgateError
 from worldgate.core.streams import Origin
@@ -54,6 +55,7 @@ class WatchConfig:
     """Whose privacy rules are kept at ingest."""
 
     def __post_init__(self) -> None:
+        settle(self)
         if self.settle_s < 0 or self.poll_s <= 0:
             raise UsageError("times below zero", got=f"settle {self.settle_s} s, poll {self.poll_s} s", where="watch")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from worldgate.core import seams
+from worldgate.core.choices import settle
 from worldgate.core.config import decode, read_toml
 from worldgate.core.digest import digest_json, to_json
 from worldgate.core.errors import ConfigError, NotFound
@@ -56,6 +57,9 @@ class GatePolicy:
     approvals: int = 1
     """Promotion: persons other than the releaser who must approve before it authorises anything."""
     checks: tuple[CheckSpec, ...]
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     @property
     def origins(self) -> frozenset[Origin]:

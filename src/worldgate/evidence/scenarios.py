@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from worldgate.core.choices import settle
 from worldgate.core.config import decode
 from worldgate.core.digest import digest_json, to_json
 from worldgate.core.errors import DataRefused
@@ -64,6 +65,9 @@ class Scenario:
     incident: str = ""
     """Id of the incident it was derived from."""
 
+    def __post_init__(self) -> None:
+        settle(self)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         tree = to_json(self)
@@ -95,6 +99,9 @@ class Suite:
     role: Role
     scenarios: tuple[str, ...]
     """Digests, in the order in which they are run."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from worldgate.core.choices import settle
 from worldgate.core.errors import ConfigError
 
 
@@ -26,6 +27,7 @@ class CameraFault:
     """Until when, exclusive."""
 
     def __post_init__(self) -> None:
+        settle(self)
         if not 0.0 <= self.start_s < self.end_s:
             raise ConfigError("a camera fault needs 0 <= start_s < end_s", got=f"[{self.start_s}, {self.end_s})")
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from worldgate.core.choices import settle
 from worldgate.core.digest import digest_json
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Observation, Policy
@@ -37,6 +38,9 @@ class ExpertConfig:
     """Speed while pushing."""
     noise_m: float = 0.0
     """Standard deviation of a slowly varying error of the target."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 EXPERTS = {

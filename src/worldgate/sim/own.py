@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import mujoco
 import numpy as np
 
+from worldgate.core.choices import settle
 from worldgate.core.errors import DataRefused, NotFound, UsageError
 from worldgate.core.streams import Array, FloatArray, Kind, StreamInfo
 from worldgate.sim.camera import CameraConfig, Lighting, RayCamera
@@ -44,6 +45,9 @@ class OwnConfig:
     """Rate of the cameras."""
     camera: CameraConfig = field(default_factory=CameraConfig)
     """Size and noise of the pictures."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 def load(path: Path) -> Any:

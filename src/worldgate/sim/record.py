@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from worldgate.core.choices import settle
 from worldgate.core.errors import NotFound
 from worldgate.core.worlds import Policy
 from worldgate.sim.attributes import PRESETS, Attributes
@@ -27,6 +28,9 @@ class RecordConfig:
     """How the run goes; its horizon is replaced by ``duration_s``."""
     profile: Literal["foxglove", "ros2"] = "foxglove"
     """Family of MCAP schemas."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 def find_expert(name: str) -> ExpertConfig:

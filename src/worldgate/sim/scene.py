@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from worldgate.core.choices import settle
 from worldgate.core.errors import NotFound
 from worldgate.sim import arm
 from worldgate.sim.scenario import PARKED, Scenario
@@ -56,6 +57,9 @@ class SceneConfig:
     """Position gain of the actuators, Nm/rad."""
     joint_torque_nm: float = 45.0
     """Largest torque of an actuator."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from worldgate.core.choices import settle
 from worldgate.core.errors import ConfigError
 
 
@@ -65,3 +66,6 @@ class Duplicates:
     policy: Policy = Policy.IGNORE
     keep: Keep = Keep.LONGEST
     match: MatchConfig = field(default_factory=MatchConfig)
+
+    def __post_init__(self) -> None:
+        settle(self)

@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeAlias, cast
 import numpy as np
 
 from worldgate.core import seams
+from worldgate.core.choices import settle
 from worldgate.core.streams import Array, Frames, IntArray, Origin, Stream, StreamInfo
 
 LeftOut: TypeAlias = Mapping[str, str]
@@ -95,6 +96,9 @@ class Item:
     marks: Facts = field(default_factory=dict)
     """Which log and episode it is, by digest."""
 
+    def __post_init__(self) -> None:
+        settle(self)
+
 
 class Items(Protocol):
     """The items of a shipment, made one at a time as they are asked for."""
@@ -120,6 +124,9 @@ class Shipment:
     """Digests of what it was made from."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of the format: see its Config."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 class Export(Protocol):

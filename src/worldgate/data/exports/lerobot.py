@@ -18,6 +18,7 @@ from typing import Literal
 
 import numpy as np
 
+from worldgate.core.choices import settle
 from worldgate.core.config import decode
 from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.streams import NUMERIC, Kind, Stream
@@ -45,6 +46,9 @@ class Config:
     video_bytes: int = 200 << 20
     """When the next video file begins."""
     files_a_chunk: int = 1000
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 def write(shipment: Shipment, out: Path) -> LeftOut:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from worldgate.core.atomic import atomic_dir, sync_dir
+from worldgate.core.choices import settle
 from worldgate.core.config import decode
 from worldgate.core.digest import to_json
 from worldgate.core.errors import UsageError
@@ -36,6 +37,9 @@ class Config:
 
     profile: Literal["foxglove", "ros2"] = "foxglove"
     """Family of message types."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 def write(shipment: Shipment, out: Path) -> LeftOut:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from worldgate.core.choices import settle
 from worldgate.core.config import decode, read_toml
 from worldgate.core.digest import digest_json
 from worldgate.core.errors import ConfigError, DataRefused, NotFound, UsageError
@@ -76,6 +77,9 @@ class LabelRule:
     """Least share of the log that spans of this label must cover."""
     about: str = ""
     """What annotators are told."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     def problem(self) -> tuple[str, object] | None:
         """What is wrong with this entry: the words, and the value."""

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from worldgate.core.choices import settle
 from worldgate.core.config import decode
 from worldgate.core.errors import ConfigError, DataRefused
 from worldgate.core.names import Name
@@ -85,6 +86,9 @@ class LabelSet:
     labels: tuple[Label, ...] = ()
     source: Mapping[str, str | float] = field(default_factory=dict)
     """Where it comes from: an imported file, a labeller with its code and configuration."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     def of(self, label: str) -> tuple[Label, ...]:
         """The statements of one entry of the vocabulary."""

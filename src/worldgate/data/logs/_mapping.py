@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from worldgate.core.choices import settle
 from worldgate.core.config import decode, read_toml
 from worldgate.core.errors import ConfigError
 from worldgate.core.streams import Kind, Origin
@@ -34,6 +35,9 @@ class StreamMapping:
     names: tuple[str, ...] = ()
     """Channel names."""
     frame: str = ""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -56,6 +60,7 @@ class FolderMapping:
     streams: Mapping[str, StreamMapping] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        settle(self)
         if not 0 <= self.rate_hz <= 1e6:
             raise ConfigError("a rate in Hz", got=self.rate_hz, where="rate_hz")
 

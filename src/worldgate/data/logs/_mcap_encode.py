@@ -30,6 +30,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from worldgate.core.choices import settle
 from worldgate.core.errors import UsageError
 from worldgate.core.streams import Array, Kind, StreamInfo
 from worldgate.data.logs import _foxglove as foxglove
@@ -50,6 +51,9 @@ class ImageOptions:
     format: Literal["png", "jpeg"] = "png"
     quality: int = 95
     """JPEG quality, 1 to 100."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

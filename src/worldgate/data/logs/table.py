@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from worldgate.core.choices import settle
 from worldgate.core.config import decode, read_toml
 from worldgate.core.errors import ConfigError, LogUnreadable, NotFound
 from worldgate.core.streams import Array, Finding, IntArray, Kind, LogFolder, Origin, Stream, StreamInfo
@@ -73,6 +74,7 @@ class TableStream:
     delimiter: str = ","
 
     def __post_init__(self) -> None:
+        settle(self)
         stamped = self.stamps == "file"
         problems = (
             (not self.video and not self.file, "neither file nor video"),

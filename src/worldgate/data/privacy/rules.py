@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from worldgate.core.choices import settle
 from worldgate.core.digest import digest_json
 from worldgate.core.errors import ConfigError
 
@@ -28,6 +29,7 @@ class MaskRule:
     """How long before and after a hit its box stays hidden: a detector that blinks shows nobody."""
 
     def __post_init__(self) -> None:
+        settle(self)
         if not self.detectors:
             raise ConfigError("a mask without a detector", where="privacy.mask")
         if self.margin < 0 or self.hold_s < 0:
@@ -52,6 +54,7 @@ class Privacy:
     """Retention class of the sealed raw."""
 
     def __post_init__(self) -> None:
+        settle(self)
         odd = [text for text in self.sealed_for if not text.startswith("age1")]
         if odd:
             raise ConfigError("not an age recipient", got=odd[0][:40], where="privacy.sealed_for", hint="age1...")
