@@ -17,7 +17,8 @@ from worldgate.core.streams import IntArray
 from worldgate.worlds.nn.ensemble import Ensemble
 from worldgate.worlds.nn.rolling import Rolling
 from worldgate.worlds.pictures import MOVING, Pictures
-from worldgate.worlds.tokenizers.background import BackgroundTokenizer, to_signed
+from worldgate.worlds.pixels import to_signed
+from worldgate.worlds.tokenizers.background import BackgroundTokenizer
 from worldgate.worlds.tracks import Layout
 from worldgate.worlds.train.config import PhaseConfig
 from worldgate.worlds.windows import Bank

@@ -19,7 +19,8 @@ from worldgate.core.errors import CapabilityMissing
 from worldgate.core.streams import ByteArray, FloatArray
 from worldgate.core.worlds import WorldModel
 from worldgate.worlds.models.conv import ConvWorld
-from worldgate.worlds.tokenizers.background import BackgroundTokenizer, to_signed
+from worldgate.worlds.pixels import to_signed
+from worldgate.worlds.tokenizers.background import BackgroundTokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

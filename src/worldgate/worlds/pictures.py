@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worldgate.core.streams import IntArray
-from worldgate.worlds.tokenizers.background import STRIDE, BackgroundTokenizer, to_signed
+from worldgate.worlds.pixels import to_signed
+from worldgate.worlds.tokenizers.background import STRIDE, BackgroundTokenizer
 from worldgate.worlds.tracks import Track
 from worldgate.worlds.train.config import PhaseConfig
 

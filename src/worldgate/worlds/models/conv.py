@@ -27,10 +27,11 @@ from worldgate.worlds.nn.blocks import FilmResidual, PlaceMap
 from worldgate.worlds.nn.ensemble import Ensemble, EnsembleConfig
 from worldgate.worlds.nn.rolling import Rolling
 from worldgate.worlds.pictures import Pictures, TokenizerPhase
+from worldgate.worlds.pixels import to_bytes, to_signed
 from worldgate.worlds.prompts import check_actions, check_prompt, joined_states, past_actions
 from worldgate.worlds.telemetry import TelemetryPhase
 from worldgate.worlds.tokenizers import background
-from worldgate.worlds.tokenizers.background import BackgroundTokenizer, to_bytes, to_signed
+from worldgate.worlds.tokenizers.background import BackgroundTokenizer
 from worldgate.worlds.tracks import Inputs, Layout, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
 

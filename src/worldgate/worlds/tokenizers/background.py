@@ -112,13 +112,3 @@ class BackgroundTokenizer(nn.Module):
         best = int(median_GV.amax(dim=1).argmin())
         fits = float(median_GV[best].amax()) <= self.config.fits
         return (self.backgrounds_GV3SS[best], True) if fits else (last_V3SS, False)
-
-
-def to_signed(frames: Tensor) -> Tensor:
-    """uint8 to [-1, 1] float."""
-    return frames.float() / 127.5 - 1
-
-
-def to_bytes(frames: Tensor) -> Tensor:
-    """[-1, 1] float to uint8, rounded."""
-    return ((frames + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
