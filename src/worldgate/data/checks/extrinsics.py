@@ -1,8 +1,11 @@
 """Extrinsics: a camera that was knocked or drifts, by registering the still background against the log's start.
 
 Corners of the first picture are followed into later ones (pyramidal Lucas-Kanade), and the similarity that most of
-them agree on is the camera's motion: what moves in the scene is outvoted. A camera that travels as a matter of course,
-on a wrist, a head or a vehicle, is told by its motion from one picture to the next and left alone. With a reference
+them agree on is the camera's motion: what moves in the scene is outvoted. Two stories are held against each other: a
+camera that stands leaves the background's corners where they were, a camera that moved leaves hardly any. So a motion
+that a part of the corners agrees on is believed when far fewer stay in place. A camera that travels as a matter of
+course, on a wrist, a head or a vehicle, is told by its motion from one picture to the next and left alone; one that
+slips does so slowly, a little way, and straight. With a reference
 picture (the site's, taken when the camera was calibrated) the first frame is held against it too.
 
 Shape legend: S pictures looked at.
@@ -33,10 +36,18 @@ CARD = {
 _LOOKED_AT: Final = 14
 _CORNERS: Final = 100
 _FEWEST: Final = 12
-_AGREE: Final = 0.4
+_NEAR: Final = 0.75
+"""Pixels within which a corner agrees with a motion, or stays where it was."""
+_AGREE: Final = 0.2
 """Share of the followed corners that must agree on one motion."""
-_AGREE_ON_TURN: Final = 0.5
-"""... for a turn to be believed: a few corners of an arm that swings look like one."""
+_AGAINST: Final = 2.0
+"""... and as many times those that stay in place, unless these are what agrees."""
+_WIDE: Final = 0.1
+"""Share of the picture's width and height by which those that agree on a motion must spread (standard deviation)."""
+_SLIPS: Final = 0.1
+"""Share of the picture's width up to which a straight way is a slip; whatever goes further travels."""
+_STRAIGHT: Final = 0.85
+"""Least share of the way that a slip leaves the camera away."""
 _SETTLED: Final = 0.7
 """A fixed camera stands still between this share of the pictures that follow each other."""
 _CORNER: Final = 0.7
@@ -79,7 +90,7 @@ def _displaced(features: Features, config: Config) -> Finding | None:
     scale = float(features.size[features.kept[looked[0]], 1]) / first.shape[1]
     moves = _moves([features.pictures[int(at)] for at in looked])
     moves[:, :2] *= scale
-    if not _fixed(moves, config):
+    if not _fixed(moves, scale * first.shape[1], config):
         return None
     given = config.reference.get(features.name)
     if given is not None:
@@ -131,23 +142,34 @@ def motion(before: ByteArray, after: ByteArray) -> tuple[float, float, float]:
     good = status.ravel() == 1
     if good.sum() < _FEWEST:
         return unknown
-    matrix, inliers = cv2.estimateAffinePartial2D(corners[good], followed[good], ransacReprojThreshold=0.75)
-    if matrix is None or inliers.sum() < _FEWEST or inliers.mean() < _AGREE:
+    before_xy, after_xy = (np.asarray(c)[good].reshape(-1, 2) for c in (corners, followed))
+    matrix, inliers = cv2.estimateAffinePartial2D(before_xy, after_xy, ransacReprojThreshold=_NEAR)
+    agree = np.asarray(inliers).ravel() == 1
+    if matrix is None or agree.sum() < _FEWEST or agree.mean() < _AGREE:
         return unknown
+    stays = np.hypot(*(after_xy - before_xy).T) <= _NEAR
+    # Those that stay agree with a small motion as well; they speak against one only where it would have moved them.
+    moved = np.hypot(*(before_xy @ matrix[:, :2].T + matrix[:, 2] - before_xy).T) > 2 * _NEAR
+    if (agree & moved).sum() > 0.5 * agree.sum():
+        wide = (before_xy[agree].std(axis=0) >= _WIDE * np.array(before.shape[::-1])).all()
+        if agree.sum() < _AGAINST * stays.sum() or not wide:
+            return unknown
     middle = np.array([before.shape[1] / 2, before.shape[0] / 2, 1.0])
     x, y = matrix @ middle - middle[:2]
-    turn = float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
-    return float(x), float(y), turn if inliers.mean() >= _AGREE_ON_TURN else 0.0
+    return float(x), float(y), float(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0])))
 
 
-def _fixed(moves: FloatArray, config: Config) -> bool:
-    """Whether the camera stands still between most pictures that follow each other."""
+def _fixed(moves: FloatArray, width: float, config: Config) -> bool:
+    """Whether the camera stands still between most pictures that follow each other, or slips."""
     known = moves[np.isfinite(moves).all(axis=1)]
     if len(known) < 0.7 * len(moves) or len(known) < 4:
         return False
     steps = np.diff(known, axis=0)
     settled = (np.hypot(steps[:, 0], steps[:, 1]) < 0.5 * config.most_px) & (np.abs(steps[:, 2]) < config.most_deg)
-    return bool(settled.mean() >= _SETTLED)
+    if settled.mean() >= _SETTLED:
+        return True
+    way, away = float(np.hypot(*steps[:, :2].T).sum()), float(np.hypot(*(known[-1] - known[0])[:2]))
+    return away <= _SLIPS * width and away >= _STRAIGHT * way
 
 
 def _reference(path: str, digest: str, like: ByteArray) -> ByteArray:

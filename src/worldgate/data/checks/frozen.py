@@ -41,6 +41,14 @@ _BEFORE = 4
 """Frames before a stretch that say whether something was moving in view."""
 _EDGE = 2
 """Tiles from the picture's edge."""
+_RING = range(2, 9)
+"""Old pictures that a ring of buffers may show in turn."""
+_DIM = 0.3
+"""Grey levels by which a tile counts as brighter or darker."""
+_BACK = 0.5
+"""Share of the change from picture to picture that is left, by coding noise, between those that are one old picture."""
+_LAMP = 0.8
+"""Share of the picture that grows brighter or darker at once when a lamp flickers in step with the camera."""
 _JUMP = 1.5
 """A picture that ends a freeze changes this many times more than the usual change of a moving picture."""
 
@@ -69,9 +77,11 @@ def check(log: Log, config: Config) -> tuple[Finding, ...]:
         # A blank picture repeats too, and has a check of its own.
         seen = (s for s in still(features, config) if np.median(features.contrast[s[0] : s[1] + 1]) >= _BLANK)
         stretches = [s for s in seen if _lasts(features, s, config)]
-        if stretches:
+        turns = rings(features, config)
+        if stretches or turns:
             motion = motion_of(log) if motion is None else motion
             spans = _frozen(features, stretches, motion, config)
+            spans += [s for s in turns if motion.known and motion.during(s, config.motion)]
             found += [_finding(features, spans, config, motion)] if spans else []
     return tuple(found)
 
@@ -83,6 +93,42 @@ def still(features: Features, config: Config) -> list[tuple[int, int]]:
     bridge = np.zeros_like(repeat)
     bridge[1:-1] = ~repeat[1:-1] & repeat[:-2] & repeat[2:] & (seen.change[1:-1] <= config.recoded)
     return [(int(a) - 1, int(b) - 1) for a, b in runs((repeat | bridge)[1:]) + 1]
+
+
+def rings(features: Features, config: Config) -> list[tuple[int, int]]:
+    """Spans in which the same few old pictures are shown in turn.
+
+    Every frame equals the one so many frames before, while those that follow each other differ in places: what moves
+    does not come back to where it was to the pixel, again and again, and a lamp that flickers changes it all.
+    """
+    seen = renewal(features)
+    tiles = features.tiles.reshape(len(features), -1)
+    lamp = np.zeros(len(features), dtype=np.bool_)
+    step, near = np.diff(tiles, axis=0), _apart(tiles, 1)
+    lamp[1:] = np.maximum((step > _DIM).mean(axis=1), (step < -_DIM).mean(axis=1)) >= _LAMP
+    live = seen.moved & ~lamp
+    out: list[tuple[int, int]] = []
+    for depth in _RING:
+        window = max(2 * depth, config.repeats, round(config.least_s * SECOND / features.period_ns))
+        if len(features) < depth + window:
+            break
+        back, onward, moved = (_sums(v[depth:], window) for v in (_apart(tiles, depth), near, live.astype(np.float64)))
+        for first, end in runs((back <= _BACK * onward) & (moved * depth >= window)).tolist():
+            last = depth + end - 1 + window - 1
+            out.append((int(features.times_ns[depth + first]), int(features.times_ns[last]) + features.period_ns))
+    return out
+
+
+def _sums(values: FloatArray, window: int) -> FloatArray:
+    """(N - window + 1,) sums of neighbours."""
+    return np.asarray(np.convolve(values, np.ones(window), mode="valid"))
+
+
+def _apart(tiles: FloatArray, frames: int) -> FloatArray:
+    """(N,) how much the few tiles that differ most do so from those so many frames before; grey levels."""
+    out = np.zeros(len(tiles))
+    out[frames:] = np.sort(np.abs(tiles[frames:] - tiles[:-frames]), axis=1)[:, -TOP:].mean(axis=1)
+    return out
 
 
 def _span(features: Features, stretch: tuple[int, int]) -> tuple[int, int]:

@@ -2,7 +2,10 @@
 
 For each message of the reference stream the nearest message of every other stream is found; the value is the 99th
 percentile of that distance. Where a stream carries both its own and the recorder's stamps, the change of their
-difference over the log shows a sensor clock that runs fast or slow, which nearest messages alone can hide.
+difference over the log shows a sensor clock that runs fast or slow, which nearest messages alone can hide, and so does
+a clock that is wrong by a constant: no message is written before it is stamped, and none much later than those of the
+other streams. The difference is taken against that of the log's other streams, because a whole robot on a clock of its
+own is still one with itself.
 """
 
 from __future__ import annotations
@@ -35,6 +38,10 @@ class Config:
     """A slow stream may be this share of its own period away whatever ``most_ms`` says; half cannot be avoided."""
     drift_ms: float = 20.0
     """Greatest change of a sensor's clock against the recorder's over the log."""
+    ahead_ms: float = 50.0
+    """By how much stamps may lie ahead of the recorder's, more than those of other streams do."""
+    late_ms: float = 300.0
+    """By how much they may lie behind: messages queue, and large ones take time to encode."""
     streams: tuple[str, ...] = ()
     """Only these; empty: all."""
 
@@ -44,6 +51,7 @@ def check(log: Log, config: Config) -> tuple[Finding, ...]:
     wanted = (*config.streams, config.reference) if config.streams and config.reference else config.streams
     streams = [s for s in sampled(log, wanted) if len(s)]
     found = [f for s in streams for f in _drift(s, config)]
+    found += _offsets(streams, config)
     reference = _reference(streams, config.reference)
     if reference is not None:
         found += [f for s in streams if s is not reference for f in _skew(reference, s, config)]
@@ -115,3 +123,27 @@ def _drift(stream: Stream, config: Config) -> tuple[Finding, ...]:
             spans_ns=merge(times[late], times[late] + 1),
         ),
     )
+
+
+def _offsets(streams: list[Stream], config: Config) -> list[Finding]:
+    """Clocks that are wrong by a constant, against the other streams of the log that carry both stamps."""
+    delays = {s.info.name: _delay_ms(s) for s in streams if s.log_times_ns is not None}
+    found = []
+    for stream in (s for s in streams if s.info.name in delays):
+        others = [delay for name, delay in delays.items() if name != stream.info.name]
+        offset = delays[stream.info.name] - (float(np.median(others)) if others else 0.0)
+        limit = config.late_ms if offset > 0 else config.ahead_ms
+        if abs(offset) > limit:
+            where = "behind" if offset > 0 else "ahead of"
+            said = f"its stamps lie {abs(offset):.1f} ms {where} the recorder's"
+            said += ", against those of other streams" if others else ""
+            found.append(
+                Finding(check="skew", stream=stream.info.name, message=said, value=abs(offset), limit=limit, unit="ms")
+            )
+    return found
+
+
+def _delay_ms(stream: Stream) -> float:
+    """Usual time from a message's own stamp to the recorder's."""
+    assert stream.log_times_ns is not None
+    return float(np.median(stream.log_times_ns - stream.times_ns)) / 1e6

@@ -110,13 +110,16 @@ class DroidLog:
 
     @cached_property
     def facts(self) -> Mapping[str, str | float | bool]:
-        """Task, success label, and how rows and frames relate."""
+        """Task, success label, how rows and frames relate, and the duration that the annotation states in frames."""
         texts = self._get("texts", list)
         out: dict[str, str | float | bool] = {"task": str(texts[0]) if texts else "", "robot": "franka"}
         if "success" in self._tree:
             out["success"] = bool(self._tree["success"])
         out["rows_per_frame"] = float(self._ratio)
         out["video_rate_hz"] = self._index.rate_hz
+        stated = self._tree.get("video_length")
+        if isinstance(stated, int) and stated > 0 and self._index.rate_hz > 0:
+            out["duration_s"] = stated / self._index.rate_hz
         return out
 
     @cached_property
