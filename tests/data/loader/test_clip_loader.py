@@ -162,22 +162,6 @@ def test_other_ways_to_read_serve_the_same_clips(three: list[Recording], tmp_pat
         assert error <= (2.0 if codec == "jpeg" else 0.0)
 
 
-def test_frames_that_memory_is_given_for_are_decoded_once(three: list[Recording], tmp_path: Path) -> None:
-    good = [kept(batch) for batch in loader(three, tmp_path)]
-    frame, rows = 16 * 16 * 3, 41 + 33 + 21
-    decoded = {}
-    for memory_gb in (0.0, frame * rows / 2e9, 1.0):
-        counted = [r.log.held[FRONT].frames for r in three]
-        before = sum(frames.decoded for frames in counted)  # type: ignore[attr-defined]  # fakes
-        served = loader(three, tmp_path, codec="none", memory_gb=memory_gb)
-        assert same([kept(batch) for batch in served], good)
-        decoded[memory_gb] = sum(frames.decoded for frames in counted) - before  # type: ignore[attr-defined]  # fakes
-        assert served._filler.memory.held <= memory_gb * 1e9
-    once, half, whole = decoded[1.0], decoded[frame * rows / 2e9], decoded[0.0]
-    assert once == rows
-    assert once < half < whole == len(served) * 4 * 5
-
-
 def test_depth_and_class_ids_are_served_as_they_are(record: Callable[..., Recording], tmp_path: Path) -> None:
     depth = np.random.default_rng(0).uniform(0, 4, (41, 12, 16)).astype(np.float32)
     ids = np.random.default_rng(1).integers(0, 300, (41, 12, 16)).astype(np.int32)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.data.loader.conftest import ACTION, FRONT, STATE, Recording
 
 from worldgate.core.errors import DataRefused, UsageError
-from worldgate.data.loader.sampler import Order, Shard, Windows, windows
+from worldgate.data.loader.sampler import Rows, Shard, Uniform, Windows, windows
 
 
 def found(recordings: list[Recording], frames: int = 4, stride: int = 1, step: int = 1) -> Windows:
@@ -28,32 +28,32 @@ def named(recordings: list[Recording], order: np.ndarray) -> list[tuple[str, int
 def test_every_clip_comes_once_an_epoch_and_epochs_differ(three: list[Recording]) -> None:
     all_ = found(three)
     assert len(all_) == (41 - 3) + (33 - 3) + (21 - 3)
-    order = Order(all_, seed=5, shuffle=True)
+    order = Uniform(all_, seed=5)
     first, second = order.epoch(0), order.epoch(1)
     assert sorted(first.tolist()) == list(range(len(all_)))
     assert (first != second).mean() > 0.8
-    np.testing.assert_array_equal(Order(all_, seed=5, shuffle=True).epoch(0), first)
-    assert (Order(all_, seed=6, shuffle=True).epoch(0) != first).mean() > 0.8
-    np.testing.assert_array_equal(Order(all_, seed=5, shuffle=False).epoch(3), np.arange(len(all_)))
+    np.testing.assert_array_equal(Uniform(all_, seed=5).epoch(0), first)
+    assert (Uniform(all_, seed=6).epoch(0) != first).mean() > 0.8
+    np.testing.assert_array_equal(Rows(all_).epoch(3), np.arange(len(all_)))
 
 
 def test_the_order_is_the_same_on_every_machine_and_version(three: list[Recording]) -> None:
     keys = (np.arange(12, dtype=np.uint64) * np.uint64(0x0123456789ABCDEF)).astype(np.uint64)
     twelve = Windows(episode=np.zeros(12, np.int64), row=np.arange(12), key=keys)
-    assert Order(twelve, seed=1, shuffle=True).epoch(2).tolist() == GOLDEN
+    assert Uniform(twelve, seed=1).epoch(2).tolist() == GOLDEN
 
 
 def test_an_episode_more_moves_no_other_clip_past_another(three: list[Recording]) -> None:
     two = three[:2]
-    small = named(two, Order(found(two), seed=3, shuffle=True).epoch(4))
+    small = named(two, Uniform(found(two), seed=3).epoch(4))
     turned = [three[2], three[1], three[0]]
-    large = named(turned, Order(found(turned), seed=3, shuffle=True).epoch(4))
+    large = named(turned, Uniform(found(turned), seed=3).epoch(4))
     ids = {r.episode.id for r in two}
     assert [clip for clip in large if clip[0] in ids] == small
 
 
 def test_shuffled_neighbours_are_not_neighbours(three: list[Recording]) -> None:
-    order = Order(found(three), seed=0, shuffle=True).epoch(0)
+    order = Uniform(found(three), seed=0).epoch(0)
     assert (np.abs(np.diff(order)) == 1).mean() < 0.1
 
 

@@ -189,3 +189,13 @@ def runs(rows: IntArray) -> list[tuple[int, int]]:
     cuts = (np.flatnonzero(np.diff(rows) != 1) + 1).tolist()
     edges = [0, *cuts, len(rows)]
     return list(pairwise(edges))
+
+
+def copy_rows(frames: Array, rows: IntArray, out: Array) -> None:
+    """Copy these rows of ``frames`` (N, H, W, ...), in this order, into ``out`` (K, H, W, ...)."""
+    first, count = int(rows[0]), len(rows)
+    stride = int(rows[1]) - first if count > 1 else 1
+    if stride > 0 and bool((rows[1:] - rows[:-1] == stride).all()):
+        np.copyto(out, frames[first : first + (count - 1) * stride + 1 : stride])
+    else:
+        np.take(frames, rows, axis=0, out=out, mode="clip")

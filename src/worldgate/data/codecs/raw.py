@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from worldgate.core.streams import Array, IntArray
-from worldgate.data.codecs._file import ClipFile
+from worldgate.data.codecs._file import ClipFile, copy_rows
 
 CARD = {
     "line": "raw pixels: fastest while the data set fits in memory; every bit kept",
@@ -41,12 +41,7 @@ class RawReader:
         self._frames = np.asarray(file.mapped())
 
     def into(self, rows: IntArray, out: Array) -> None:
-        first, count = int(rows[0]), len(rows)
-        stride = int(rows[1]) - first if count > 1 else 1
-        if stride > 0 and bool((rows[1:] - rows[:-1] == stride).all()):
-            np.copyto(out, self._frames[first : first + (count - 1) * stride + 1 : stride])
-        else:
-            np.take(self._frames, rows, axis=0, out=out, mode="clip")
+        copy_rows(self._frames, rows, out)
         if not self._file.seen[rows].all():
             for place, row in enumerate(rows.tolist()):
                 self._file.check(row, out[place])

@@ -86,6 +86,11 @@ class Layout:
         """Bytes of a block."""
         return self._places[""]
 
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one frame from every camera."""
+        return sum(int(np.prod(shape[2:])) * np.dtype(dtype).itemsize for shape, dtype in self.frames.values())
+
     def views(self, block: ByteArray) -> Arrays:
         """The arrays that lie in a block."""
 

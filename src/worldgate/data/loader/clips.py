@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -21,16 +21,17 @@ from worldgate.core.config import decode
 from worldgate.core.digest import digest_json
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, NotFound, Tampered, UsageError
-from worldgate.core.streams import NUMERIC, Kind
+from worldgate.core.streams import NUMERIC, FloatArray, IntArray, Kind
 from worldgate.data import clip_cache, codecs, scaling
 from worldgate.data.clip_cache import ClipSpec, Progress
 from worldgate.data.loader import readers
 from worldgate.data.loader.batches import Allocate, Arrays, Batch, Clip, Layout, plain
-from worldgate.data.loader.filling import Filler, number_tables
-from worldgate.data.loader.memory import FrameMemory
+from worldgate.data.loader.blocks import Blocks, cut
+from worldgate.data.loader.filling import Filler, Task, number_tables
+from worldgate.data.loader.readers import Source
 from worldgate.data.loader.receipts import Issuer, ReceiptTable, table_of
-from worldgate.data.loader.sampler import Order, Shard, Tail, windows
-from worldgate.data.loader.workers import Pool, Task
+from worldgate.data.loader.sampler import OrderName, Rows, Shard, Tail, Uniform, windows
+from worldgate.data.loader.workers import Pool
 
 SCHEMA: Final = "worldgate.clip-loader/1"
 DIRECT: Final = "none"
@@ -61,8 +62,13 @@ class ClipConfig:
     """B, on each rank."""
     codec: str = "auto"
     """How the clip cache keeps frames: ``auto`` chooses by size against memory; ``none``: no cache."""
+    order: OrderName = "uniform"
+    """``uniform``: every clip at any place of the epoch. ``blocks``: clips drawn from a few stretches of episodes at a
+    time, so that a frame is decoded about once an epoch. ``rows``: episode by episode, row by row."""
     memory_gb: float = 0.0
-    """Memory for decoded frames where there is no cache, of all workers together; what is kept is not decoded again."""
+    """Block order: for frames of the stretches that are open, on each rank; each worker may take one stretch more."""
+    spans: int = 16
+    """Block order: stretches that are open at once, at least; fewer are longer, more mix better."""
     workers: int = 0
     """Processes that fill batches; 0: this one."""
     ahead: int = 2
@@ -70,7 +76,6 @@ class ClipConfig:
     keep: int = 1
     """Batches that are valid at once: the one just taken, and those before it."""
     seed: int = 0
-    shuffle: bool = True
     rank: int = 0
     ranks: int = 1
     tail: Tail = "pad"
@@ -87,7 +92,7 @@ class LoaderState:
     stretch: int
     """Clips that all ranks take at once: a run may go on with other ranks of the same total."""
     content: str
-    """Digest of what is served: episodes, streams, clip length, seed."""
+    """Digest of what is served: episodes, streams, clip length, order, seed; in block order memory and ranks, too."""
     schema: str = SCHEMA
 
 
@@ -122,8 +127,13 @@ class ClipLoader:
         streams = (*config.cameras, *config.numbers)
         about = {"frames": config.frames, "stride": config.stride}
         self._windows = windows(episodes, streams, step=config.step, **about)
-        self._shard = Shard(batch=config.batch, rank=config.rank, ranks=config.ranks, tail=config.tail)
-        self._order = Order(self._windows, seed=config.seed, shuffle=config.shuffle)
+        self._shard = Shard(
+            batch=config.batch,
+            rank=config.rank,
+            ranks=config.ranks,
+            tail=config.tail,
+            together=config.order == "blocks",
+        )
         if not len(self):
             got = f"{len(self._windows)} clips for {self._shard.stretch} at once"
             raise UsageError("no whole batch", got=got, hint="a smaller batch, or tail = 'pad'")
@@ -131,8 +141,10 @@ class ClipLoader:
         """How frames are read: a clip codec, or ``none``."""
         self._cache = cache
         self._specs: list[ClipSpec] = []
-        self._filler = self._make_filler(progress)
-        self._layout = self._make_layout()
+        sources, numbers = self._sources(progress), number_tables(episodes, config.numbers)
+        self._layout = self._make_layout(numbers)
+        self._order = self._make_order()
+        self._filler = self._make_filler(sources, numbers)
         self._issuer = Issuer(episodes, streams[0], **about)
         self.receipts: ReceiptTable = table_of(episodes, streams, psnr_db=self._bound(), **about)
         """What the receipts of all samples share; keep it beside them."""
@@ -157,35 +169,52 @@ class ClipLoader:
         _logger.info("%.2f GB of raw frames: the clip cache is %s", raw / 1e9, chosen)
         return chosen
 
-    def _make_filler(self, progress: Progress | None) -> Filler:
+    def _sources(self, progress: Progress | None) -> list[list[Source]]:
         config, episodes = self.config, self._episodes
         if self.codec == DIRECT:
-            sources = readers.direct(episodes, config.cameras, portable=config.workers > 0)
-        else:
-            assert self._cache is not None
-            first = episodes[0]
-            self._specs = [
-                clip_cache.spec_of(first, camera, config.size, self.codec, config.frames) for camera in config.cameras
-            ]
-            clip_cache.ensure(episodes, self._specs, cache=self._cache, progress=progress)
-            sources = readers.cached(self._cache, episodes, self._specs)
-        lengths = [len(episode) for episode in episodes]
+            return readers.direct(episodes, config.cameras, portable=config.workers > 0)
+        assert self._cache is not None
+        first = episodes[0]
+        self._specs = [
+            clip_cache.spec_of(first, camera, config.size, self.codec, config.frames) for camera in config.cameras
+        ]
+        clip_cache.ensure(episodes, self._specs, cache=self._cache, progress=progress)
+        return readers.cached(self._cache, episodes, self._specs)
+
+    def _make_order(self) -> Uniform | Rows | Blocks:
+        config = self.config
+        if config.order == "uniform":
+            return Uniform(self._windows, seed=config.seed)
+        if config.order == "rows":
+            return Rows(self._windows)
+        spans = cut(
+            self._windows,
+            frames=config.frames,
+            stride=config.stride,
+            frame_bytes=self._layout.row_bytes,
+            memory=int(config.memory_gb * 1e9),
+            least=config.spans,
+        )
+        _logger.info("%d spans, %d open at once, in %.2f GB", len(spans), spans.open, spans.held / 1e9)
+        return Blocks(self._windows, spans, seed=config.seed, ranks=config.ranks)
+
+    def _make_filler(self, sources: list[list[Source]], numbers: Mapping[str, FloatArray]) -> Filler:
+        config, order = self.config, self._order
+        lengths = [len(episode) for episode in self._episodes]
+        reach = np.arange(config.frames, dtype=np.int64) * config.stride
+        memory = None
+        if isinstance(order, Blocks):
+            memory = order.memory(reach, workers=config.workers)
         return Filler(
             cameras=config.cameras,
             sources=sources,
-            numbers=number_tables(episodes, config.numbers),
+            numbers=numbers,
             offsets=np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64),
-            frames=config.frames,
-            stride=config.stride,
-            memory=FrameMemory(self._memory()),
+            reach=reach,
+            memory=memory,
         )
 
-    def _memory(self) -> int:
-        """Bytes that each process may keep decoded frames in: the clip cache is a better place where there is one."""
-        config = self.config
-        return int(config.memory_gb * 1e9 / max(config.workers, 1)) if self.codec == DIRECT else 0
-
-    def _make_layout(self) -> Layout:
+    def _make_layout(self, tables: Mapping[str, FloatArray]) -> Layout:
         config, lead = self.config, (self.config.batch, self.config.frames)
         height, width = scaling.pair(config.size)
         frames = {}
@@ -194,7 +223,7 @@ class ClipLoader:
             flat = kind in {Kind.DEPTH, Kind.SEGMENTATION}
             shape = (*lead, height, width) if flat else (*lead, height, width, 3)
             frames[camera] = (shape, clip_cache.frame_type(self._episodes[0], camera))
-        numbers = {name: ((*lead, table.shape[1]), "float32") for name, table in self._filler.numbers.items()}
+        numbers = {name: ((*lead, table.shape[1]), "float32") for name, table in tables.items()}
         return Layout(frames=frames, numbers=numbers)
 
     def _bound(self) -> float | None:
@@ -226,9 +255,16 @@ class ClipLoader:
             yield self._served(epoch, index, arrays)
 
     def _task(self, epoch: int, index: int) -> Task:
-        places, _ = self._shard.positions(index, self.clips)
-        chosen = self._order.epoch(epoch)[places]
-        return Task(episodes=self._windows.episode[chosen], rows=self._windows.row[chosen])
+        return self._task_of(epoch, self._shard.positions(index, self.clips)[0])
+
+    def _task_of(self, epoch: int, places: IntArray) -> Task:
+        order = self._order
+        chosen = order.epoch(epoch)[places]
+        episodes, rows = self._windows.episode[chosen], self._windows.row[chosen]
+        task = Task(places=np.arange(len(places)), episodes=episodes, rows=rows)
+        if isinstance(order, Blocks):
+            return replace(task, spans=order.spans.of[chosen], turns=order.turns(epoch)[places])
+        return task
 
     def _served(self, epoch: int, index: int, arrays: Arrays) -> Batch:
         task = self._task(epoch, index)
@@ -267,7 +303,7 @@ class ClipLoader:
             mended: set[object] = set()
             while True:
                 try:
-                    self._filler.fill(arrays, task.episodes, task.rows)
+                    self._filler.fill(arrays, task)
                     break
                 except Tampered as error:
                     if error.where in mended:
@@ -309,13 +345,13 @@ class ClipLoader:
         """
         if not 0 <= place < self.clips:
             raise NotFound("no such clip", got=place, hint=f"0 to {self.clips - 1}")
-        chosen = self._order.epoch(epoch)[[place]]
-        task = Task(episodes=self._windows.episode[chosen], rows=self._windows.row[chosen])
+        chosen = self._task_of(epoch, np.array([place]))
+        task = replace(chosen, spans=None, turns=None)  # one clip is no reason to decode its neighbours
         one = {name: ((1, *shape[1:]), dtype) for name, (shape, dtype) in self._layout.frames.items()}
         numbers = {name: ((1, *shape[1:]), dtype) for name, (shape, dtype) in self._layout.numbers.items()}
         layout = Layout(frames=one, numbers=numbers)
         arrays = layout.views(plain(layout.nbytes))
-        self._filler.fill(arrays, task.episodes, task.rows)
+        self._filler.fill(arrays, task)
         return Clip(
             frames={name: array[0] for name, array in arrays.frames.items()},
             numbers={name: array[0] for name, array in arrays.numbers.items()},
@@ -347,14 +383,15 @@ class ClipLoader:
         self._epoch, self._batch = held.epoch, held.batch
 
     def _content(self) -> str:
-        config = self.config
+        config, blocks = self.config, isinstance(self._order, Blocks)
         return digest_json(
             {
                 "episodes": sorted(episode.id for episode in self._episodes),
                 "streams": [*config.cameras, *config.numbers],
                 "size": list(scaling.pair(config.size)),
                 "clip": [config.frames, config.stride, config.step],
-                "order": [config.seed, config.shuffle, config.tail],
+                "order": [config.seed, config.order, config.tail],
+                "spans": [str(config.memory_gb), config.spans, config.ranks] if blocks else [],
             }
         )
 
@@ -377,9 +414,9 @@ class ClipLoader:
 
 def _refuse(config: ClipConfig, episodes: Sequence[Episode]) -> None:
     """What cannot be served, said before anything is read."""
-    smallest = min(config.frames, config.stride, config.step, config.batch, config.ahead, config.keep)
+    smallest = min(config.frames, config.stride, config.step, config.batch, config.ahead, config.keep, config.spans)
     if smallest < 1 or config.workers < 0:
-        raise UsageError("clip length, stride, step, batch, ahead and keep are at least 1", got=smallest)
+        raise UsageError("clip length, stride, step, batch, ahead, keep and spans are at least 1", got=smallest)
     if not episodes or not (config.cameras or config.numbers):
         raise UsageError("a loader serves cameras or numbers of at least one episode", got=f"{len(episodes)} episodes")
     for episode in episodes:

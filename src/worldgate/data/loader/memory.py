@@ -1,65 +1,86 @@
-"""Frames that were decoded a moment ago, at the size of the batch, as far as memory is given for them.
+"""Frames of open spans: decoded once, in one go, and kept until the span closes (:mod:`worldgate.data.loader.blocks`).
 
-Without a clip cache a frame is decoded anew for each clip that it falls in, which in an epoch of overlapping clips is
-as often as a clip is long. Memory for a part of the frames saves that part of the work; what is served is the same.
-
-Shape legend: K rows, H x W pixels.
+Shape legend: W clips, K rows, H x W pixels.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from worldgate.core.streams import Array, IntArray
+from worldgate.data.codecs._file import copy_rows
 from worldgate.data.loader.readers import Source
 
-Key: TypeAlias = tuple[int, int, int]
-"""Episode, camera, row."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSpan:
+    """A span's frames."""
+
+    turn: int
+    """Of the spans that are held the smallest goes first."""
+    rows: IntArray
+    """(K,) ascending."""
+    frames: tuple[Array, ...]
+    """Camera by camera: (K, H, W, ...)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its frames."""
+        return sum(array.nbytes for array in self.frames)
+
+    def into(self, camera: int, rows: IntArray, out: Array) -> None:
+        """Write these rows into ``out`` (T, H, W, ...)."""
+        copy_rows(self.frames[camera], np.searchsorted(self.rows, rows), out)
 
 
-class FrameMemory:
-    """The last frames that were read; sent to another process it is empty.
+class SpanMemory:
+    """The spans that are open; sent to another process it is empty.
 
     Args:
-        limit: bytes that frames may take; 0: nothing is kept.
+        rows: (W,) first row of every clip.
+        start: (S + 1,) first clip of each span.
+        reach: (T,) rows of a clip, counted from its first.
+        limit: bytes that frames may take; a span that is larger than that alone is held alone.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.held = 0
+    def __init__(self, rows: IntArray, start: IntArray, reach: IntArray, limit: int) -> None:
+        self.rows, self.start, self.reach, self.limit = rows, start, reach, limit
+        self.held: dict[int, OpenSpan] = {}
+
+    def __reduce__(self) -> tuple[type[SpanMemory], tuple[IntArray, IntArray, IntArray, int]]:
+        return SpanMemory, (self.rows, self.start, self.reach, self.limit)
+
+    @property
+    def nbytes(self) -> int:
         """Bytes that frames take."""
-        self._frames: OrderedDict[Key, Array] = OrderedDict()
+        return sum(span.nbytes for span in self.held.values())
 
-    def __reduce__(self) -> tuple[type[FrameMemory], tuple[int]]:
-        return FrameMemory, (self.limit,)
+    def get(self, span: int, turn: int, sources: Sequence[Source], shapes: Sequence[Array]) -> OpenSpan:
+        """A span's frames, decoded where they are not held.
 
-    def into(self, source: Source, episode: int, camera: int, rows: IntArray, out: Array) -> None:
-        """Write these rows of a source, in this order, into ``out`` (K, H, W, ...); decode only those not kept."""
-        if not self.limit:
-            source.into(rows, out)
-            return
-        missing = []
-        for place, row in enumerate(rows.tolist()):
-            frame = self._frames.get((episode, camera, row))
-            if frame is None:
-                missing.append(place)
-            else:
-                out[place] = frame
-                self._frames.move_to_end((episode, camera, row))
-        if missing:
-            fresh = out if len(missing) == len(rows) else np.empty((len(missing), *out.shape[1:]), out.dtype)
-            source.into(rows[missing], fresh)
-            for frame, place in zip(fresh, missing, strict=True):
-                if fresh is not out:
-                    out[place] = frame
-                self._keep((episode, camera, int(rows[place])), frame)
+        Args:
+            span: which.
+            turn: how many-th it is opened.
+            sources: its cameras.
+            shapes: for each camera an array of (T, H, W, ...), as frames are wanted.
+        """
+        found = self.held.get(span)
+        if found is None:
+            first = self.rows[self.start[span] : self.start[span + 1]]
+            rows = np.unique(first[:, None] + self.reach)
+            self._make_room(sum(like[0].nbytes for like in shapes) * len(rows))
+            arrays = tuple(np.empty((len(rows), *like.shape[1:]), like.dtype) for like in shapes)
+            for source, array in zip(sources, arrays, strict=True):
+                source.into(rows, array)
+            found = OpenSpan(turn=turn, rows=rows, frames=arrays)
+        elif found.turn != turn:  # it stayed open since the last epoch
+            found = OpenSpan(turn=turn, rows=found.rows, frames=found.frames)
+        self.held[span] = found
+        return found
 
-    def _keep(self, key: Key, frame: Array) -> None:
-        before = self._frames.pop(key, None)
-        self.held += frame.nbytes - (0 if before is None else before.nbytes)
-        self._frames[key] = frame.copy()
-        while self.held > self.limit:
-            self.held -= self._frames.popitem(last=False)[1].nbytes
+    def _make_room(self, nbytes: int) -> None:
+        while self.held and self.nbytes + nbytes > self.limit:
+            del self.held[min(self.held, key=lambda span: self.held[span].turn)]

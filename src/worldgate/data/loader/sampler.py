@@ -1,8 +1,8 @@
 """Which clips there are, and in which order they come: a function of seed and epoch, and of nothing else.
 
-A clip's place in an epoch is the rank of a hash of (seed, epoch, episode id, row). So the order does not depend on the
-number of workers, on the order in which episodes were named, or on the version of a random generator, and an episode
-that is added later moves no other clip before or after another.
+In the uniform order a clip's place in an epoch is the rank of a hash of (seed, epoch, episode id, row). So the order
+does not depend on the number of workers, on the order in which episodes were named, or on the version of a random
+generator, and an episode that is added later moves no other clip before or after another.
 
 Shape legend: W clips.
 """
@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,10 @@ from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.streams import NUMERIC, BoolArray, IntArray
 from worldgate.data import clips
 
-_UInts = NDArray[np.uint64]
+UInts: TypeAlias = NDArray[np.uint64]
 
 Tail = Literal["pad", "drop"]
+OrderName = Literal["uniform", "blocks", "rows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ class Windows:
     """(W,) place of the episode."""
     row: IntArray
     """(W,) its first row."""
-    key: _UInts
+    key: UInts
     """(W,) names the clip by content: episode id and row."""
 
     def __len__(self) -> int:
@@ -63,7 +65,7 @@ def windows(episodes: Sequence[Episode], streams: Sequence[str], *, frames: int,
         starts = starts[bad[starts + span] == bad[starts]]
         episode_of.append(np.full(len(starts), place, np.int64))
         rows.append(starts)
-        keys.append(_mix(np.uint64(int(episode.id[:16], 16)) ^ starts.astype(np.uint64)))
+        keys.append(mix(np.uint64(int(episode.id[:16], 16)) ^ starts.astype(np.uint64)))
     found = Windows(episode=_joined(episode_of), row=_joined(rows), key=_joined(keys, np.uint64))
     if not len(found):
         longest = max((len(episode) for episode in episodes), default=0)
@@ -87,13 +89,23 @@ def _joined(parts: list[Any], dtype: Any = np.int64) -> Any:
     return np.concatenate(parts) if parts else np.zeros(0, dtype)
 
 
-def _mix(values: Any) -> _UInts:
+def mix(values: Any) -> UInts:
     """SplitMix64's finaliser: every bit of the input changes half of the output's."""
     z = np.atleast_1d(np.asarray(values, np.uint64)) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: _UInts = z ^ (z >> np.uint64(31))
+    mixed: UInts = z ^ (z >> np.uint64(31))
     return mixed
+
+
+def salted(seed: int, epoch: int) -> UInts:
+    """What makes the hashes of one epoch of a run its own."""
+    return mix(mix(np.uint64(seed & (1 << 64) - 1)) ^ np.uint64(epoch))
+
+
+def edges(clips_in_all: int, ranks: int) -> list[tuple[int, int]]:
+    """Half-open parts of an order, one a rank, as equal as can be."""
+    return list(pairwise(clips_in_all * rank // ranks for rank in range(ranks + 1)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +114,8 @@ class Shard:
 
     Batch ``i`` of rank ``r`` is the ``i``-th stretch of ``ranks * batch`` clips of the epoch's order, and of that the
     ``r``-th part. So ranks are disjoint, together serve every clip, have the same number of batches, and a run that
-    goes on with other ranks of the same total serves the same clips.
+    goes on with other ranks of the same total serves the same clips. Where a rank's clips lie ``together`` all of this
+    holds but the last: each has its own part of the order.
     """
 
     batch: int
@@ -110,8 +123,10 @@ class Shard:
     rank: int = 0
     ranks: int = 1
     tail: Tail = "pad"
-    """What becomes of the clips that fill no whole batch: ``pad`` fills up with the first ones of the epoch, marked as
+    """What becomes of the clips that fill no whole batch: ``pad`` fills up with some of the epoch's, marked as
     repeated; ``drop`` leaves them out of this epoch."""
+    together: bool = False
+    """A rank's clips come one after the other in the order (:class:`worldgate.data.loader.blocks.Blocks`)."""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or not 0 <= self.rank < self.ranks:
@@ -129,24 +144,33 @@ class Shard:
 
     def positions(self, index: int, clips_in_all: int) -> tuple[IntArray, BoolArray]:
         """Places in the epoch's order of a batch's clips, and whether each is only filled up."""
+        if self.together:
+            return self._own(index, clips_in_all)
         start = index * self.stretch + self.rank * self.batch
         places = np.arange(start, start + self.batch, dtype=np.int64)
         return places % clips_in_all, places >= clips_in_all
 
+    def _own(self, index: int, clips_in_all: int) -> tuple[IntArray, BoolArray]:
+        """Filled up with the clips before: their frames are at hand."""
+        first, last = edges(clips_in_all, self.ranks)[self.rank]
+        places = np.arange(first, first + self.batch, dtype=np.int64) + index * self.batch
+        beyond = places >= last
+        if first == last:  # more ranks than clips
+            return places % clips_in_all, beyond
+        return np.where(beyond, last - 1 - (places - last) % (last - first), places), beyond
 
-class Order:
-    """The order of an epoch's clips.
+
+class Uniform:
+    """Every clip at any place.
 
     Args:
         windows: the clips.
         seed: of the run.
-        shuffle: False: episode by episode, row by row.
     """
 
-    def __init__(self, windows: Windows, *, seed: int, shuffle: bool) -> None:
+    def __init__(self, windows: Windows, *, seed: int) -> None:
         self._windows = windows
         self._seed = seed
-        self._shuffle = shuffle
         self._order = lru_cache(maxsize=2)(self._make)
 
     def epoch(self, epoch: int) -> IntArray:
@@ -154,7 +178,19 @@ class Order:
         return self._order(epoch)
 
     def _make(self, epoch: int) -> IntArray:
-        if not self._shuffle:
-            return np.arange(len(self._windows), dtype=np.int64)
-        salt = _mix(_mix(np.uint64(self._seed & (1 << 64) - 1)) ^ np.uint64(epoch))
-        return np.argsort(_mix(self._windows.key ^ salt), kind="stable").astype(np.int64)
+        return np.argsort(mix(self._windows.key ^ salted(self._seed, epoch)), kind="stable").astype(np.int64)
+
+
+class Rows:
+    """Episode by episode, row by row, in every epoch.
+
+    Args:
+        windows: the clips.
+    """
+
+    def __init__(self, windows: Windows) -> None:
+        self._order = np.arange(len(windows), dtype=np.int64)
+
+    def epoch(self, epoch: int) -> IntArray:
+        """(W,) clips in the order of this epoch."""
+        return self._order

@@ -2,7 +2,8 @@
 
 Processes are spawned, never forked: the caller may hold threads, a GPU or open decoders. The ring is anonymous shared
 memory, so nothing is left behind when everything is killed. A worker that dies is an error that says so, a caller that
-dies ends its workers, and which worker fills a batch has no influence on what is in it.
+dies ends its workers, and which worker fills a clip has no influence on what is in it. Where frames are decoded span by
+span, a batch is filled by several: each span belongs to one worker.
 """
 
 from __future__ import annotations
@@ -21,20 +22,12 @@ import cv2
 import numpy as np
 
 from worldgate.core.errors import Tampered, WorldgateError
-from worldgate.core.streams import ByteArray, FloatArray, IntArray
+from worldgate.core.streams import ByteArray, FloatArray
 from worldgate.data.loader import readers
 from worldgate.data.loader.batches import Arrays, Layout
-from worldgate.data.loader.filling import Filler
+from worldgate.data.loader.filling import Filler, Task
 
 _PATIENCE_S: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One batch to fill: the first row of each of B clips."""
-
-    episodes: IntArray
-    rows: IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +58,7 @@ class _Table:
 
 @dataclass(slots=True)
 class _Worker:
+    number: int
     process: SpawnProcess
     pipe: Connection[Any, Any]
     at_work: int = 0
@@ -91,18 +85,18 @@ class Pool:
         self._slots = [layout.views(block) for block in _blocks(memory, layout)]
         self._free = deque(range(slots))
         self._keep, self._mend = keep, mend
-        self._busy: dict[int, tuple[Task, _Worker]] = {}
-        self._mended: dict[int, set[object]] = {}
+        self._busy: dict[tuple[int, int], Task] = {}  # slot and worker: a batch may have a part for each worker
+        self._mended: dict[tuple[int, int], set[object]] = {}
         tables = {name: _Table.of(context, table) for name, table in filler.numbers.items()}
         bare = replace(filler, numbers={})
         self._workers: list[_Worker] = []
-        for _ in range(workers):
+        for number in range(workers):
             here, there = context.Pipe()
             arguments = (there, bare, tables, layout, memory)
             process = context.Process(target=_work, args=arguments, daemon=True, name="worldgate-clips")
             process.start()
             there.close()
-            self._workers.append(_Worker(process=process, pipe=here))
+            self._workers.append(_Worker(number=number, process=process, pipe=here))
 
     def filled(self, tasks: Iterator[Task]) -> Iterator[Arrays]:
         """Each task's arrays, in the order of the tasks.
@@ -115,7 +109,7 @@ class Pool:
         try:
             self._issue(tasks, queue)
             while queue:
-                while queue[0] in self._busy:
+                while self._at_work(queue[0]):
                     self._collect()
                 held.append(queue.popleft())
                 yield self._slots[held[-1]]
@@ -123,25 +117,29 @@ class Pool:
                     self._free.append(held.popleft())
                 self._issue(tasks, queue)
         finally:
-            while self._workers and any(slot in self._busy for slot in queue):
+            while self._workers and any(self._at_work(slot) for slot in queue):
                 self._collect()
             self._free.extend((*queue, *held))
+
+    def _at_work(self, slot: int) -> bool:
+        return any((slot, worker.number) in self._busy for worker in self._workers)
 
     def _issue(self, tasks: Iterator[Task], queue: deque[int]) -> None:
         while self._free and (task := next(tasks, None)) is not None:
             slot = self._free.popleft()
-            self._send(slot, task)
             queue.append(slot)
+            for number, part in task.parts(len(self._workers)):
+                idlest = min(self._workers, key=lambda worker: worker.at_work)
+                self._send(slot, part, idlest if number is None else self._workers[number])
 
-    def _send(self, slot: int, task: Task, *, anew: bool = False) -> None:
+    def _send(self, slot: int, task: Task, worker: _Worker, *, anew: bool = False) -> None:
         """Give a task away; ``anew``: to a worker that is to open its files again."""
-        worker = min(self._workers, key=lambda worker: worker.at_work)
         try:
             worker.pipe.send((slot, task, anew))
         except OSError as error:
             raise self._died(worker) from error
         worker.at_work += 1
-        self._busy[slot] = (task, worker)
+        self._busy[slot, worker.number] = task
 
     def _collect(self) -> None:
         """Wait for workers to say something, or to die."""
@@ -157,13 +155,14 @@ class Pool:
                 raise self._died(worker)
 
     def _settle(self, worker: _Worker, reply: _Reply) -> None:
-        task, _ = self._busy.pop(reply.slot)
+        key = (reply.slot, worker.number)
+        task = self._busy.pop(key)
         worker.at_work -= 1
-        mended = self._mended.pop(reply.slot, set())
+        mended = self._mended.pop(key, set())
         if isinstance(reply.error, Tampered) and reply.error.where not in mended:
             self._mend(reply.error)
-            self._mended[reply.slot] = {*mended, reply.error.where}
-            self._send(reply.slot, task, anew=True)
+            self._mended[key] = {*mended, reply.error.where}
+            self._send(reply.slot, task, worker, anew=True)
         elif reply.error is not None:
             raise reply.error
         elif reply.trace:
@@ -222,7 +221,7 @@ def _work(
 
 def _fill(filler: Filler, out: Arrays, slot: int, task: Task) -> _Reply:
     try:
-        filler.fill(out, task.episodes, task.rows)
+        filler.fill(out, task)
     except WorldgateError as error:
         return _Reply(slot=slot, error=error)
     except Exception:  # whatever it is, the caller must learn of it
