@@ -14,6 +14,7 @@ from worldgate.cli._data_dedup import dedup
 from worldgate.cli._data_export import export
 from worldgate.cli._data_label import app as label_app
 from worldgate.cli._data_prove import prove
+from worldgate.cli._data_recover import recover
 from worldgate.cli._data_retention import erase, hold_app, retention, unseal
 from worldgate.cli._data_search import search
 
@@ -25,6 +26,7 @@ app.command(diff)
 app.command(export)
 app.command(merge)
 app.command(prove)
+app.command(recover)
 app.command(subset)
 app.command(retention)
 app.command(hold_app, name="hold")

@@ -105,11 +105,11 @@ class LeRobotWriter:
         self._work.mkdir(parents=True, exist_ok=True)
         self._hold()
         if (self._work / _ABOUT).exists():
-            self._leave()
+            self.leave()
             raise AlreadyExists(
                 "an unfinished recording of this dataset exists",
                 where=self._work,
-                hint="finish it: LeRobotWriter.recover(path).close()",
+                hint=f"worldgate data recover {self.path}, or LeRobotWriter.recover(path) to go on",
             )
         write_atomic(self._work / _ABOUT, canonical(about))
         sync_dir(self._work.parent)
@@ -122,6 +122,8 @@ class LeRobotWriter:
         self._first: Fragment | None = None
         self._splits: list[str] = []
         self._count = 0
+        self.dropped = 0
+        """Episodes that an ended process had begun and not finished."""
         self._stack: ExitStack | None = None
 
     def _hold(self) -> None:
@@ -155,6 +157,7 @@ class LeRobotWriter:
         if self.path.exists():
             self._discard()
             raise AlreadyExists("this dataset was finished", where=self.path)
+        self.dropped = len(list(self._work.glob(".episode-*.partial")))
         for half in (*self._work.glob(".*.partial"), *self._work.glob(_WHOLE)):
             shutil.rmtree(half) if half.is_dir() else half.unlink()
         for folder in fragments(self._work):
@@ -304,9 +307,10 @@ class LeRobotWriter:
         gone = self._work.with_name(f".{self.path.name}.{uuid.uuid4().hex[:8]}.partial")
         self._work.rename(gone)
         shutil.rmtree(gone)
-        self._leave()
+        self.leave()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Let other writers in, without finishing."""
         if self._stack is not None:
             stack, self._stack = self._stack, None
             stack.close()
@@ -334,7 +338,7 @@ class LeRobotWriter:
             self._discard()
             return
         _log.warning("the recording ended in an error; its %d episodes are in %s", self._count, self._work)
-        self._leave()
+        self.leave()
 
 
 def _lock(file: BinaryIO, work: Path) -> None:

@@ -21,9 +21,9 @@ from worldgate.data.logs._lerobot_episode import LeRobotLog
 from worldgate.data.logs._lerobot_join import Layout
 from worldgate.data.logs._lerobot_meta import read_meta, read_table
 from worldgate.data.logs._lerobot_times import RowTimes
-from worldgate.data.logs._lerobot_write import LeRobotWriter
+from worldgate.data.logs._lerobot_write import LeRobotWriter, working_folder
 
-__all__ = ["CARD", "Layout", "LeRobotLog", "LeRobotWriter", "RowTimes", "detect", "open_logs"]
+__all__ = ["CARD", "Layout", "LeRobotLog", "LeRobotWriter", "RowTimes", "detect", "open_logs", "working_folder"]
 
 CARD = {
     "line": "LeRobot datasets v2.0, v2.1 and v3.0: parquet rows and videos, one log an episode",
