@@ -30,7 +30,8 @@ def export(
         worldgate data export 4c7a9a17 exported/run_007 --to mcap
 
     Splits, origins, facts, units and native times go with the data, the card stands beside it as README.md, and the
-    export is recorded. Exit code 4 if a camera that a contract masks is not masked.
+    export is recorded. Exit code 4 if a camera that a contract masks is not masked, or a stream that one forbids would
+    leave.
 
     Args:
         what: Id or name of a dataset, or of a log.

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from worldgate.core import seams
 from worldgate.core.config import decode
@@ -238,10 +237,8 @@ def _requirements(record: IngestedLog, contract: Contract) -> Iterator[Finding]:
     cameras = [stream.name for stream in record.streams if stream.kind is Kind.IMAGE]
     for name in contract.privacy.unmet(cameras, record.facts):
         yield broken(name, "is not masked as the contract asks: worldgate ingest --contract", 1.0, 0.0, "streams")
-    for pattern in contract.privacy.forbidden:
-        for name in streams:
-            if fnmatchcase(name, pattern):
-                yield broken(name, "is forbidden by the contract's privacy rule", 1.0, 0.0, "streams")
+    for name in contract.privacy.forbids(streams):
+        yield broken(name, "is forbidden by the contract's privacy rule", 1.0, 0.0, "streams")
 
 
 def _stream(stream: StreamSummary, rule: StreamRule, broken: Callable[..., Finding]) -> Iterator[Finding]:

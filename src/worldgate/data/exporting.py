@@ -1,16 +1,17 @@
 """Exporting: datasets and logs of a workspace as files for others, with their marks, and an event that says so.
 
-What a contract hides does not leave: a camera that a recorded contract masks is exported from masked logs only. Of a
-dataset each row's message goes out as it was recorded, once, at its time on the dataset's clock; rows that were
-computed (linear, slerp, windows) go out as they are, at the time of the row. So an export aligned again under
-the dataset's contract gives the same rows, up to the last message of the stream that ends first.
+What a contract hides does not leave: a camera that a recorded contract masks is exported from masked logs only, and a
+stream that one forbids not at all. Of a dataset each row's message goes out as it was recorded, once, at its time on
+the dataset's clock; rows that were computed (linear, slerp, windows) go out as they are, at the time of the row. So an
+export aligned again under the dataset's contract gives the same rows, up to the last message of the stream that ends
+first.
 
 Shape legend: T aligned rows, N messages of a stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def export_dataset(
     Raises:
         NotFound: no such dataset or format.
         AlreadyExists: the path exists.
-        DataRefused: a camera that the dataset's contract masks is not masked.
+        DataRefused: a camera that the dataset's contract masks is not masked, or a stream that it forbids is there.
         UsageError: what the format cannot hold.
     """
     held = manifest(ws, dataset.digest)
@@ -82,6 +83,7 @@ def export_dataset(
     for entry in held.episodes:
         record = shelf.record(entry.log)
         _refuse_shown(contract.privacy.unmet(_cameras(record), record.facts), record)
+        _refuse_forbidden(contract.privacy.forbids(s.name for s in record.streams), record)
     shipment = Shipment(
         name=held.name,
         items=_Episodes(ws, shelf, held, contract.spec(), progress),
@@ -123,13 +125,17 @@ def export_log(
     Raises:
         NotFound: no such log, contract or format.
         AlreadyExists: the path exists.
-        DataRefused: a camera that a recorded contract masks is not masked.
+        DataRefused: a camera that a recorded contract masks is not masked, or a stream would leave that one forbids.
         UsageError: what the format cannot hold.
     """
     shelf = Shelf(ws)
     record = shelf.record(log.digest)
     _refuse_shown(_shown(ws, record), record)
     opened = shelf.open(log.digest)
+    leaving = {info.name for info in opened.streams()}
+    if contract is not None:
+        leaving &= set(contracts.load(ws, contract.digest).streams)
+    _refuse_forbidden(_forbidden(ws, leaving), record)
     marks = {"log": log.digest}
     source: dict[str, Any] = {"log": log.digest, "name": record.name, "origins": [record.origin]}
     rate_hz = 0.0
@@ -210,6 +216,23 @@ def _refuse_shown(cameras: Sequence[str], record: IngestedLog) -> None:
             got=", ".join(cameras),
             where=f"{record.name} {short(record.digest)}",
             hint="ingest the recording under the contract, which masks it: worldgate ingest PATH --contract CONTRACT",
+        )
+
+
+def _forbidden(ws: Workspace, streams: Iterable[str]) -> list[str]:
+    """Streams that any recorded contract forbids."""
+    rules = [contracts.load(ws, ref.digest).privacy for ref in ws.artifacts("contract")]
+    names = list(streams)
+    return sorted({name for rule in rules for name in rule.forbids(names)})
+
+
+def _refuse_forbidden(streams: Sequence[str], record: IngestedLog) -> None:
+    if streams:
+        raise DataRefused(
+            "what a contract forbids is not exported",
+            got=", ".join(streams),
+            where=f"{record.name} {short(record.digest)}",
+            hint="worldgate data export LOG OUT --to FORMAT --contract CONTRACT, of a contract without these streams",
         )
 
 

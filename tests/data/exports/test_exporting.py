@@ -205,6 +205,27 @@ def test_what_a_contract_masks_is_not_exported_unmasked(workspace: Workspace, tm
     assert list(workspace.ledger.events(LOG_EXPORTED)) == []
 
 
+def test_what_a_contract_forbids_leaves_on_no_path(workspace: Workspace, tmp_path: Path) -> None:
+    (ref,) = ingest(workspace, write_run(tmp_path / "run.mcap", 3))
+    blind = {**CONTRACT, "name": "blind", "streams": {STATE: CONTRACT["streams"][STATE]}}
+    blind["alignment"] = {"rate_hz": 10.0}
+    own = contracts.add(workspace, contracts.from_tree(CONTRACT, where="test"))
+    dataset = datasets.snapshot(workspace, own, [ref], name="before")
+    tree = {**blind, "name": "strict", "privacy": {"forbidden": ["observation.images.*"]}}
+    strict = contracts.add(workspace, contracts.from_tree(tree, where="test"))
+    for to, rules in (("mcap", None), ("lerobot", None), ("mcap", own), ("lerobot", own)):
+        with pytest.raises(DataRefused, match="forbids") as caught:
+            export_log(workspace, ref, to, tmp_path / to, contract=rules)
+        assert "observation.images" in str(caught.value.got)
+        assert not (tmp_path / to).exists()
+    assert list(workspace.ledger.events(LOG_EXPORTED)) == []
+    with pytest.raises(DataRefused):
+        datasets.snapshot(workspace, strict, [ref], name="after")
+    export_dataset(workspace, dataset, "mcap", tmp_path / "dataset")  # made under a contract that forbids nothing
+    export_log(workspace, ref, "mcap", tmp_path / "numbers", contract=strict)
+    assert {info.name for info in open_folder(tmp_path / "numbers").logs[0].streams()} == {STATE}
+
+
 def test_a_dataset_whose_logs_are_masked_is_exported_and_says_so(workspace: Workspace, tmp_path: Path) -> None:
     from worldgate.data.privacy.intake import ingest_under
 

@@ -45,7 +45,8 @@ class Privacy:
     """What must not be there, and what must not be seen."""
 
     forbidden: tuple[str, ...] = ()
-    """Streams whose presence refuses a log: a camera that faces people, a microphone's transcript."""
+    """Streams, or patterns of them, whose presence refuses a log and which are never exported: a camera that faces
+    people, a microphone's transcript."""
     mask: Mapping[str, MaskRule] = field(default_factory=dict)
     """Camera, or a pattern of cameras such as ``observation.images.*`` -> what is painted over there at ingest."""
     sealed_for: tuple[str, ...] = ()
@@ -62,6 +63,10 @@ class Privacy:
     def digest(self) -> str:
         """Identity of what is painted over: margins, detectors and their parameters."""
         return digest_json(dict(self.mask))
+
+    def forbids(self, streams: Iterable[str]) -> list[str]:
+        """Those of the streams that must not be there at all, sorted."""
+        return sorted({s for s in streams for pattern in self.forbidden if fnmatchcase(s, pattern)})
 
     def rule(self, stream: str) -> MaskRule | None:
         """The rule of a camera: its own, else the first pattern that fits; None: it may be seen."""
