@@ -1,8 +1,10 @@
 """Matches: what the comparison of two logs comes to, as a kind, two spans, an offset and scores.
 
 Numbers speak by the streams of the log that has fewer of them: at least half must run alike, or hold the same rows.
-Pictures speak by the best pair of cameras. A programme that an arm repeats gives like numbers and other pictures: so
-where both logs show motion and no camera agrees, like numbers are no copy, unless they are the same to the bit.
+Beside like numbers, pictures speak by the best pair of cameras. A programme that an arm repeats gives like numbers and
+other pictures: so where both logs show motion and no camera agrees, like numbers are no copy, unless they are the same
+to the bit. Without like numbers, pictures speak by all cameras that move, laid over each other as exactly as they can
+be (:mod:`.refine`): one task done again looks nearly alike.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from typing import Final
 
 import numpy as np
 
+from worldgate.data.duplicates.refine import refine, sure, worth
 from worldgate.data.duplicates.rules import MatchConfig
-from worldgate.data.duplicates.sketches import TICK_NS, Sketch
+from worldgate.data.duplicates.sketches import TICK_NS, Film, Sketch
 from worldgate.data.duplicates.verify import Overlay, films, numbers, union
 from worldgate.data.duplicates.voting import Candidate
 
@@ -25,8 +28,8 @@ _CONTRADICTS: Final = 0.25
 """Coverage below which pictures contradict like numbers, and numbers like pictures."""
 _BITS: Final = 0.9
 """Share of equal rows from which a stream is called the same to the bit."""
-_SURE: Final = 0.9
-"""Correlation from which pictures are the same whatever the numbers say: somebody changed the numbers."""
+_DOUBT: Final = 0.5
+"""Part of what may else stay unexplained, where numbers say that these are two motions: somebody changed the numbers."""
 
 
 class MatchKind(StrEnum):
@@ -99,14 +102,13 @@ def _at_offset(
     names: tuple[str, str], pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig
 ) -> Match | None:
     run, offset_ns = _numbers(pair, offset_ns, config)
-    seen = _pictures(pair, offset_ns, config)
+    filmed = _pictures(pair, offset_ns, config)
+    seen = [coarse for _, _, coarse in filmed]
     alike = [o for o in run if o.coverage >= config.coverage or o.copied >= config.coverage]
     by_numbers = bool(run) and 2 * len(alike) >= len(run)
-    shown = [o for o in seen if o.coverage >= config.coverage]
+    shown = [o for o in seen if o.coverage >= config.coverage] if by_numbers else _exactly(filmed, run, config)
     copied = bool(run) and 2 * len([o for o in run if o.copied >= config.coverage]) >= len(run)
     contradicts = any(o.moving >= _SEEN for o in seen) and max(o.coverage for o in seen) < _CONTRADICTS
-    if not by_numbers and _moves_otherwise(run):
-        shown = [o for o in shown if 1 - o.error >= _SURE]
     if not shown and (not by_numbers or (contradicts and not copied)):
         return None
     kind = MatchKind.PICTURES if not by_numbers else MatchKind.RE_ENCODED if shown else MatchKind.STATE_ACTION
@@ -151,14 +153,28 @@ def _numbers(pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) -
     return found, int(np.median(trusted)) if trusted else offset_ns
 
 
-def _pictures(pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) -> list[Overlay]:
-    """Every camera of the first, over the one of the second that fits best."""
+def _pictures(pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) -> list[tuple[Film, Film, Overlay]]:
+    """Every camera of the log with fewer, over the one of the other that fits best; the first log's film first."""
+    first, second = pair
+    turned = len(second.films) < len(first.films)
     best = []
-    for film in pair[0].films:
-        laid = [o for other in pair[1].films if (o := films(film, other, offset_ns, config)) is not None]
+    for film in second.films if turned else first.films:
+        pairs = [(other, film) for other in first.films] if turned else [(film, other) for other in second.films]
+        laid = [(a, b, o) for a, b in pairs if (o := films(a, b, offset_ns, config)) is not None]
         if laid:
-            best.append(max(laid, key=lambda o: o.coverage))
+            best.append(max(laid, key=lambda found: found[2].coverage))
     return best
+
+
+def _exactly(
+    filmed: Sequence[tuple[Film, Film, Overlay]], run: Sequence[Overlay], config: MatchConfig
+) -> list[Overlay]:
+    """The cameras laid over each other as exactly as they can be; none where together they do not show one event."""
+    if not any(worth(coarse) for _, _, coarse in filmed):
+        return []
+    fine = [refine(a, b, coarse, config) if worth(coarse) else coarse for a, b, coarse in filmed]
+    certain = sure(fine, _DOUBT if _moves_otherwise(run) else 1.0)
+    return fine if certain and float(np.mean([o.coverage for o in fine])) >= config.coverage else []
 
 
 def _words(alike: Sequence[Overlay], shown: Sequence[Overlay], streams: int) -> str:

@@ -92,7 +92,7 @@ def _moves(values_KD: FloatArray) -> BoolArray:
     return moving
 
 
-def _at(values: FloatArray, ticks: FloatArray) -> FloatArray:
+def at(values: FloatArray, ticks: FloatArray) -> FloatArray:
     """Values between the ticks, by a straight line."""
     low = np.clip(np.floor(ticks).astype(np.int64), 0, max(len(values) - 2, 0))
     share = (ticks - low).reshape(-1, *[1] * (values.ndim - 1))
@@ -101,7 +101,7 @@ def _at(values: FloatArray, ticks: FloatArray) -> FloatArray:
     return between
 
 
-def _overlap(first: int, second: int, lag: float) -> tuple[IntArray, FloatArray]:
+def overlap(first: int, second: int, lag: float) -> tuple[IntArray, FloatArray]:
     """Ticks of the first that the second covers, and where they fall on its own."""
     ticks = np.arange(first)
     other = ticks + lag
@@ -123,10 +123,10 @@ def numbers(first: Numbers, second: Numbers, offset_ns: int, config: MatchConfig
         lag = float(lags[int(np.argmin(errors))])
         if min(errors) > _FAR:
             break
-    ticks, other = _overlap(len(a), len(b), lag)
+    ticks, other = overlap(len(a), len(b), lag)
     if len(ticks) < SHORTEST:
         return None
-    error = np.sqrt(_box(_squares(a[ticks], _at(b, other))))
+    error = np.sqrt(_box(_squares(a[ticks], at(b, other))))
     moves_a, moves_b = _moves(a), _moves(b)
     both = moves_a[ticks] & moves_b[np.rint(other).astype(np.int64)]
     good = np.zeros(len(a), dtype=np.bool_)
@@ -164,11 +164,11 @@ def _squares(a_KD: FloatArray, b_KD: FloatArray) -> FloatArray:
 
 
 def _apart(a: FloatArray, b: FloatArray, lag: float) -> float:
-    ticks, other = _overlap(len(a), len(b), lag)
+    ticks, other = overlap(len(a), len(b), lag)
     if len(ticks) < SHORTEST:
         return np.inf
     # The median: where one log goes on after the other was cut or spliced, the rest still finds its offset.
-    return float(np.median(_squares(a[ticks], _at(b, other))))
+    return float(np.median(_squares(a[ticks], at(b, other))))
 
 
 def films(first: Film, second: Film, offset_ns: int, config: MatchConfig) -> Overlay | None:
@@ -178,27 +178,27 @@ def films(first: Film, second: Film, offset_ns: int, config: MatchConfig) -> Ove
         None where they overlap by less than a window, or nothing moves in one of them.
     """
     a, b = change(first), change(second)
-    moves_a, moves_b = _energy(a) > config.floor, _energy(b) > config.floor
+    moves_a, moves_b = energy(a) > config.floor, energy(b) > config.floor
     lag = (first.start_ns + offset_ns - second.start_ns) / TICK_NS
-    ticks, other = _overlap(len(a), len(b), lag)
+    ticks, other = overlap(len(a), len(b), lag)
     if len(ticks) < SHORTEST or min(moves_a.sum(), moves_b.sum()) < _FEW:
         return None
     scale, shift = 1.0, (0.0, 0.0)
     alike = _glance(a, b, lag)
     good = np.zeros(len(a), dtype=np.bool_)
     if alike > _GLANCE:
-        there = _at(b, other)
-        weight = _energy(a[ticks]) * _energy(there)
+        there = at(b, other)
+        weight = energy(a[ticks]) * energy(there)
         chosen = np.sort(np.argsort(-weight)[:_LOOKED])
         scale, shift = _fit(a[ticks[chosen]], there[chosen])
         a, b = (_warp(a, scale, shift), b) if scale <= 1 else (a, _warp(b, 1 / scale, shift))
         lags = lag + np.arange(-2.0, 2.01, 0.5)
         lag = float(lags[int(np.argmax([_alike(a, b, float(x)) for x in lags]))])
-        ticks, other = _overlap(len(a), len(b), lag)
+        ticks, other = overlap(len(a), len(b), lag)
         alike = _alike(a, b, lag)
     both = moves_a[ticks] & moves_b[np.rint(other).astype(np.int64).clip(0, len(b) - 1)]
     if alike > _GLANCE:
-        good[ticks] = both & (_local(a[ticks], _at(b, other)) > config.pictures)
+        good[ticks] = both & (local(a[ticks], at(b, other)) > config.pictures)
     return Overlay(
         first=first.name,
         second=second.name,
@@ -215,37 +215,39 @@ def films(first: Film, second: Film, offset_ns: int, config: MatchConfig) -> Ove
 
 def _glance(a: FloatArray, b: FloatArray, lag: float) -> float:
     """The best correlation of the lowest coefficients over the overlap, at any crop; blind to small shifts."""
-    ticks, other = _overlap(len(a), len(b), lag)
-    whole_a, whole_b = lowest(a, 1.0)[ticks], _at(lowest(b, 1.0), other)
-    found = [_correlation(whole_a, whole_b)]
+    ticks, other = overlap(len(a), len(b), lag)
+    whole_a, whole_b = lowest(a, 1.0)[ticks], at(lowest(b, 1.0), other)
+    found = [correlation(whole_a, whole_b)]
     for crop in CROPS[1:]:
         found += [
-            _correlation(lowest(a, crop)[ticks], whole_b),
-            _correlation(whole_a, _at(lowest(b, crop), other)),
+            correlation(lowest(a, crop)[ticks], whole_b),
+            correlation(whole_a, at(lowest(b, crop), other)),
         ]
     return max(found)
 
 
-def _local(a: FloatArray, b: FloatArray) -> FloatArray:
+def local(a: FloatArray, b: FloatArray) -> FloatArray:
     """(K,) correlation over 1.2 s around each tick."""
     product = _box((a * b).sum(axis=(1, 2)))
     norm = np.sqrt(_box((a**2).sum(axis=(1, 2))) * _box((b**2).sum(axis=(1, 2))))
-    local: FloatArray = product / (norm + 1e-9)
-    return local
+    found: FloatArray = product / (norm + 1e-9)
+    return found
 
 
-def _energy(change_KGG: FloatArray) -> FloatArray:
-    energy: FloatArray = np.sqrt((change_KGG**2).mean(axis=(1, 2)))
-    return energy
+def energy(change_KGG: FloatArray) -> FloatArray:
+    """(K,) RMS of each change, in grey levels."""
+    root: FloatArray = np.sqrt((change_KGG**2).mean(axis=(1, 2)))
+    return root
 
 
 def _alike(a: FloatArray, b: FloatArray, lag: float) -> float:
     """Correlation over the whole overlap."""
-    ticks, other = _overlap(len(a), len(b), lag)
-    return _correlation(a[ticks], _at(b, other)) if len(ticks) >= SHORTEST else -1.0
+    ticks, other = overlap(len(a), len(b), lag)
+    return correlation(a[ticks], at(b, other)) if len(ticks) >= SHORTEST else -1.0
 
 
-def _correlation(a: FloatArray, b: FloatArray) -> float:
+def correlation(a: FloatArray, b: FloatArray) -> float:
+    """Of all values at once, around 0."""
     return float((a * b).sum() / (np.sqrt((a**2).sum() * (b**2).sum()) + 1e-9))
 
 
@@ -261,7 +263,7 @@ def _fit(a: FloatArray, b: FloatArray) -> tuple[float, tuple[float, float]]:
     """
 
     def score(scale: float, shift: tuple[float, float]) -> float:
-        return _correlation(*((_warp(a, scale, shift), b) if scale <= 1 else (a, _warp(b, 1 / scale, shift))))
+        return correlation(*((_warp(a, scale, shift), b) if scale <= 1 else (a, _warp(b, 1 / scale, shift))))
 
     whole = [(*_shifted(a, b, s), s) for s in (*_SCALES, *(1 / s for s in _SCALES[1:]))]
     _, (down, right), scale = max(whole)
