@@ -7,9 +7,11 @@ reader is one process on one core; repeats are interleaved. LeRobot is measured 
 ours up to the finished batch. Pictures of the same clips are compared first. Figures are frames a second of wall time;
 ``cpu`` counts the process's own time, which a busy machine does not change as much.
 
-"Every clip decoded" decodes each clip for itself, which no loader does faster than its decoder. "First epoch" is a
-whole epoch of overlapping clips from a cold start by a loader that keeps decoded frames in 1 GB. The clip cache was
-made before.
+"Every clip decoded" decodes each clip for itself, which no loader does faster than its decoder. "Block order" is a
+whole first epoch of overlapping clips, from its first to its last, by a loader that has decoded nothing yet: once with
+1 GB for eight open spans, once with memory for a quarter of the frames and four. It stands beside random clips of
+LeRobotDataset, which is its own shuffled epoch, and beside LeRobotDataset in row order, which is not shuffled; how well
+the clips of a batch are mixed is told beside the uniform order. The clip cache was made before.
 
 Real recordings lie at ``WORLDGATE_DATA`` or ``../shared/data/real``. ``--quick`` takes fewer episodes and one size.
 """
@@ -94,7 +96,7 @@ class Contender:
 
     name: str
     group: str
-    """``lerobot``, ``torchcodec``, ``ours`` or ``memmap``."""
+    """``lerobot``, ``lerobot rows``, ``torchcodec``, ``ours``, ``blocks``, ``cache`` or ``memmap``."""
     process: Process
     told: dict[str, Any]
     files: str = ""
@@ -104,6 +106,8 @@ class Contender:
     count: int = 0
     error: str = ""
     psnr_db: float = float("nan")
+    mix: dict[str, float] = field(default_factory=dict)
+    """Of the block order: how well a batch is mixed."""
 
     @property
     def key(self) -> str:
@@ -135,6 +139,8 @@ class Contender:
     def start(self, seconds: float) -> None:
         """Open it, and see how many clips fill a repeat."""
         self.ask("open", **self.told)
+        if self.whole:
+            self.mix = self.ask("mix")
         self.ask("run", first=0, count=8)
         answer = self.ask("run", first=8, count=8)
         if self.whole:
@@ -178,12 +184,15 @@ def contenders(
     episodes = about.episodes(data, plan.episodes)
     cameras, lengths = cameras_of(episodes[0]), [len(e) for e in episodes]
     native = tuple(episodes[0].streams[cameras[0]].info.shape[:2])
+    chosen = random_clips(lengths)
     common = {
         "cameras": cameras,
         "numbers": about.numbers,
         "fps": about.fps,
         "starts": np.cumsum([0, *lengths[:-1]]).tolist(),
-        "clips": random_clips(lengths),
+        "clips": chosen,
+        "some": chosen[:3],
+        "rows": [[episode, row] for episode, length in enumerate(lengths) for row in range(length - T + 1)],
         "cache": str(scratch / f"{about.name}-cache"),
     }
     own = f"own {about.codec} {native[1]}x{native[0]}"
@@ -210,15 +219,17 @@ def readers(told: dict[str, Any], files: str, processes: dict[str, Process]) -> 
     """Everything that reads one dataset."""
     one = {**told, "reader": "ours", "codec": "none"}
     found = [Contender("ours", "ours", processes["ours"], one, files)]
-    if told["raw"] <= 1e9:  # what does not fit is decoded nearly as often as without
-        kept = {**one, "reader": "epoch", "memory_gb": 1.0}
-        found.append(Contender("first epoch, frames kept in 1 GB", "kept", processes["ours"], kept, files))
+    for label, memory_gb, spans in (("1 GB", 1.0, 8), ("a quarter of the frames", told["raw"] / 4e9, 4)):
+        epoch = {**one, "reader": "epoch", "order": "blocks", "memory_gb": memory_gb, "spans": spans}
+        found.append(Contender(f"block order, {label}", "blocks", processes["ours"], epoch, files))
     for peer, process in processes.items():
         if peer == "ours":
             continue
         for backend in ("torchcodec", "pyav"):
             one = {**told, "reader": "lerobot", "backend": backend, "uint8": "newest" in peer}
             found.append(Contender(f"{peer}, {backend}", "lerobot", process, one, files))
+            rows = {**one, "clips": told["rows"]}
+            found.append(Contender(f"{peer}, {backend}, in row order", "lerobot rows", process, rows, files))
         if "0.4.4" in peer:
             for seek in ("exact", "approximate"):
                 one = {**told, "reader": "torchcodec", "seek": seek}
@@ -231,7 +242,7 @@ def compare(entries: list[Contender], scratch: Path) -> None:
     reference: dict[str, np.ndarray] = {}
     for entry in entries:
         to = scratch / "sample.npy"
-        some = entry.told["clips"][:3]
+        some = entry.told["some"]
         entry.ask("sample", clips=some, to=str(to))
         if entry.error:
             continue
@@ -309,8 +320,8 @@ def rows_of(about: Recordings, size: tuple[int, int], entries: list[Contender]) 
             held = [e for e in peers if e.files == ours.files]
             if peers or bar:
                 yield row(what, ours, best(held), bar)
-        for more in (e for e in entries if e.group == "kept" and e.files == ours.files):
-            yield row(f"{at}, {more.files}: {more.name}", more, best([e for e in old if e.files == ours.files]), 4.0)
+        for more in (e for e in entries if e.group == "blocks" and e.files == ours.files):
+            yield from block_rows(f"{at}, {more.files}: {more.name}", more, entries)
         plain = best([e for e in entries if e.group == "torchcodec" and e.files == ours.files])
         if plain is not None:
             yield row(what, ours, plain, None)
@@ -322,6 +333,30 @@ def rows_of(about: Recordings, size: tuple[int, int], entries: list[Contender]) 
             yield row(f"{at}: {cached.name}", cached, best(new), None)
         if raw:
             yield row(f"{at}: {cached.name}", cached, limit, None)
+
+
+def block_rows(what: str, ours: Contender, entries: list[Contender]) -> Iterator[dict[str, object]]:
+    """A whole epoch in block order: beside both versions of the peer, shuffled and in row order, and how it mixes."""
+    for group, bar in (("lerobot", 4.0), ("lerobot rows", None)):
+        for version, least in (("0.4.4", bar), ("newest", None)):
+            peers = [e for e in entries if e.group == group and version in e.name and e.files == ours.files]
+            if peers or least:
+                yield row(what, ours, best(peers), least)
+    for name, unit, scale in (
+        ("episodes", "episodes in a batch of 8", 1),
+        ("overlap", "% of pairs share a frame", 100),
+    ):
+        value, uniform = (round(scale * ours.mix.get(f"{order} {name}", 0.0), 2) for order in ("blocks", "uniform"))
+        spans = f"{ours.mix.get('open', 0):.0f} of {ours.mix.get('spans', 0):.0f} spans open"
+        ratio = round(value / uniform, 2) if uniform else None
+        said = {
+            "what": f"{what}, {spans}",
+            "value": value,
+            "unit": unit,
+            "peer": "uniform order",
+            "peer_value": uniform,
+        }
+        yield {**said, "ratio": ratio, "bar": None, "ok": True}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -138,7 +139,9 @@ class Ours:
             frames=T,
             batch=BATCH,
             codec=told["codec"],
+            order=told.get("order", "uniform"),
             memory_gb=told.get("memory_gb", 0.0),
+            spans=told.get("spans", 16),
             tail="drop",
         )
         self.cache = Path(told["cache"])
@@ -153,27 +156,57 @@ class Ours:
 
     def sample(self, clips: list[list[int]]) -> np.ndarray:
         from worldgate.data.loader.batches import plain
+        from worldgate.data.loader.filling import Task
 
         filler, layout = self.loader._filler, self.loader._layout
         out = []
         for clip in clips:
             arrays = layout.views(plain(layout.nbytes))
-            same = np.full(BATCH, clip[0], np.int64), np.full(BATCH, clip[1], np.int64)
-            filler.fill(arrays, *same)
+            filler.fill(arrays, Task(places=np.array([0]), episodes=np.array(clip[:1]), rows=np.array(clip[1:])))
             out.append(np.stack([arrays.frames[camera][0] for camera in self.cameras]))
         return np.stack(out)
 
 
 class Epoch(Ours):
-    """A first epoch from its first clip to its last, by a loader that has decoded nothing yet."""
+    """A first epoch in block order, from its first clip to its last, by a loader that has decoded nothing yet."""
 
-    def read(self, clips: list[list[int]]) -> int:
+    def cold(self, tail: str) -> Any:
         from worldgate.data.loader import ClipLoader
 
+        return ClipLoader(replace(self.config, tail=tail), self.episodes, cache=self.cache)
+
+    def read(self, clips: list[list[int]]) -> int:
         if len(clips) <= BATCH:
             super().read(clips)
             return len(clips)
-        return BATCH * sum(1 for _ in ClipLoader(self.config, self.episodes, cache=self.cache))
+        return BATCH * sum(1 for _ in self.cold("drop"))
+
+    def sample(self, clips: list[list[int]]) -> np.ndarray:
+        """As they come by in an epoch."""
+        found: dict[tuple[int, int], np.ndarray] = {}
+        wanted = {tuple(clip) for clip in clips}
+        for batch in self.cold("pad"):
+            for place, receipt in enumerate(batch.receipts):
+                name = int(receipt["episode"]), int(receipt["row"])
+                if name in wanted:
+                    found[name] = np.stack([batch.frames[camera][place] for camera in self.cameras])
+        return np.stack([found[episode, row] for episode, row in clips])
+
+    def mix(self) -> dict[str, float]:
+        """How far the clips of a batch lie apart, in this order and in the uniform one."""
+        from worldgate.data.loader.sampler import Uniform
+
+        blocks, windows = self.loader._order, self.loader._windows
+        out: dict[str, float] = {"spans": len(blocks.spans), "open": blocks.spans.open}
+        for name, order in (("blocks", blocks), ("uniform", Uniform(windows, seed=0))):
+            clips = np.concatenate([order.epoch(e)[: len(windows) // BATCH * BATCH] for e in range(5)])
+            batches = clips.reshape(-1, BATCH)
+            episode, row = windows.episode[batches], windows.row[batches]
+            one, other = np.triu_indices(BATCH, 1)
+            together = (episode[:, one] == episode[:, other]) & (np.abs(row[:, one] - row[:, other]) < T)
+            out[f"{name} episodes"] = float(np.mean([len(set(batch)) for batch in episode.tolist()]))
+            out[f"{name} overlap"] = float(together.mean())
+        return out
 
 
 class Memmap(Ours):
@@ -220,6 +253,8 @@ def serve(replies: Any) -> None:
                 said = {"clips": served, "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
             elif told["do"] == "sample":
                 np.save(told["to"], opened[name].sample(told["clips"]))
+            elif told["do"] == "mix":
+                said = opened[name].mix()  # type: ignore[attr-defined]  # asked only of an epoch
             elif told["do"] == "close":
                 opened.pop(name, None)
         except Exception as error:  # a reader that cannot do it is a row that says so

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -72,18 +73,29 @@ def cut(windows: Windows, *, frames: int, stride: int, frame_bytes: int, memory:
             hint=f"memory_gb of {4 * frames * least * frame_bytes / 1e9:.2g} or so; fewer spans, or smaller pictures",
         )
     reach = (frames - 1) * stride + 1
-    ends = np.searchsorted(windows.episode, windows.episode, side="right")
+    firsts = [*np.flatnonzero(np.diff(windows.episode, prepend=-1)).tolist(), len(windows)]
     start = [0]
-    while start[-1] < len(windows):
-        first, end = start[-1], int(ends[start[-1]])
-        near = int(np.searchsorted(windows.row[first:end], windows.row[first] + most - reach, side="right"))
-        start.append(min(end, first + max(near, most // frames)))
+    for first, end in pairwise(firsts):
+        row = windows.row[first:end]
+        many = len(_stretches(row, most - reach, most // frames, len(row)))
+        even = _stretches(row, most - reach, most // frames, -(-len(row) // many))
+        start += [first + last for last in even]
     bounds = np.asarray(start, np.int64)
     count = np.diff(bounds)
     rows = np.minimum(windows.row[bounds[1:] - 1] - windows.row[bounds[:-1]] + reach, count * frames)
     nbytes = rows * frame_bytes
     together = int(np.searchsorted(np.cumsum(np.sort(nbytes)[::-1]), memory, side="right"))
     return Spans(of=np.repeat(np.arange(len(count)), count), start=bounds, nbytes=nbytes, open=max(together, 1))
+
+
+def _stretches(row: IntArray, far: int, fit: int, most: int) -> list[int]:
+    """Where each stretch of an episode's clips ends: rows at most ``far`` apart, or ``fit`` clips; at most ``most``."""
+    ends, first = [], 0
+    while first < len(row):
+        near = int(np.searchsorted(row[first:], row[first] + far, side="right"))
+        first = min(len(row), first + min(most, max(near, fit)))
+        ends.append(first)
+    return ends
 
 
 class Blocks:

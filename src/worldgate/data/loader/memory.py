@@ -71,8 +71,7 @@ class SpanMemory:
         if found is None:
             first = self.rows[self.start[span] : self.start[span + 1]]
             rows = np.unique(first[:, None] + self.reach)
-            self._make_room(sum(like[0].nbytes for like in shapes) * len(rows))
-            arrays = tuple(np.empty((len(rows), *like.shape[1:]), like.dtype) for like in shapes)
+            arrays = self._arrays(len(rows), shapes)
             for source, array in zip(sources, arrays, strict=True):
                 source.into(rows, array)
             found = OpenSpan(turn=turn, rows=rows, frames=arrays)
@@ -81,6 +80,13 @@ class SpanMemory:
         self.held[span] = found
         return found
 
-    def _make_room(self, nbytes: int) -> None:
+    def _arrays(self, rows: int, shapes: Sequence[Array]) -> tuple[Array, ...]:
+        """Room for so many rows of each camera."""
+        nbytes, spare = rows * sum(like[0].nbytes for like in shapes), None
         while self.held and self.nbytes + nbytes > self.limit:
-            del self.held[min(self.held, key=lambda span: self.held[span].turn)]
+            spare = self.held.pop(min(self.held, key=lambda span: self.held[span].turn)).frames
+        if spare is None:
+            return tuple(np.empty((rows, *like.shape[1:]), like.dtype) for like in shapes)
+        for array in spare:  # nobody else looks at it, and memory that was touched before costs no page faults
+            array.resize((rows, *array.shape[1:]), refcheck=False)
+        return spare
