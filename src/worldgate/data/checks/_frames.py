@@ -27,6 +27,7 @@ from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Array, BoolArray, ByteArray, FloatArray, Frames, IntArray, Kind, Log, Stream
 from worldgate.core.times import SECOND
 from worldgate.data.logs._images import Encoded, EncodedFrames, decode
+from worldgate.data.logs._packets import PacketFrames
 from worldgate.data.logs._video import VideoFrames
 
 ROWS, COLS = 12, 16
@@ -205,9 +206,15 @@ def measure(stream: Stream) -> Features:
         stream,
         key=coded.keyframes() if coded is not None else np.ones(count, dtype=np.bool_),
         packet=coded.packet_sizes() if coded is not None else np.zeros(count, dtype=np.int64),
-        codec=values.index.codec if isinstance(values, VideoFrames) and count else "",
+        codec=_codec(values) if count else "",
         exact=coded is None,
     )
+
+
+def _codec(values: Array | Frames) -> str:
+    if isinstance(values, PacketFrames):
+        return values.codec
+    return values.index.codec if isinstance(values, VideoFrames) else ""
 
 
 def _keep(stream: Stream) -> BoolArray:
@@ -356,7 +363,7 @@ def _bending(picture: Any) -> float:
 def _decode(stream: Stream) -> Iterator[_Decoded]:
     """Frames in recorded order, each once."""
     values = stream.values
-    if isinstance(values, VideoFrames):
+    if isinstance(values, VideoFrames | PacketFrames):
         yield from _video(values)
     elif isinstance(values, EncodedFrames):
         for start in range(0, len(values), _BATCH):
@@ -372,7 +379,7 @@ _GROUPS: Final = {int(PictureType.P): 1, int(PictureType.B): 2}
 _PLANAR: Final = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray", "nv12"})
 
 
-def _video(frames: VideoFrames) -> Iterator[_Decoded]:
+def _video(frames: VideoFrames | PacketFrames) -> Iterator[_Decoded]:
     for at, frame in frames.decoded():
         limited = frame.format.name in _PLANAR and "j" not in frame.format.name and frame.color_range in (0, _LIMITED)
         yield _Decoded(

@@ -1,7 +1,8 @@
 """Force: a sensor that reads a force where nothing is touched, or whose zero wanders during the log.
 
 What touches nothing is quiet: the sensor's noise alone remains. So the quietest windows of each half of the log are
-taken, and the least reading among them is the sensor's zero there. A zero far from nought is a sensor that was not
+taken, and the least reading among them is the sensor's zero there. Only a robot that moves is looked at: an arm that
+rests on something is quiet, too. A zero far from nought is a sensor that was not
 tared; two zeros far apart are one that drifts (temperature, a cable, a tool that slipped). A robot that holds
 something all the time has no such window, and its weight looks like a bias; that is for the contract's limit.
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from worldgate.core.streams import Finding, FloatArray, IntArray, Kind, Log
 from worldgate.core.times import SECOND
-from worldgate.data.checks._signals import Series, name_of, series, unit_of
+from worldgate.data.checks._motion import Motion, motion_of
+from worldgate.data.checks._signals import Only, Series, name_of, robot_streams, series, unit_of
 
 CARD = {
     "line": "force sensors that are not at zero when nothing touches, or whose zero wanders",
@@ -27,6 +29,12 @@ CARD = {
 
 _QUIET = 0.25
 """Share of a half's windows that count as quiet."""
+_FEWEST = 8
+"""Windows of each half that must be there."""
+_ALIKE = 4.0
+"""Times that the noise of one half may be that of the other."""
+_STILL = 0.005
+"""Share of its range that a channel covers within a window in which the robot moves."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +55,12 @@ class Config:
 
 def check(log: Log, config: Config) -> tuple[Finding, ...]:
     """Find biased and wandering zeros; the value is in the stream's unit."""
-    chosen = (s for s in series(log, config.streams, least=40) if config.streams or _forces(s))
-    return tuple(f for s in chosen for f in _stream(s, config))
+    chosen = [s for s in series(log, config.streams, least=40) if config.streams or _forces(s)]
+    if not chosen:
+        return ()
+    names = robot_streams(log)
+    motion = motion_of(Only(log, names)) if names else None
+    return tuple(f for s in chosen for f in _stream(s, motion, config))
 
 
 def _forces(found: Series) -> bool:
@@ -59,39 +71,50 @@ def _forces(found: Series) -> bool:
     return bool(units) and units <= {"N", "N*m"} if found.info.unit else named
 
 
-def _stream(found: Series, config: Config) -> Iterator[Finding]:
+def _stream(found: Series, motion: Motion | None, config: Config) -> Iterator[Finding]:
     middle = (int(found.times_ns[0]) + int(found.times_ns[-1])) // 2
     halves = []
     for keep in (found.times_ns < middle, found.times_ns >= middle):
-        zero = _zero(found.times_ns[keep], found.values[keep], config)
+        zero = _zero(found.times_ns[keep], found.values[keep], motion, config)
         if zero is None:
             return
         halves.append(zero)
-    (first, span, noise), (second, later, more) = halves
-    noise = np.maximum(noise, more)
     for axis in range(found.values.shape[1]):
-        unit, name = unit_of(found.info, axis) or "N", name_of(found.info, axis)
-        enough = config.noises * noise[axis]
-        change = second[axis] - first[axis]
-        if abs(change) > max(config.drift, enough):
-            said = f"{name} reads {first[axis]:.3g} {unit} at rest early in the log and {second[axis]:.3g} {unit} late"
-            yield _finding(found, said, abs(change), config.drift, unit, (span, later))
-            continue
-        least = min(first[axis], second[axis], key=abs)
-        if abs(least) > max(config.bias, enough):
-            said = f"{name} reads {least:.3g} {unit} where nothing touches"
-            yield _finding(found, said, abs(least), config.bias, unit, (span, later))
+        yield from _axis(found, axis, halves, config)
 
 
-def _zero(times: IntArray, values: FloatArray, config: Config) -> tuple[FloatArray, tuple[int, int], FloatArray] | None:
+def _axis(
+    found: Series, axis: int, halves: list[tuple[FloatArray, tuple[int, int], FloatArray]], config: Config
+) -> Iterator[Finding]:
+    """One axis by its zeros in both halves, or in the quieter one where the other is not as quiet."""
+    (first, span, noise), (second, later, more) = ((zero[axis], at, noise[axis]) for zero, at, noise in halves)
+    if max(noise, more) > _ALIKE * min(noise, more):
+        # One sensor has one noise: where there is more, something touches.
+        first, span, noise = second, later, more = min((first, span, noise), (second, later, more), key=lambda z: z[2])
+    unit, name = unit_of(found.info, axis) or "N", name_of(found.info, axis)
+    enough = config.noises * max(noise, more)
+    if abs(second - first) > max(config.drift, enough):
+        said = f"{name} reads {first:.3g} {unit} at rest early in the log and {second:.3g} {unit} late"
+        yield _finding(found, said, abs(second - first), config.drift, unit, (span, later))
+        return
+    least = min(first, second, key=abs)
+    if abs(least) > max(config.bias, enough):
+        said = f"{name} reads {least:.3g} {unit} where nothing touches"
+        yield _finding(found, said, abs(least), config.bias, unit, (span, later))
+
+
+def _zero(
+    times: IntArray, values: FloatArray, motion: Motion | None, config: Config
+) -> tuple[FloatArray, tuple[int, int], FloatArray] | None:
     """(D,) reading in the quietest windows, where it is least in size; their first span; (D,) noise in them."""
     count = int((times[-1] - times[0]) / (config.window_s * SECOND)) if len(times) > 1 else 0
     count = min(count, len(times) // 3)
-    if count < 8:
+    if count < _FEWEST:
         return None
     edges = np.linspace(0, len(times), count + 1).astype(np.int64)
     windows = [(a, b) for a, b in pairwise(edges.tolist()) if b - a >= 3 and np.isfinite(values[a:b]).all()]
-    if len(windows) < 8:
+    windows = _free(windows, times, motion)
+    if len(windows) < _FEWEST:
         return None
     level = np.asarray([np.median(values[a:b], axis=0) for a, b in windows])
     noise = np.asarray([values[a:b].std(axis=0) for a, b in windows])
@@ -101,6 +124,13 @@ def _zero(times: IntArray, values: FloatArray, config: Config) -> tuple[FloatArr
     start, end = windows[int(least[0])]
     span = (int(times[start]), int(times[end - 1]) + 1)
     return np.median(level[least], axis=0), span, np.median(noise[quiet], axis=0)
+
+
+def _free(windows: list[tuple[int, int]], times: IntArray, motion: Motion | None) -> list[tuple[int, int]]:
+    """Windows in which the robot moves, all where nothing is known of that: at rest it may lean on something."""
+    if motion is None or not motion.channels:
+        return windows
+    return [(a, b) for a, b in windows if motion.during((int(times[a]), int(times[b - 1]) + 1), _STILL)]
 
 
 def _finding(

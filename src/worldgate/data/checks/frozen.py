@@ -7,7 +7,8 @@ video, whose codec takes the noise out. So a still stretch counts as frozen only
 * the camera's noise is in its pixels and these are equal: certain;
 * or the picture broke off in the middle of a motion that the robot's telemetry says went on;
 * or the picture that ends the stretch jumps by far more than a robot moves between two frames;
-* or nothing differs from the first frame to the last, key frames included.
+* or nothing differs from the first frame to the last: the key frames are of one size to the byte, or no predicted frame
+  changes a pixel in a video that is coded finely enough for a live sensor's noise to show.
 
 Without streams of motion a still picture is no evidence, and only the last of these is looked for.
 
@@ -24,6 +25,7 @@ from worldgate.core.streams import Finding, FloatArray, Log
 from worldgate.core.times import SECOND
 from worldgate.data.checks._frames import Features, cameras
 from worldgate.data.checks._motion import Motion, motion_of
+from worldgate.data.checks._quantiser import quantiser
 from worldgate.data.checks._renewal import TOP, Renewal, renewal, runs
 from worldgate.data.checks._spans import Spans, merge
 
@@ -34,7 +36,15 @@ CARD = {
 }
 
 _CODED_ALIKE = 3
-"""Key frames of one size to the byte show that the encoder was given one picture."""
+"""More key frames than this of one size to the byte show that the encoder was given one picture."""
+_MOSTLY = 0.6
+"""Share of the key frames that must be of this size: a rate control may code one in between otherwise."""
+_SETTLES = 15
+"""Frames within which an encoder refines a picture that stands still."""
+_SKIPPED = 120
+"""Least predicted frames that must repeat the picture to the pixel."""
+_FINE = 26.0
+"""Coarsest quantiser (H.264) through which noise of one grey level was seen, in `docs/explanation/camera-checks.md`."""
 _BLANK = 2.0
 """Contrast, in grey levels, below which a picture shows nothing."""
 _BEFORE = 4
@@ -161,11 +171,33 @@ def _frozen(
 
 
 def _same_throughout(features: Features) -> bool:
-    """Equal to the pixel; in a video, key frames of one size: only an equal picture is always coded the same way."""
+    """Equal to the pixel; in a video, as its key frames and its predicted frames tell it."""
     if features.exact:
         return bool(features.same[1:].all())
+    if not bool(renewal(features).still[1:].all()):
+        return False
     sizes = features.packet[features.key][1:]  # the first carries headers
-    return len(sizes) > _CODED_ALIKE and int(np.ptp(sizes)) == 0 and bool(renewal(features).still[1:].all())
+    alike = int(np.unique(sizes, return_counts=True)[1].max(initial=0))
+    if alike > _CODED_ALIKE and alike >= _MOSTLY * len(sizes):
+        return True
+    if len(sizes) > 1 and alike < _MOSTLY * len(sizes):
+        return False  # the same picture, coded anew, would have had the same size
+    return _skipped(features)
+
+
+def _skipped(features: Features) -> bool:
+    """Whether no predicted frame changes anything, once it has settled, in a coding that lets a sensor's noise through.
+
+    A live camera that sees nothing move gives noise, of which the encoder codes a block now and then. A coarse
+    quantiser swallows all of it: such a video says nothing.
+    """
+    rows = np.arange(len(features))
+    since = rows - np.maximum.accumulate(np.where(features.key, rows, 0))
+    settled = features.ok & (features.group > 0) & (since >= _SETTLES) & (rows >= 2 * _SETTLES)
+    if int(settled.sum()) < _SKIPPED or not bool(features.same[settled].all()):
+        return False
+    coarse = quantiser(features.stream.values)
+    return coarse is not None and coarse <= _FINE
 
 
 def _breaks_off(features: Features, seen: Renewal, stretch: tuple[int, int], motion: Motion) -> bool:

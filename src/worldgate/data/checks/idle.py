@@ -74,9 +74,15 @@ def _rests(motion: Motion, start: int, end: int, config: Config) -> tuple[IntArr
         return edges, np.ones(4 * whole, bool)
     rests = np.zeros(4 * whole, bool)
     for piece in range(4 * whole - 3):
-        if not motion.during((int(edges[piece]), int(edges[piece + 4])), config.still):
+        span = (int(edges[piece]), int(edges[piece + 4]))
+        if _heard(motion, span) and not motion.during(span, config.still):
             rests[piece : piece + 4] = True
     return edges, rests
+
+
+def _heard(motion: Motion, span: tuple[int, int]) -> bool:
+    """Whether every stream spoke in a span: where one is silent, or on another clock, nothing is known of rest."""
+    return all(np.diff(np.searchsorted(times, span))[0] > 0 for times, _, _ in motion.channels)
 
 
 def _findings(stream: str, edges: IntArray, rests: BoolArray, config: Config) -> Iterator[Finding]:

@@ -24,6 +24,10 @@ CARD = {
 
 _RESTING = 0.5
 """Channels whose steps are zero more often than this have no scale of their own."""
+_MOVES = 0.2
+"""Share of a channel's large steps from which on it moves."""
+_PAUSES = 0.05
+"""Share of them below which it hardly does."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +97,10 @@ def _unwrapped(steps: FloatArray, values: FloatArray) -> FloatArray:
 
 
 def _scale(steps: FloatArray) -> FloatArray:
-    """(D,) a channel's large but usual step; infinite where it mostly rests."""
+    """(D,) a channel's large but usual step while it moves; infinite where it mostly rests."""
     large = np.quantile(steps, 0.95, axis=0)
+    for channel in np.flatnonzero(np.median(steps, axis=0) < _PAUSES * large):
+        line = steps[:, channel]  # a robot that pauses for most of the log is no slower for it
+        large[channel] = np.quantile(line[line > _MOVES * large[channel]], 0.95)
     resting = np.mean(steps == 0.0, axis=0) > _RESTING
     return np.where(resting | (large <= 0), np.inf, large)

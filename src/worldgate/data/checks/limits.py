@@ -3,7 +3,8 @@
 The numbers are the contract's own, a channel each, or those of a URDF whose text stands in the contract, so that a
 contract's identity covers them. A URDF's radians and metres are turned into the stream's declared unit. Speeds are
 taken over a short window rather than from message to message, because stamps that jitter make single steps look
-fast.
+fast, and in the order in which messages were recorded, because a clock that was set back puts messages between each
+other that do not follow each other.
 
 Source: http://wiki.ros.org/urdf/XML/joint, elements ``limit``; only names and numbers are read, and a document with
 a document type is refused before it is parsed, because entities are how a small file becomes a large one.
@@ -145,14 +146,19 @@ def _channel(found: Series, number: int, limit: Limit, config: Config) -> Iterat
         yield from _beyond(found, number, "is below its range", -values, -(limit.lower - margin), unit, sign=-1.0)
     if limit.upper is not None:
         yield from _beyond(found, number, "is above its range", values, limit.upper + margin, unit)
-    seconds, speed = _rate((found.times_ns - found.times_ns[0]) / SECOND, values, config.window_s)
+    stream = found.stream
+    order = np.argsort(stream.times_ns, kind="stable")
+    recorded = (stream.times_ns - stream.times_ns[0]) / SECOND
+    seconds, speed = _rate(recorded, values[np.argsort(order)], config.window_s)
     if limit.velocity is not None:
         top = limit.velocity * (1 + config.over)
-        yield from _beyond(found, number, "moves too fast", _whole(np.abs(speed), len(values)), top, f"{unit}/s")
+        yield from _beyond(found, number, "moves too fast", _whole(np.abs(speed), len(values))[order], top, f"{unit}/s")
     if limit.acceleration is not None:
         _, hard = _rate(seconds, speed, config.window_s)
         top = limit.acceleration * (1 + config.over)
-        yield from _beyond(found, number, "accelerates too hard", _whole(np.abs(hard), len(values)), top, f"{unit}/s^2")
+        yield from _beyond(
+            found, number, "accelerates too hard", _whole(np.abs(hard), len(values))[order], top, f"{unit}/s^2"
+        )
 
 
 def _rate(seconds: FloatArray, values: FloatArray, window_s: float) -> tuple[FloatArray, FloatArray]:

@@ -41,6 +41,8 @@ _WINDOW_S = 0.6
 """Time over which a tile must be still."""
 _SUDDEN = 10.0
 """Grey levels by which the piece changes when the thing comes or goes; an arm that comes to rest does so slowly."""
+_ALONE = 2.0
+"""Times that it changes as much as the rest at that moment."""
 _GOES_ON = 0.1
 """Least share of the frames in which the rest of the picture moves."""
 
@@ -83,8 +85,8 @@ def _occluded(features: Features, config: Config) -> Finding | None:
             continue
         start, stop = _bounds(features, piece, first, end)
         length = features.times_ns[stop - 1] + features.period_ns - features.times_ns[start]
-        sudden = max(float(features.change[at, piece].mean()) for at in (start, min(stop, len(features) - 1)))
-        if length >= config.least_s * SECOND and sudden >= _SUDDEN and _goes_on(features, piece, start, stop):
+        sudden = any(_sudden(features.change[at], piece) for at in (start, min(stop, len(features) - 1)))
+        if length >= config.least_s * SECOND and sudden and _goes_on(features, piece, start, stop):
             covered[start:stop], part = True, max(part, float(piece.mean()))
     when = "has lost its detail and stays still"
     if not covered.any():
@@ -144,6 +146,12 @@ def _bounds(features: Features, piece: BoolArray, first: int, end: int) -> tuple
         after = int(kept[end - 1]) + 1
         stop = after + int(features.change[after : int(kept[end]) + 1, piece].mean(axis=1).argmax())
     return start, stop
+
+
+def _sudden(change: FloatArray, piece: BoolArray) -> bool:
+    """Whether a frame changes the piece, and more than the rest: another exposure changes all of the picture."""
+    part = float(change[piece].mean())
+    return part >= _SUDDEN and part >= _ALONE * float(np.median(change[~piece]))
 
 
 def _pieces(features: Features, bare: BoolArray) -> BoolArray:

@@ -38,6 +38,13 @@ FAULTS = (
         least=4.0,
         sweep=(1.0, 2.0, 4.0, 8.0),
     ),
+    Fault(
+        name="drifts",
+        line="a focus ring that works loose: from sharp in the first third of the log to so much in the last",
+        unit="% of the width",
+        least=4.0,
+        sweep=(1.0, 2.0, 4.0, 8.0),
+    ),
 )
 
 
@@ -59,14 +66,18 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
     def change(pixels: ByteArray, held: Stream) -> tuple[ByteArray, Spans]:
         size = config.magnitude / 100 * pixels.shape[2]
         rows = np.ones(len(held), dtype=np.bool_)
-        if config.variant != "always":
+        course = np.ones(len(held))
+        if config.variant == "drifts":
+            course = np.clip(3 * np.linspace(0, 1, len(held)) - 1, 0, 1)
+            rows = course > 0
+        elif config.variant != "always":
             seconds = float(held.times_ns[-1] - held.times_ns[0]) / 2e9
             rows = stretch(held, seconds, seed, where=(0.05, 0.95))
         for row in np.flatnonzero(rows):
             soft = (
                 _smeared(pixels[row], size)
                 if config.variant == "shake"
-                else cv2.GaussianBlur(pixels[row], (0, 0), size)
+                else cv2.GaussianBlur(pixels[row], (0, 0), size * course[row])
             )
             pixels[row] = np.clip(soft + draw.normal(0, 1.0, soft.shape), 0, 255)
         return pixels, span_of(held, rows)

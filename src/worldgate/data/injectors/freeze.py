@@ -45,6 +45,13 @@ FAULTS = (
         sweep=_SWEEP,
     ),
     Fault(
+        name="double",
+        line="the last two pictures of a double buffer are shown in turn, as H.264",
+        unit="s",
+        least=2.0,
+        sweep=_SWEEP,
+    ),
+    Fault(
         name="av1",
         line="the last picture is repeated and encoded as AV1 with a keyframe every other frame",
         unit="s",
@@ -53,7 +60,7 @@ FAULTS = (
     ),
 )
 
-_CODEC: dict[str, Codec] = {"exact": "none", "coded": "h264", "ring": "h264", "av1": "av1"}
+_CODEC: dict[str, Codec] = {"exact": "none", "coded": "h264", "ring": "h264", "double": "h264", "av1": "av1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +79,7 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
     held = camera(log, config.stream, seed)
     frozen = moving_stretch(log, held, config.magnitude)
     pixels, rows = pictures(held), np.flatnonzero(frozen)
-    depth = 3 if config.variant == "ring" else 1
+    depth = {"ring": 3, "double": 2}.get(config.variant, 1)
     first = max(int(rows[0]), depth)
     rows = rows[rows >= first]
     pixels[rows] = pixels[first - depth + (rows - first) % depth]

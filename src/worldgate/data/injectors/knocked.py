@@ -23,6 +23,8 @@ FAULTS = (
 )
 
 _MARGIN = 0.12
+_SAG_DEG = 1.5
+"""By which a camera that nods turns, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,11 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
 def _pose(config: Config, share: float, height: int, width: int) -> FloatArray:
     """(2, 3) enlargement of the picture's middle, and the displacement."""
     degrees = config.magnitude * share if config.variant == "turn" else 0.0
+    if config.variant == "sag":
+        degrees = _SAG_DEG * share
     pose: FloatArray = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1 / (1 - 2 * _MARGIN))  # type: ignore[assignment]
-    if config.variant != "turn":
+    if config.variant == "sag":
+        pose[1, 2] -= config.magnitude / 100 * width * abs(share)
+    elif config.variant != "turn":
         pose[0, 2] += config.magnitude / 100 * width * share
     return pose

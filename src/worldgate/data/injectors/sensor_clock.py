@@ -34,7 +34,17 @@ FAULTS = (
         least=0.5,
         sweep=(0.02, 0.1, 0.5, 2.0),
     ),
+    Fault(
+        name="warming",
+        line="a crystal that warms up: stamps run ahead more and more at first, and stay ahead by so much",
+        unit="s",
+        least=0.2,
+        sweep=(0.01, 0.05, 0.2, 1.0),
+    ),
 )
+
+_WARM = 0.15
+"""Share of the log after which two thirds of the way to the final offset are made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,10 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
     if config.variant == "drift":
         since = held.times_ns - held.times_ns[0]
         times = held.times_ns + np.rint(since * (config.magnitude * 1e-6)).astype(np.int64)
+    elif config.variant == "warming":
+        since = (held.times_ns - held.times_ns[0]) / max(int(held.times_ns[-1] - held.times_ns[0]), 1)
+        offset = config.magnitude * (1 - np.exp(-since / _WARM))
+        times = held.times_ns + np.rint(offset * SECOND).astype(np.int64)
     else:
         sign = 1 if config.variant == "ahead" else -1
         times = held.times_ns + sign * round(config.magnitude * SECOND)
