@@ -41,6 +41,8 @@ _MOSTLY = 0.6
 """Share of the key frames that must be of this size: a rate control may code one in between otherwise."""
 _SETTLES = 15
 """Frames within which an encoder refines a picture that stands still."""
+_REFINED = 3
+"""Those of them in which that may look like a change."""
 _SKIPPED = 120
 """Least predicted frames that must repeat the picture to the pixel."""
 _FINE = 26.0
@@ -147,8 +149,14 @@ def _span(features: Features, stretch: tuple[int, int]) -> tuple[int, int]:
 
 def _lasts(features: Features, stretch: tuple[int, int], config: Config) -> bool:
     start, end = _span(features, stretch)
-    whole = stretch == (0, len(features) - 1)
-    return end - start >= config.least_s * SECOND and (stretch[1] - stretch[0] >= config.repeats or whole)
+    return end - start >= config.least_s * SECOND and (
+        stretch[1] - stretch[0] >= config.repeats or _whole(features, stretch)
+    )
+
+
+def _whole(features: Features, stretch: tuple[int, int]) -> bool:
+    """Whether it is the whole log; an encoder may refine the first picture of a video once or twice."""
+    return stretch[0] <= (0 if features.exact else _REFINED) and stretch[1] == len(features) - 1
 
 
 def _frozen(
@@ -158,8 +166,8 @@ def _frozen(
     seen = renewal(features)
     out = []
     for stretch in stretches:
-        span, whole = _span(features, stretch), stretch == (0, len(features) - 1)
-        if whole and not _same_throughout(features):
+        span, whole = _span(features, stretch), _whole(features, stretch)
+        if whole and not _same_throughout(features, stretch[0]):
             continue
         if not motion.known:
             out += [span] if whole else []
@@ -170,11 +178,11 @@ def _frozen(
     return out
 
 
-def _same_throughout(features: Features) -> bool:
+def _same_throughout(features: Features, first: int) -> bool:
     """Equal to the pixel; in a video, as its key frames and its predicted frames tell it."""
     if features.exact:
         return bool(features.same[1:].all())
-    if not bool(renewal(features).still[1:].all()):
+    if not bool(renewal(features).still[first + 1 :].all()):
         return False
     sizes = features.packet[features.key][1:]  # the first carries headers
     alike = int(np.unique(sizes, return_counts=True)[1].max(initial=0))

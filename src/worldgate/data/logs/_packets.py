@@ -11,6 +11,7 @@ Shape legend: N frames of the stream, K asked for, H x W pixels.
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,10 +24,13 @@ from av.codec.context import CodecContext
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
 
 from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Array, BoolArray, ByteArray, IntArray
 from worldgate.data.logs._video_decode import Decoder, Packets
+
+_log = logging.getLogger(__name__)
 
 DECODERS: Final[Mapping[str, str]] = {"h264": "h264", "h265": "hevc", "av1": "libdav1d"}
 """Format of a message to FFmpeg's name of its decoder."""
@@ -116,10 +120,8 @@ def size_of(packet: bytes, format: str, pixels: int) -> tuple[int, int]:
     Raises:
         LogUnreadable: it does not decode, or is larger.
     """
-    context: Any = CodecContext.create(DECODERS[format], "r")
-    assert isinstance(context, VideoCodecContext)
+    context = codec_of(format)
     context.options = {"max_pixels": str(pixels)}
-    context.thread_count = 1
     try:
         frames = [*context.decode(Packet(packet)), *context.decode(None)]
     except (FFmpegError, ValueError) as error:
@@ -127,6 +129,23 @@ def size_of(packet: bytes, format: str, pixels: int) -> tuple[int, int]:
     if not frames:
         raise LogUnreadable("a keyframe that does not decode", got=f"{len(packet)} bytes of {format}")
     return frames[0].height, frames[0].width
+
+
+def codec_of(format: str) -> VideoCodecContext:
+    """A decoder of a message's format, on one thread."""
+    context: Any = CodecContext.create(DECODERS[format], "r")
+    assert isinstance(context, VideoCodecContext)
+    context.thread_count = 1
+    return context
+
+
+def _out_of(context: VideoCodecContext, packet: Packet[Any] | None) -> list[tuple[int, VideoFrame]]:
+    """Rows and frames that come out with a packet; none where it is damaged."""
+    try:
+        return [(int(frame.pts), frame) for frame in context.decode(packet) if frame.pts is not None]
+    except (FFmpegError, ValueError) as error:
+        _log.debug("a packet that does not decode: %s", error)
+        return []
 
 
 class _Ahead(Mapping[int, bytes]):
@@ -233,6 +252,28 @@ class PacketFrames:
                 self.stream.decoder.into(self.rows[np.asarray(indices, dtype=np.int64)], out)
             except LogUnreadable as error:
                 raise LogUnreadable(error.what, got=error.got, where=self.stream.where) from error
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec."""
+        return CODECS[self.stream.format]
+
+    def decoded(self) -> Iterator[tuple[int, VideoFrame]]:
+        """Each frame once, in order, with its place among these, from a decoder of its own.
+
+        Unlike :meth:`read` it goes on after damage: a frame that does not decode is left out, one that the decoder had
+        to conceal says so itself (``is_corrupt``), and frames may differ in size.
+        """
+        if not len(self.rows):
+            return
+        place = {int(row): at for at, row in enumerate(self.rows)}
+        packets = self.stream.packets
+        context = codec_of(self.stream.format)
+        for row in range(packets.start(min(place)), max(place) + 1):
+            packet = Packet(packets.scattered[row])
+            packet.pts = row
+            yield from ((place[at], frame) for at, frame in _out_of(context, packet) if at in place)
+        yield from ((place[at], frame) for at, frame in _out_of(context, None) if at in place)
 
     def content_digest(self) -> str:
         """SHA-256 over codec name and the digests of these frames' packets, in order."""
