@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.data.loader.conftest import FRONT, Recording
+from tests.data.loader.conftest import FRONT, SPEC, Recording, make_log
 from tests.data.loader.test_clip_loader import kept, loader, same
 
 from worldgate.core.digest import canonical, read_json
 from worldgate.core.errors import UsageError
+from worldgate.data.alignment import align
 from worldgate.data.loader.blocks import Blocks, Spans, cut
 from worldgate.data.loader.sampler import Shard, Windows, edges, mix
 
@@ -218,6 +220,77 @@ def test_a_stopped_epoch_goes_on_at_the_exact_next_batch_and_workers_change_noth
             second.restore(state)
             got += [kept(batch) for _ in range(2) for batch in second]
         assert same(got, told)
+
+
+@cache
+def recorded() -> list[Recording]:
+    logs = [make_log(seed, rows) for seed, rows in ((1, 41), (2, 33), (3, 21))]
+    return [Recording(log=log, episode=align(log, SPEC), spec=SPEC) for log in logs]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    stop=st.integers(0, 200),
+    batch=st.integers(1, 9),
+    ranks=st.integers(1, 3),
+    seed=st.integers(0, 99),
+    spans=st.integers(1, 4),
+    tail=st.sampled_from(["pad", "drop"]),
+)
+def test_wherever_an_epoch_is_stopped_it_goes_on_to_the_bit(
+    stop: int, batch: int, ranks: int, seed: int, spans: int, tail: str
+) -> None:
+    about = {**TIGHT, "batch": batch, "ranks": ranks, "rank": stop % ranks, "seed": seed, "spans": spans, "tail": tail}
+    whole, first = loader(recorded(), Path(), **about), loader(recorded(), Path(), **about)
+    told = [kept(batch) for _ in range(2) for batch in whole]
+    stop = 1 + stop % len(told)
+    got = []
+    while len(got) < stop:
+        for served in first:
+            got.append(kept(served))
+            if len(got) == stop:
+                break
+    second = loader(recorded(), Path(), **about)
+    second.restore(read_json(canonical(first.state())))
+    while len(got) < len(told):
+        got += [kept(served) for served in second]
+    assert same(got, told)
+
+
+class Counted:
+    """A camera that counts how many rows were asked of it."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def into(self, rows: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
+        self.rows += len(rows)
+        out[:] = rows[:, None].astype(np.uint8)
+
+
+@given(case=cases, workers=st.integers(1, 5))
+def test_each_span_is_decoded_once_by_one_worker_within_what_memory_was_said(
+    case: dict[str, Any], workers: int
+) -> None:
+    if (held := order_of({**case, "ranks": 1, "gap": 0})) is None:
+        return
+    windows, spans, blocks = held
+    reach, like = np.arange(T) * case["stride"], np.zeros((T, 10), np.uint8)
+    memories = [blocks.memory(reach, workers=workers) for _ in range(workers)]
+    camera, most, needed = Counted(), 0, 0
+    for place, clip in enumerate(blocks.epoch(0).tolist()):
+        span, turn = int(spans.of[clip]), int(blocks.turns(0)[place])
+        frames = memories[turn % workers].get(span, turn, [camera], [like])
+        out = np.zeros_like(like)
+        frames.into(0, windows.row[clip] + reach, out)
+        assert out[:, 0].tolist() == ((windows.row[clip] + reach) % 256).tolist()
+        most = max(most, sum(memory.nbytes for memory in memories))
+    assert most <= spans.held + (workers > 1) * workers * (int(spans.nbytes.max()) + 1)
+    for first, last in zip(spans.start[:-1], spans.start[1:], strict=True):
+        needed += len(np.unique(windows.row[first:last, None] + reach))
+    assert camera.rows >= needed
+    if workers == 1:
+        assert camera.rows == needed
 
 
 def test_ranks_share_the_spans(three: list[Recording]) -> None:
