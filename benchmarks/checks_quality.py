@@ -2,8 +2,9 @@
 
 Clean logs are episodes of the cell (both sites, every arm, ordinary attributes) and real DROID episodes, narrowed to a
 fixed camera with states and actions. Cameras are held against the checks twice, as recorded and encoded anew, because
-injected faults go through the codec too. What the reader itself said of a log on opening it is no false alarm. Half of
-the kinds of faults (``HELD_OUT``) was set aside before any check was looked at, and no check was changed for them.
+injected faults go through the codec too. What the reader itself said of a log on opening it is no false alarm. About
+half of the kinds of faults (``HELD_OUT``) is unseen: no check was changed for them. A kind that was looked at to repair
+a check was moved to the others, and a new one of its family was written in its place.
 Every cell of the table is kept under the digest of its code, so a run that was stopped goes on where it was. `--quick`
 takes one log of the cell and the first fault of each injector.
 """
@@ -46,13 +47,12 @@ BAR = 0.95
 
 HELD_OUT = frozenset(
     {
-        "blackout.green", "blackout.white", "clipping.both", "clock_set.hours", "clock_set.reset",
-        "cut_short.ragged", "damage.rolled", "damage.torn", "defocus.always", "defocus.shake",
-        "disorder.swapped", "exposure.dusk", "exposure.hunt", "force_zero.step", "force_zero.warming",
-        "freeze.av1", "freeze.ring", "jitter.late", "knocked.slip", "knocked.turn", "latency.early",
-        "latency.growing", "lost_frames.burst", "lost_messages.batched", "lost_messages.bursts",
-        "miscount.camera", "misdeclared.duration", "misdeclared.names", "not_a_number.rows", "occluder.dirt",
-        "occluder.tape", "overrange.fast", "quaternions.flips", "sensor_clock.ahead", "sensor_clock.behind",
+        "blackout.green", "blackout.white", "clipping.both", "clock_set.hours", "clock_set.reset", "cut_short.ragged",
+        "damage.rolled", "damage.torn", "defocus.drifts", "defocus.shake", "disorder.swapped", "exposure.dusk",
+        "exposure.hunt", "force_zero.step", "force_zero.warming", "freeze.av1", "freeze.double", "jitter.late",
+        "knocked.sag", "latency.early", "latency.growing", "lost_frames.burst", "lost_messages.batched",
+        "lost_messages.bursts", "miscount.camera", "misdeclared.duration", "misdeclared.names", "not_a_number.rows",
+        "occluder.dirt", "occluder.tape", "overrange.overshoot", "quaternions.flips", "sensor_clock.warming",
         "silence.head", "silence.tail", "slow_renewal.av1", "slow_renewal.coded", "spike.bit", "spike.zero",
         "standstill.head", "standstill.pause", "stuck.last", "teleport.splice", "teleport.wrapped",
         "wrong_codec.size", "wrong_size.swapped", "wrong_unit.centimetres", "wrong_unit.percent",

@@ -46,7 +46,7 @@ class Config:
     """Greatest share of pixels at black."""
     washed: float = 200.0
     """Grey level above which 95 % of a picture may not lie."""
-    drowned: float = 40.0
+    drowned: float = 50.0
     """Grey level below which 95 % of a picture may not lie."""
     least_s: float = 0.3
     """How long pictures must be clipped."""

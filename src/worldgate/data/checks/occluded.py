@@ -37,8 +37,12 @@ _STEP = 6.0
 """Grey levels between neighbouring tiles of something out of focus."""
 _CONSTANT = 0.8
 """Share of the time for which a tile must belong to the piece: what moves covers now this, now that."""
+_BREAK = 3
+"""Kept pictures for which the piece may be in doubt."""
 _WINDOW_S = 0.6
 """Time over which a tile must be still."""
+_BARE = 0.4
+"""Share of such a thing that must hide what showed detail, or another brightness."""
 _SUDDEN = 10.0
 """Grey levels by which the piece changes when the thing comes or goes; an arm that comes to rest does so slowly."""
 _ALONE = 2.0
@@ -76,11 +80,12 @@ def _occluded(features: Features, config: Config) -> Finding | None:
     if len(kept) < 4:
         return None
     detail = np.stack([_detail(picture) for picture in features.pictures])
-    pieces = _pieces(features, _bare(features, detail, config))
+    pieces = _pieces(features, _bare(features, detail, config), detail < _plain(detail))
     covered = np.zeros(len(features), dtype=np.bool_)
     part = 0.0
-    for first, end in runs(pieces.mean(axis=(1, 2)) >= config.part):
-        piece = pieces[first:end].mean(axis=0) >= _CONSTANT
+    large = pieces.mean(axis=(1, 2)) >= config.part
+    for first, end in runs(_bridged(large)):
+        piece = pieces[first:end][large[first:end]].mean(axis=0) >= _CONSTANT
         if end - first < 2 or piece.mean() < config.part:
             continue
         start, stop = _bounds(features, piece, first, end)
@@ -103,6 +108,15 @@ def _occluded(features: Features, config: Config) -> Finding | None:
         unit="share of picture",
         spans_ns=marked(features.times_ns, covered, features.period_ns),
     )
+
+
+def _bridged(mark: BoolArray) -> BoolArray:
+    """Marks with the short breaks between them: a hand that passes by, or a picture coded worse."""
+    out = mark.copy()
+    for first, end in runs(~mark):
+        if end - first <= _BREAK and first > 0 and end < len(mark):
+            out[first:end] = True
+    return out
 
 
 def _detail(picture: Any) -> FloatArray:
@@ -154,8 +168,11 @@ def _sudden(change: FloatArray, piece: BoolArray) -> bool:
     return part >= _SUDDEN and part >= _ALONE * float(np.median(change[~piece]))
 
 
-def _pieces(features: Features, bare: BoolArray) -> BoolArray:
-    """(K, R, C) at each kept picture the largest bare piece that is smooth and, before it or after it, still."""
+def _pieces(features: Features, bare: BoolArray, flat: BoolArray) -> BoolArray:
+    """(K, R, C) at each kept picture the largest bare piece that is smooth and, before it or after it, still.
+
+    One thing before the lens also hides what was plain before: flat and still tiles of its brightness belong to it.
+    """
     out: BoolArray = np.zeros_like(bare)
     window = max(3, round(_WINDOW_S * SECOND / features.period_ns))
     for place in np.flatnonzero(bare.any(axis=(1, 2))):
@@ -165,8 +182,13 @@ def _pieces(features: Features, bare: BoolArray) -> BoolArray:
         for side in sides:
             if len(side) >= min(window, 3):
                 still |= np.quantile(side, 0.8, axis=0) <= _STILL
-        piece = _largest(bare[place] & still)
-        if piece.any() and _smooth(features.tiles[at], piece):
+        piece, level = _largest(bare[place] & still), features.tiles[at]
+        if piece.any():
+            alike = np.abs(level - np.median(level[piece])) <= _STEP
+            whole = _largest((bare[place] | flat[place]) & still & alike)
+            if (whole & bare[place]).sum() >= _BARE * whole.sum() and whole.sum() > piece.sum():
+                piece = whole
+        if piece.any() and _smooth(level, piece):
             out[place] = piece
     return out
 
@@ -204,6 +226,7 @@ def _throughout(features: Features, detail: FloatArray, config: Config) -> BoolA
     part = _largest(flat)
     border = part.copy()
     border[1:-1, 1:-1] = False
-    if not border.any() or moves.mean() < _GOES_ON or float(level[part].std()) > 4.0:
+    dim = not part.all() and float(np.median(level[~part])) < config.dark  # all of the picture is, and not by a cover
+    if not border.any() or dim or moves.mean() < _GOES_ON or float(level[part].std()) > 4.0:
         return np.zeros_like(part)
     return part

@@ -20,6 +20,13 @@ FAULTS = (
     Fault(name="shift", line="knocked sideways once", unit="% of the width", least=4.0, sweep=_SWEEP),
     Fault(name="turn", line="turned about its axis once", unit="deg", least=4.0, sweep=_SWEEP),
     Fault(name="slip", line="slips slowly, by so much at the end", unit="% of the width", least=4.0, sweep=_SWEEP),
+    Fault(
+        name="sag",
+        line="a clamp that gives way: the camera nods and turns a little, at once",
+        unit="% of the width",
+        least=4.0,
+        sweep=_SWEEP,
+    ),
 )
 
 _MARGIN = 0.12
