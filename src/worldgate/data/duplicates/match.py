@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from worldgate.data.duplicates.refine import refine, sure, worth
+from worldgate.data.duplicates.refine import UNEXPLAINED, refine, sure, worth
 from worldgate.data.duplicates.rules import MatchConfig
 from worldgate.data.duplicates.sketches import TICK_NS, Film, Sketch
 from worldgate.data.duplicates.verify import Overlay, films, numbers, union
@@ -170,9 +170,13 @@ def _exactly(
     filmed: Sequence[tuple[Film, Film, Overlay]], run: Sequence[Overlay], config: MatchConfig
 ) -> list[Overlay]:
     """The cameras laid over each other as exactly as they can be; none where together they do not show one event."""
-    if not any(worth(coarse) for _, _, coarse in filmed):
+    if not filmed or not all(worth(coarse) for _, _, coarse in filmed):
         return []
-    fine = [refine(a, b, coarse, config) if worth(coarse) else coarse for a, b, coarse in filmed]
+    fine: list[Overlay] = []
+    for first, second, coarse in filmed:
+        fine.append(refine(first, second, coarse, config))
+        if fine[-1].error > UNEXPLAINED * len(filmed):
+            return []
     certain = sure(fine, _DOUBT if _moves_otherwise(run) else 1.0)
     return fine if certain and float(np.mean([o.coverage for o in fine])) >= config.coverage else []
 

@@ -32,6 +32,8 @@ _SIGMA: Final = 0.7
 _FAINTER: Final = 0.8
 """What blurring leaves of the energy of something small that moves."""
 _ROUNDS: Final = 5
+_HOPE: Final = 0.8
+"""Correlation below which a finer look cannot help."""
 _STEPS: Final = (0.025, 0.025, 0.5, 0.5, 0.5)
 """First steps of scale down and right, shift down and right in cells, and offset in ticks; halved each round."""
 _LEAST, _MOST = 0.7, 1.1
@@ -116,6 +118,8 @@ class _Fit:
                     score = self.score(tried)
                     if score > best:
                         best, place = score, tried
+            if best < _HOPE:
+                break
             steps /= 2
         return place
 
