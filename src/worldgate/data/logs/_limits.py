@@ -28,6 +28,8 @@ class Limits:
     """Bytes that the chunks of a log may decompress to whatever the file's size ..."""
     total_ratio: int = 200
     """... and how many more for each byte of the file."""
+    kept_bytes: int = 1 << 28
+    """Bytes of unpacked chunks that a process keeps of the logs it has open; what does not fit is unpacked again."""
     messages: int = 50_000_000
     """Messages that are indexed; the index takes 52 bytes each."""
     message_bytes: int = 1 << 26

@@ -9,13 +9,10 @@ file claims are checked before anything is allocated (:class:`~worldgate.data.lo
 
 from __future__ import annotations
 
-import itertools
 import os
 import struct
-import threading
 import zlib
 from array import array
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -32,6 +29,7 @@ from worldgate.core.streams import Array, Finding, IntArray
 from worldgate.core.times import format_ns
 from worldgate.data.logs import _mcap_chunks as chunks
 from worldgate.data.logs._limits import Limits
+from worldgate.data.logs._mcap_cache import CHUNKS
 from worldgate.data.logs._mcap_chunks import BROKEN, END_NS, ENVELOPE, HEAD, MESSAGE_HEADER, Buffer
 from worldgate.data.logs._mcap_index import LEAD, Messages, Registry
 from worldgate.data.logs._mcap_summary import MAGIC, Summary, read_summary
@@ -40,7 +38,6 @@ __all__ = ["MAGIC", "MAX_CHUNK", "Block", "Container", "Messages"]
 
 MAX_CHUNK: Final = Limits().chunk_bytes
 """Most bytes that a chunk may decompress to by default."""
-_CACHED: Final = 1 << 26
 _WINDOW: Final = 1 << 22
 """Bytes of a file without chunks that are read at once."""
 _PIECE: Final = 1 << 20
@@ -88,32 +85,6 @@ class Block:
             yield whole[start : start + size]
 
 
-class _Chunks:
-    """Decompressed chunks of all open logs, the last used ones."""
-
-    def __init__(self) -> None:
-        self._held: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[int, int]) -> bytes | None:
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-            return self._held.get(key)
-
-    def put(self, key: tuple[int, int], data: bytes) -> None:
-        with self._lock:
-            self._bytes += len(data) - len(self._held.pop(key, b""))
-            self._held[key] = data
-            while len(self._held) > 1 and self._bytes > _CACHED:
-                self._bytes -= len(self._held.popitem(last=False)[1])
-
-
-_CHUNKS: Final = _Chunks()
-_SERIAL: Final = itertools.count()
-
-
 class Container:
     """An MCAP file, walked once.
 
@@ -132,7 +103,7 @@ class Container:
         self.findings: list[Finding] = []
         self.message_count = 0
         """Messages that can be read."""
-        self._serial = next(_SERIAL)
+        self._serial = CHUNKS.enter(self)
         self._last_ns: int | None = None
         self._orphans = self._odd = self._bad_indexes = 0
         self._unreported = [0, 0]
@@ -299,7 +270,7 @@ class Container:
         self._newest = (begins, heads)
         if isinstance(data, bytes):
             # Uncompressed ones are read where they lie in the file.
-            _CHUNKS.put((self._serial, position), data)
+            CHUNKS.keep(self._serial, position, data, self.limits.kept_bytes)
 
     def _define(
         self, data: Buffer, starts: IntArray, opcodes: Array, position: int
@@ -507,14 +478,14 @@ class Container:
         return np.where(plain, -1, chunk), np.where(plain, offset + bases, offset)
 
     def _chunk(self, file: BinaryIO, position: int, *, check: bool) -> bytes:
-        held = _CHUNKS.get((self._serial, position))
+        held = CHUNKS.get(self._serial, position)
         if held is not None:
             return held
         file.seek(position)
         _, length = ENVELOPE.unpack(file.read(ENVELOPE.size))
         body = file.read(min(length, self.limits.record_bytes))
         data = bytes(chunks.unpack(body, self.limits.chunk_bytes, check=check))
-        _CHUNKS.put((self._serial, position), data)
+        CHUNKS.pass_by(self._serial, position, data)
         return data
 
 
