@@ -135,6 +135,17 @@ def test_a_window_of_a_hurt_stream_is_cut_from_it() -> None:
     assert np.array_equal(part.times_ns, whole.times_ns[inside])
 
 
+@pytest.mark.parametrize("rate_hz", [4, 50])
+def test_a_joint_that_swings_too_fast_does_so_between_messages(rate_hz: int) -> None:
+    held = run().held["observation.state"]
+    rows = np.arange(0, len(held), 50 // rate_hz)
+    slow = dataclasses.replace(held, times_ns=held.times_ns[rows], values=held.array[rows])
+    log = Held(slow, facts={})
+    swung = injectors.inject(log, "overrange.fast", 1.5, seed=0, params=LIMITS).read("observation.state")
+    speed = np.abs(np.diff(swung.array[:, 0])) / (np.diff(swung.times_ns) / 1e9)
+    assert speed.max() > 1.4 * LIMITS["speed"][0]
+
+
 def test_an_encoded_film_is_gone_with_its_log() -> None:
     log = hurt("blackout.black")
     path = log.read("observation.images.front").values.path  # type: ignore[union-attr]

@@ -131,6 +131,23 @@ def test_a_repeat_survives_a_key_frame_that_reencodes_it(fakes: Any) -> None:
     assert found.spans_ns == ((40 * STEP, 100 * STEP),)
 
 
+@pytest.mark.parametrize("depth", [2, 3, 5])
+def test_old_pictures_that_are_shown_in_turn_are_a_frozen_camera(depth: int, fakes: Any) -> None:
+    images = video(90)
+    images[30:70] = images[30 - depth + np.arange(40) % depth]
+    (found,) = run("frozen", log_of(fakes, images))
+    start, end = found.spans_ns[0][0], found.spans_ns[-1][1]
+    assert start == pytest.approx(30 * STEP, abs=8 * STEP), "windows of half a second"
+    assert end == pytest.approx(70 * STEP, abs=8 * STEP)
+    assert run("frozen", log_of(fakes, images, moving=False)) == (), "nothing moves, and nothing needs to"
+
+
+def test_a_lamp_that_flickers_in_step_with_the_camera_does_not_freeze_it(fakes: Any) -> None:
+    images = video(90, moving=False, noise=0.0).astype(np.float64)
+    images *= np.array([1.0, 0.9, 0.95])[np.arange(90) % 3][:, None, None, None]
+    assert run("frozen", log_of(fakes, images.astype(np.uint8))) == ()
+
+
 def test_a_still_but_noisy_camera_is_not_frozen(fakes: Any) -> None:
     assert run("frozen", log_of(fakes, video(90, moving=False))) == ()
 
@@ -204,6 +221,23 @@ def test_a_camera_on_the_wrist_is_not_displaced(fakes: Any) -> None:
     assert run("extrinsics", log_of(fakes, travelling)) == ()
 
 
+def test_a_turn_is_found_where_most_of_the_corners_are_on_something_that_moves(fakes: Any) -> None:
+    images = video(60, moving=False)
+    for i in range(60):
+        images[i, 20:76, 30 + i : 80 + i] = scene(width=256, seed=5)[:56, :50, None][:, : 128 - 30 - i]
+    assert run("extrinsics", log_of(fakes, images)) == ()
+    images[30:] = shifted(images[30:], 0.0, 0.0, 4.0)
+    (found,) = run("extrinsics", log_of(fakes, images))
+    assert (round(found.value), found.unit) == (4, "deg")
+
+
+def test_a_camera_that_slips_is_not_taken_for_one_that_travels(fakes: Any) -> None:
+    images = video(60)
+    slips = np.concatenate([shifted(images[i : i + 1], 0.2 * max(0, i - 15), 0.0) for i in range(60)])
+    (found,) = run("extrinsics", log_of(fakes, slips))
+    assert found.value == pytest.approx(8.8, abs=0.8)
+
+
 def test_the_first_picture_is_held_against_a_given_reference(fakes: Any, tmp_path: Path) -> None:
     images = video(60)
     path = tmp_path / "calibrated.png"
@@ -240,6 +274,24 @@ def test_a_camera_is_held_against_its_sharpness_in_good_episodes(fakes: Any) -> 
     usual = float(np.nanmedian(sharpness(measure(log_of(fakes, video(60)).held["camera"]))))
     (found,) = run("blur", log_of(fakes, soft), {"reference": {"camera": usual}})
     assert found.spans_ns == ((0, 60 * STEP),)
+
+
+def test_a_lens_that_is_out_of_focus_from_first_to_last_needs_no_reference(fakes: Any) -> None:
+    large = np.repeat(np.repeat(video(60, size=(48, 64)), 5, axis=1), 5, axis=2)
+    (found,) = run("blur", log_of(fakes, blurred(large, 13.0)))
+    assert found.spans_ns == ((0, 60 * STEP),)
+    assert "edges hold" in found.message
+    assert found.value < found.limit
+
+
+def test_a_cover_hides_what_was_plain_before_it_as_well(fakes: Any) -> None:
+    images = video(90)
+    images[:, :48, :32] = 40  # a dark wall
+    covered = images.copy()
+    covered[40:, :, :32] = 38
+    (found,) = run("occluded", log_of(fakes, covered), {"part": 0.2})
+    assert found.spans_ns[0][0] == 40 * STEP
+    assert run("occluded", log_of(fakes, images), {"part": 0.2}) == ()
 
 
 @pytest.mark.parametrize("gain", [0.5, 1.5])

@@ -107,6 +107,25 @@ def test_a_sensor_clock_that_drifts_is_found_though_nearest_messages_stay_close(
     assert "header clock drifts" in found.message
 
 
+@pytest.mark.parametrize(("offset_ms", "where"), [(-500, "ahead of"), (500, "behind")])
+def test_a_clock_that_is_wrong_by_a_constant_is_found_unless_the_whole_log_is_on_it(
+    offset_ms: int, where: str, fakes: Any
+) -> None:
+    off = fakes.stream("off", TICKS - offset_ms * MS, clock="header", log_times_ns=TICKS)
+    on = [fakes.stream(name, TICKS, clock="header", log_times_ns=TICKS + 2 * MS) for name in "ab"]
+    (found,) = run("skew", fakes.log(*on, off))
+    assert (found.stream, round(found.value)) == ("off", 500 if offset_ms < 0 else 498)
+    assert f"{where} the recorder's" in found.message
+    twin = fakes.stream("twin", TICKS - offset_ms * MS, clock="header", log_times_ns=TICKS)
+    assert run("skew", fakes.log(off, twin)) == ()
+
+
+def test_a_message_takes_its_time_to_the_recorder(fakes: Any) -> None:
+    quick = fakes.stream("quick", TICKS, clock="header", log_times_ns=TICKS + MS)
+    slow = fakes.stream("slow", TICKS, clock="header", log_times_ns=TICKS + 200 * MS)
+    assert run("skew", fakes.log(quick, slow)) == ()
+
+
 # finite
 
 
@@ -128,6 +147,16 @@ def test_a_leap_is_found_in_the_step_it_happens(fakes: Any) -> None:
     (found,) = run("jump", fakes.log(fakes.stream("s", TICKS, values)))
     assert found.spans_ns == ((590 * MS, 600 * MS),)
     assert run("jump", fakes.log(fakes.stream("s", TICKS, smooth()))) == ()
+
+
+def test_a_robot_that_pauses_for_long_does_not_leap_when_it_goes_on(fakes: Any) -> None:
+    values = np.cumsum(np.abs(smooth()), axis=0)
+    noise = np.random.default_rng(0).normal(0, 1e-5, (1500, values.shape[1]))
+    paused = np.concatenate([values[:50], values[50] + noise, values[50:]])
+    times = np.arange(len(paused), dtype=np.int64) * 10 * MS
+    assert run("jump", fakes.log(fakes.stream("s", times, paused)), {"times": 4.0}) == ()
+    paused[1570:] += 30.0
+    assert len(run("jump", fakes.log(fakes.stream("s", times, paused)), {"times": 4.0})) == 1
 
 
 def test_a_given_rate_decides_alone(fakes: Any) -> None:

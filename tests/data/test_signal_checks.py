@@ -109,6 +109,19 @@ def test_a_limit_of_a_channel_that_is_not_there_is_refused() -> None:
         run("limits", state(), {"channels": {STATE: {"elbow": {"uper": 1.0}}}})
 
 
+def test_a_clock_that_was_set_back_is_no_speed() -> None:
+    limits = {"channels": {STATE: {"wrist": {"velocity": 9.0}}}}
+    back = TICKS.copy()
+    back[300:] -= SECOND
+    assert run("limits", log(made(STATE, moving(), back)), limits) == ()
+    fast = moving()
+    fast[400:420, 1] += np.linspace(0, 4.0, 20)
+    fast[420:, 1] += 4.0
+    (found,) = run("limits", log(made(STATE, fast, back)), limits)
+    assert found.message.startswith("wrist moves too fast")
+    assert all(back[395] <= a < b <= back[425] for a, b in found.spans_ns)
+
+
 # lag
 
 
@@ -156,6 +169,12 @@ def test_rest_at_either_end_is_found_with_its_length(first: int, last: int, wher
     (found,) = run("idle", log(made(STATE, values + np.random.default_rng(0).normal(0, 1e-5, values.shape))))
     assert where in found.message
     assert found.value == pytest.approx(3.5, abs=0.6)
+
+
+def test_a_stretch_without_messages_is_no_rest() -> None:
+    later = TICKS.copy()
+    later[300:] += 3600 * SECOND
+    assert run("idle", log(made(STATE, moving(), later))) == ()
 
 
 def test_a_robot_that_never_moves_and_one_that_always_does() -> None:
@@ -542,6 +561,17 @@ def test_a_zero_that_is_not_nought_or_wanders_is_found_and_a_contact_is_neither(
     assert [f.message.split()[0] for f in drift] == ["x"]
     assert drift[0].value > 2
     assert run("force", touched(np.array([0, 6.0, 0])), {"bias": 10.0}) == ()
+
+
+def test_an_arm_that_leans_on_something_at_rest_has_no_other_zero() -> None:
+    pushing = touched()
+    leaning = np.concatenate([pushing.held[0].array, np.tile([0.0, 5.0, 0.0], (1200, 1))])
+    leaning[600:] += np.random.default_rng(1).normal(0, 0.05, (1200, 3))
+    place = np.concatenate([moving(), np.zeros((1200, 3))]) + np.random.default_rng(2).normal(0, 1e-4, (1800, 3))
+    times = NOW + np.arange(1800, dtype=np.int64) * 10 * MS
+    force = made("observation.force", leaning, times, unit="N", names=("x", "y", "z"))
+    assert run("force", log(force, made(STATE, place, times))) == ()
+    assert len(run("force", log(force))) == 1, "of a robot whose motion is not known it cannot be told"
 
 
 # on logs as they come
