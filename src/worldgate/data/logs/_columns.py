@@ -20,8 +20,8 @@ from worldgate.core.streams import Array, ByteArray, IntArray
 from worldgate.core.times import SECOND
 from worldgate.data.logs._cdr import HEADER, Layout, Place, fixed_place, locate
 from worldgate.data.logs._mcap_chunks import by_value, take
-from worldgate.data.logs._mcap_container import Block, Messages
-from worldgate.data.logs._mcap_index import LEAD
+from worldgate.data.logs._mcap_index import LEAD, Messages
+from worldgate.data.logs._mcap_payloads import Block
 from worldgate.data.logs._messages import ArrayOf, Numbers, get, stamp_ns
 from worldgate.data.logs._msgdef import Definition
 

@@ -9,12 +9,9 @@ file claims are checked before anything is allocated (:class:`~worldgate.data.lo
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
-from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -22,26 +19,22 @@ from typing import BinaryIO, Final
 import numpy as np
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
-from mcap.records import Channel, ChunkIndex, DataEnd, Header, Metadata, Schema
+from mcap.records import Channel, DataEnd, Header, Metadata, Schema
 
 from worldgate.core.errors import LogUnreadable, NotFound
-from worldgate.core.streams import Array, Finding, IntArray
-from worldgate.core.times import format_ns
+from worldgate.core.streams import Array, IntArray
 from worldgate.data.logs import _mcap_chunks as chunks
 from worldgate.data.logs._limits import Limits
 from worldgate.data.logs._mcap_cache import CHUNKS
 from worldgate.data.logs._mcap_chunks import BROKEN, END_NS, ENVELOPE, HEAD, MESSAGE_HEADER, Buffer
 from worldgate.data.logs._mcap_index import LEAD, Messages, Registry
-from worldgate.data.logs._mcap_summary import MAGIC, Summary, read_summary
+from worldgate.data.logs._mcap_losses import Tally, integrity
+from worldgate.data.logs._mcap_payloads import Block, Payloads, version
+from worldgate.data.logs._mcap_summary import MAGIC, Following, Summary, read_summary
 
-__all__ = ["MAGIC", "MAX_CHUNK", "Block", "Container", "Messages"]
+__all__ = ["MAGIC", "Container"]
 
-MAX_CHUNK: Final = Limits().chunk_bytes
-"""Most bytes that a chunk may decompress to by default."""
-_WINDOW: Final = 1 << 22
-"""Bytes of a file without chunks that are read at once."""
 _PIECE: Final = 1 << 20
-_MOST_FINDINGS: Final = 100
 _MOST_DEFINITIONS: Final = 1 << 17
 """Schema and channel records of one chunk; there are not more ids."""
 _MESSAGE: Final = struct.Struct("<HIQQ")
@@ -60,31 +53,6 @@ _LOADED: Final = frozenset(
 """Records that are looked into; all others are read past in pieces, for the CRC."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """Messages that lie in one piece of memory."""
-
-    first: int
-    """Place of the first one among the rows that were asked for; the others follow."""
-    data: bytes
-    offsets: IntArray
-    sizes: IntArray
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    def payload(self, place: int) -> bytes:
-        """One message."""
-        start = int(self.offsets[place])
-        return self.data[start : start + int(self.sizes[place])]
-
-    def views(self) -> Iterator[memoryview]:
-        """Every message, not copied."""
-        whole = memoryview(self.data)
-        for start, size in zip(self.offsets.tolist(), self.sizes.tolist(), strict=True):
-            yield whole[start : start + size]
-
-
 class Container:
     """An MCAP file, walked once.
 
@@ -100,25 +68,27 @@ class Container:
         self.registry = Registry()
         self.messages: dict[int, Messages] = {}
         self.metadata: list[Metadata] = []
-        self.findings: list[Finding] = []
-        self.message_count = 0
-        """Messages that can be read."""
+        self._tally = Tally()
+        self.findings = self._tally.findings
+        """What is missing, and what disagrees."""
         self._serial = CHUNKS.enter(self)
-        self._last_ns: int | None = None
-        self._orphans = self._odd = self._bad_indexes = 0
-        self._unreported = [0, 0]
         self._unpacked = 0
         self._newest: tuple[IntArray, Array] | None = None
         self._stated_crc = 0
         self._sums = True
         self._plain: dict[int, int] = {}
-        self._version = (0, 0, 0)
         try:
             with path.open("rb") as file:
-                self._version = _version(file)
+                self._version = version(file)
                 self._walk(file)
         except (FileNotFoundError, IsADirectoryError) as error:
             raise NotFound("no such log file", got=path) from error
+        self._payloads = Payloads(path, self.limits, self._serial, self._version, self._plain)
+
+    @property
+    def message_count(self) -> int:
+        """Messages that can be read."""
+        return self._tally.message_count
 
     @property
     def channels(self) -> dict[int, Channel]:
@@ -142,7 +112,7 @@ class Container:
         # Where the writer put no CRC of the data section, none is computed.
         self._sums = summary.data_crc != 0
         self.registry.presume(summary.schemas, summary.channels)
-        indexes = _Following(summary.chunks)
+        indexes = Following(summary.chunks)
         position, crc = len(MAGIC), zlib.crc32(MAGIC)
         ended = False
         while position < size and not ended:
@@ -156,10 +126,10 @@ class Container:
                 self._check_data_crc(crc)
             crc = following
         if not ended and not self.findings:
-            self._lose(position, 0, "the file ends before its end mark", at_end=True)
+            self._tally.lose(position, 0, "the file ends before its end mark", at_end=True)
         if ended and read is None and not self.findings:
-            self.findings.append(_integrity("the index at the end is cut off or damaged; every message was read", 0.0))
-        self._compare(summary)
+            self.findings.append(integrity("the index at the end is cut off or damaged; every message was read", 0.0))
+        self._tally.compare(summary, self.registry.redefined)
         if not self.message_count and self.findings:
             raise LogUnreadable(
                 "no complete chunk could be read",
@@ -186,13 +156,13 @@ class Container:
             file.seek(position + ENVELOPE.size)
             if foreign:
                 whose = "the private" if opcode >= 0x80 else "an unknown"
-                self._lose(position, end - position, f"a record of {whose} type {opcode:#x}, skipped")
+                self._tally.lose(position, end - position, f"a record of {whose} type {opcode:#x}, skipped")
             return opcode, end, self._pass_over(file, length, crc, opcode, position)
         if length > self.limits.record_bytes:
             if indexed or not _plausible(file, end, size):
                 return None
             why = f"a record of {length} bytes, more than the limit record_bytes={self.limits.record_bytes}"
-            self._lose(position, end - position, why)
+            self._tally.lose(position, end - position, why)
             file.seek(position + ENVELOPE.size)
             return opcode, end, self._pass_over(file, length, crc, 0, position)
         body = file.read(length)
@@ -200,7 +170,7 @@ class Container:
             self._take(opcode, body, position)
         except BROKEN as error:
             start, stop = chunks.chunk_span(body) if opcode == Opcode.CHUNK else (None, None)
-            self._lose(
+            self._tally.lose(
                 position, end - position, f"a damaged {Opcode(opcode).name.lower()} record ({error})", start, stop
             )
         return opcode, end, self._sum(body, crc)
@@ -218,7 +188,7 @@ class Container:
                 # The last four bytes, wherever the pieces are cut, are the attachment's own CRC.
                 own, before = zlib.crc32((before + piece)[:-4], own), (before + piece)[-4:]
         if opcode == Opcode.ATTACHMENT and any(before) and before != own.to_bytes(4, "little"):
-            self._lose(position, ENVELOPE.size + length, "an attachment whose CRC differs")
+            self._tally.lose(position, ENVELOPE.size + length, "an attachment whose CRC differs")
         return crc
 
     def _take(self, opcode: int, body: bytes, position: int) -> None:
@@ -281,7 +251,7 @@ class Container:
         moved = []
         for start, opcode in zip(starts.tolist(), opcodes.tolist(), strict=True):
             if opcode not in (Opcode.SCHEMA, Opcode.CHANNEL):
-                self._odd += 1
+                self._tally.odd += 1
                 continue
             _, length = ENVELOPE.unpack_from(data, start)
             stream = ReadDataStream(BytesIO(data[start + ENVELOPE.size : start + ENVELOPE.size + length]))
@@ -303,11 +273,11 @@ class Container:
         self._reserve(1)
         number = self.registry.number(id)
         if number is None:
-            self._orphans += 1
+            self._tally.orphans += 1
             return
         place = position + ENVELOPE.size + _MESSAGE.size
         self.messages.setdefault(number, Messages()).append(place, body[_MESSAGE.size :], log_ns, publish_ns)
-        self._count(1, log_ns)
+        self._tally.count(1, log_ns)
 
     def _reserve(self, count: int) -> None:
         if self.message_count + count > self.limits.messages:
@@ -315,18 +285,14 @@ class Container:
 
     def _add(self, number: int | None, data: Buffer, chunk: int, offsets: IntArray, heads: Array) -> None:
         if number is None:
-            self._orphans += len(heads)
+            self._tally.orphans += len(heads)
             return
         if len(heads) == 0:
             return
         sizes = heads["length"].astype(np.int64) - MESSAGE_HEADER
         lead = chunks.leads(data, offsets, sizes, LEAD)
         self.messages.setdefault(number, Messages()).extend(chunk, offsets, heads, MESSAGE_HEADER, lead)
-        self._count(len(heads), int(heads["log_ns"].max()))
-
-    def _count(self, more: int, latest_ns: int) -> None:
-        self.message_count += more
-        self._last_ns = latest_ns if self._last_ns is None else max(self._last_ns, latest_ns)
+        self._tally.count(len(heads), int(heads["log_ns"].max()))
 
     def _check_index(self, body: bytes) -> None:
         """Hold a message index against the chunk before it; reading never uses one, but other programs do."""
@@ -343,92 +309,32 @@ class Container:
             or (stated[:, 1] != begins[mine].astype(np.uint64)).any()
             or (stated[:, 0] != heads["log_ns"][mine]).any()
         ):
-            self._bad_indexes += 1
+            self._tally.bad_indexes += 1
 
     # ---------------------------------------------------------------- damage
 
-    def _skip_damage(self, position: int, size: int, indexes: _Following) -> int:
+    def _skip_damage(self, position: int, size: int, indexes: Following) -> int:
         """Name the loss from ``position`` and return where reading can go on."""
         resume = indexes.after(position, size)
         if resume is None:
             why = "damaged bytes" if indexes else "the file ends inside a record"
-            self._lose(position, size - position, why, at_end=True)
+            self._tally.lose(position, size - position, why, at_end=True)
             return size
         lost = indexes.at(position)
         start = min((index.message_start_time for index in lost), default=None)
         stop = max((index.message_end_time for index in lost), default=None)
-        self._lose(position, resume - position, "damaged bytes", start, stop)
+        self._tally.lose(position, resume - position, "damaged bytes", start, stop)
         return resume
 
-    def _lose(
-        self,
-        position: int,
-        count: int,
-        why: str,
-        start_ns: int | None = None,
-        stop_ns: int | None = None,
-        *,
-        at_end: bool = False,
-    ) -> None:
-        """Record a loss; a span known only by its start is left open to the end of time."""
-        if len(self.findings) >= _MOST_FINDINGS:
-            self._unreported[0] += 1
-            self._unreported[1] += count
-            return
-        known = start_ns is not None and stop_ns is not None and 0 <= start_ns <= stop_ns < END_NS
-        span: tuple[int, int] | None = None
-        if known:
-            assert start_ns is not None and stop_ns is not None
-            span = (start_ns, stop_ns + 1)
-            when = f"from {format_ns(start_ns)} to {format_ns(stop_ns)}"
-        elif at_end:
-            span = (0 if self._last_ns is None else self._last_ns + 1, END_NS)
-            after = "the start" if self._last_ns is None else format_ns(self._last_ns)
-            when = f"after {after}, until an unknown end"
-        else:
-            when = "at a time that is not known"
-        before = f"{self.message_count} messages before it"
-        message = f"{why} at byte {position}: {count} bytes lost, {when}; {before}"
-        self.findings.append(_lost(message, count, () if span is None else (span,)))
-
     def _check_data_crc(self, crc: int) -> None:
-        if self._sums and self._stated_crc and crc != self._stated_crc and not self.findings and not self._bad_indexes:
-            self.findings.append(_integrity("the data section's CRC differs, though every chunk is whole", float(crc)))
-
-    def _compare(self, summary: Summary) -> None:
-        losses, lost = self._unreported
-        if losses:
-            self.findings.append(_lost(f"{losses} more losses, {lost} bytes together", lost, ()))
-        if self._orphans:
-            self.findings.append(
-                _integrity(f"{self._orphans} messages of channels that are not defined were dropped", 0.0)
-            )
-        if self._odd:
-            self.findings.append(
-                _integrity(
-                    f"{self._odd} records of types that do not belong into a chunk were skipped", float(self._odd)
-                )
-            )
-        if self._bad_indexes:
-            told = f"{self._bad_indexes} message indexes disagree with their chunks; reading did not use them"
-            self.findings.append(_integrity(told, float(self._bad_indexes)))
-        if twice := self.registry.redefined:
-            told = f"{len(twice)} ids are given two meanings, the first {twice[0]}; each meaning is a stream of its own"
-            self.findings.append(_integrity(told, float(len(twice))))
-        if summary.statistics is None or self.findings:
-            return
-        stated, read = summary.statistics.message_count, self.message_count
-        if stated != read:
-            self.findings.append(
-                Finding(
-                    check="count_mismatch",
-                    stream="",
-                    message=f"the file says {stated} messages, {read} were read",
-                    value=float(read),
-                    limit=float(stated),
-                    unit="messages",
-                )
-            )
+        if (
+            self._sums
+            and self._stated_crc
+            and crc != self._stated_crc
+            and not self.findings
+            and not self._tally.bad_indexes
+        ):
+            self.findings.append(integrity("the data section's CRC differs, though every chunk is whole", float(crc)))
 
     # ---------------------------------------------------------------- payloads
 
@@ -448,92 +354,7 @@ class Container:
         Raises:
             LogUnreadable: the file changed since it was opened.
         """
-        messages = self.messages.get(channel, Messages())
-        chunk, offset, size = (_column(column)[rows] for column in (messages.chunk, messages.offset, messages.size))
-        try:
-            with self.path.open("rb") as file:
-                unchanged = _version(file) == self._version
-                if unchanged and self._plain:
-                    chunk, offset = self._in_file(chunk, offset)
-                for start, stop in _groups(chunk, offset, size):
-                    offsets, sizes = offset[start:stop], size[start:stop]
-                    if chunk[start] >= 0:
-                        data = self._chunk(file, int(chunk[start]), check=not unchanged)
-                    else:
-                        base = int(offsets.min())
-                        file.seek(base)
-                        data, offsets = file.read(int((offsets + sizes).max()) - base), offsets - base
-                    if int((offsets + sizes).max()) > len(data):
-                        raise EOFError("the file is shorter than it was")
-                    yield Block(first=start, data=data, offsets=offsets, sizes=sizes)
-        except (OSError, *BROKEN) as error:
-            raise LogUnreadable("the log changed while it was read", got=error, where=self.path) from error
-
-    def _in_file(self, chunk: IntArray, offset: IntArray) -> tuple[IntArray, IntArray]:
-        """Messages of uncompressed chunks as messages outside chunks, by their place in the file."""
-        bases = np.zeros(len(chunk), dtype=np.int64)
-        for position, rows in chunks.by_value(chunk):
-            bases[rows] = self._plain.get(position, -1)
-        plain = bases > 0
-        return np.where(plain, -1, chunk), np.where(plain, offset + bases, offset)
-
-    def _chunk(self, file: BinaryIO, position: int, *, check: bool) -> bytes:
-        held = CHUNKS.get(self._serial, position)
-        if held is not None:
-            return held
-        file.seek(position)
-        _, length = ENVELOPE.unpack(file.read(ENVELOPE.size))
-        body = file.read(min(length, self.limits.record_bytes))
-        data = bytes(chunks.unpack(body, self.limits.chunk_bytes, check=check))
-        CHUNKS.pass_by(self._serial, position, data)
-        return data
-
-
-class _Following:
-    """The chunk indexes of a summary by place."""
-
-    def __init__(self, indexes: tuple[ChunkIndex, ...]) -> None:
-        self._indexes = indexes
-        self._starts = np.array([min(index.chunk_start_offset, END_NS) for index in indexes], dtype=np.int64)
-
-    def __bool__(self) -> bool:
-        return bool(self._indexes)
-
-    def after(self, position: int, size: int) -> int | None:
-        """Start of the first chunk behind ``position`` and within the file."""
-        place = int(np.searchsorted(self._starts, position, side="right"))
-        found = place < len(self._starts) and int(self._starts[place]) < size
-        return int(self._starts[place]) if found else None
-
-    def at(self, position: int) -> tuple[ChunkIndex, ...]:
-        """The indexes of the chunk at ``position``."""
-        first, last = np.searchsorted(self._starts, (position, position + 1))
-        return self._indexes[int(first) : int(last)]
-
-
-def _version(file: BinaryIO) -> tuple[int, int, int]:
-    """What tells that a file was not written to since it was opened first, when every CRC was checked."""
-    stat = os.fstat(file.fileno())
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def _column(column: array[int]) -> IntArray:
-    return np.frombuffer(column, dtype=np.int64) if len(column) else np.empty(0, dtype=np.int64)
-
-
-def _groups(chunk: IntArray, offset: IntArray, size: IntArray) -> Iterator[tuple[int, int]]:
-    """Stretches of messages of one chunk, and of messages outside chunks within one window of the file."""
-    start = 0
-    cuts = [*(np.flatnonzero(chunk[1:] != chunk[:-1]) + 1).tolist(), len(chunk)]
-    for stop in cuts:
-        while start < stop:
-            end = stop
-            if chunk[start] < 0:
-                reach = np.maximum.accumulate(offset[start:stop] + size[start:stop])
-                base = np.minimum.accumulate(offset[start:stop])
-                end = start + max(1, int(np.searchsorted(reach - base, _WINDOW, side="right")))
-            yield start, end
-            start = end
+        return self._payloads.blocks(self.messages.get(channel, Messages()), rows)
 
 
 def _meanings(
@@ -554,13 +375,3 @@ def _plausible(file: BinaryIO, at: int, size: int) -> bool:
         return False
     opcode, length = ENVELOPE.unpack(head)
     return bool((opcode in chunks.KNOWN or opcode >= 0x80) and at + ENVELOPE.size + length <= size)
-
-
-def _lost(message: str, count: int, spans: tuple[tuple[int, int], ...]) -> Finding:
-    return Finding(
-        check="data_lost", stream="", message=message, value=float(count), limit=0.0, unit="bytes", spans_ns=spans
-    )
-
-
-def _integrity(message: str, value: float) -> Finding:
-    return Finding(check="integrity", stream="", message=message, value=value, limit=0.0, unit="1")

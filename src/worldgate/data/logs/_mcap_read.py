@@ -22,8 +22,9 @@ from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Array, Finding, IntArray
 from worldgate.data.logs._columns import ChannelReader, Gathered, blocks_of
 from worldgate.data.logs._images import VIDEO, Encoded, EncodedFrames, decode
 from worldgate.data.logs._limits import Limits
-from worldgate.data.logs._mcap_container import Container, Messages
+from worldgate.data.logs._mcap_container import Container
 from worldgate.data.logs._mcap_decode import JSON_TEXT, Codec, codec, decode_text
+from worldgate.data.logs._mcap_index import Messages
 from worldgate.data.logs._mcap_write import LIBRARY, PREFIX, RECORD, info_from_metadata, stream_key
 from worldgate.data.logs._messages import Part, frame_of, parts, stamp_ns
 from worldgate.data.logs._packets import PacketFrames, PacketStream, is_keyframe, size_of

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import BinaryIO, Final
 
+import numpy as np
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
 from mcap.records import Channel, ChunkIndex, Footer, Schema, Statistics
 
-from worldgate.data.logs._mcap_chunks import BROKEN, ENVELOPE
+from worldgate.data.logs._mcap_chunks import BROKEN, END_NS, ENVELOPE
 
 MAGIC: Final = b"\x89MCAP0\r\n"
 _FOOTER_BYTES: Final = ENVELOPE.size + 20
@@ -28,6 +29,28 @@ class Summary:
     channels: dict[int, Channel] = field(default_factory=dict)
     data_crc: int | None = None
     """What the data section's CRC is said to be, 0 where the writer put none; None where that was not found ahead."""
+
+
+class Following:
+    """The chunk indexes of a summary by place."""
+
+    def __init__(self, indexes: tuple[ChunkIndex, ...]) -> None:
+        self._indexes = indexes
+        self._starts = np.array([min(index.chunk_start_offset, END_NS) for index in indexes], dtype=np.int64)
+
+    def __bool__(self) -> bool:
+        return bool(self._indexes)
+
+    def after(self, position: int, size: int) -> int | None:
+        """Start of the first chunk behind ``position`` and within the file."""
+        place = int(np.searchsorted(self._starts, position, side="right"))
+        found = place < len(self._starts) and int(self._starts[place]) < size
+        return int(self._starts[place]) if found else None
+
+    def at(self, position: int) -> tuple[ChunkIndex, ...]:
+        """The indexes of the chunk at ``position``."""
+        first, last = np.searchsorted(self._starts, (position, position + 1))
+        return self._indexes[int(first) : int(last)]
 
 
 def read_summary(file: BinaryIO, size: int, limit: int) -> Summary | None:

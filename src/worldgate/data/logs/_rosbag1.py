@@ -28,8 +28,8 @@ from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Array, Finding, IntArray
 from worldgate.core.times import SECOND, format_ns
 from worldgate.data.logs._mcap_chunks import take
-from worldgate.data.logs._mcap_container import Block
 from worldgate.data.logs._mcap_index import Messages
+from worldgate.data.logs._mcap_payloads import Block
 
 MAGIC: Final = b"#ROSBAG V"
 _VERSION: Final = b"#ROSBAG V2.0\n"

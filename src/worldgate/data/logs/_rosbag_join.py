@@ -17,8 +17,8 @@ from mcap.records import Channel, Metadata, Schema
 
 from worldgate.core.streams import Finding, IntArray
 from worldgate.data.logs._columns import blocks_of
-from worldgate.data.logs._mcap_container import Block
 from worldgate.data.logs._mcap_index import Messages
+from worldgate.data.logs._mcap_payloads import Block
 from worldgate.data.logs._mcap_read import MessageSource
 from worldgate.data.logs._rosbag_zstd import unpacked
 
