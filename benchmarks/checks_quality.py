@@ -50,7 +50,7 @@ HELD_OUT = frozenset(
         "blackout.green", "blackout.white", "clipping.both", "clock_set.hours", "clock_set.reset", "cut_short.ragged",
         "damage.rolled", "damage.torn", "defocus.drifts", "defocus.shake", "disorder.swapped", "exposure.dusk",
         "exposure.hunt", "force_zero.step", "force_zero.warming", "freeze.av1", "freeze.double", "jitter.late",
-        "knocked.sag", "latency.early", "latency.growing", "lost_frames.burst", "lost_messages.batched",
+        "knocked.sag", "latency.early", "latency.stepped", "lost_frames.burst", "lost_messages.batched",
         "lost_messages.bursts", "miscount.camera", "misdeclared.duration", "misdeclared.names", "not_a_number.rows",
         "occluder.dirt", "occluder.tape", "overrange.overshoot", "quaternions.flips", "sensor_clock.warming",
         "silence.head", "silence.tail", "slow_renewal.av1", "slow_renewal.coded", "spike.bit", "spike.zero",

@@ -8,7 +8,7 @@ recording whose commands and states slid apart on the way is found whatever the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,9 @@ CARD = {
     "inputs": "actions and the states they command, paired by channel names",
     "source": "cross-correlation with a block bootstrap, Künsch, Annals of Statistics 1989",
 }
+
+_RANGES = (0.6, 1.0, 1.4)
+"""Ranges of lags looked at in half of a log, as shares of that of the whole."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +62,7 @@ def _pair(log: Log, pair: Pair, config: Config) -> Iterator[Finding]:
         yield _finding(pair, whole, "moves before", config.least_ms, span)
     middle = (span[0] + span[1]) // 2
     first, second = (
-        _lag(*_within(times, command, part), *_within(seen, state, part), config)
+        _surest(*_within(times, command, part), *_within(seen, state, part), config)
         for part in ((span[0], middle), (middle, span[1]))
     )
     if first is None or second is None:
@@ -83,6 +86,16 @@ def _pair(log: Log, pair: Pair, config: Config) -> Iterator[Finding]:
 def _lag(times: IntArray, command: FloatArray, seen: IntArray, state: FloatArray, config: Config) -> Lag | None:
     found = correlate(times, command, seen, state, most_s=config.search_s)
     return found if found is not None and found.correlation >= config.correlation else None
+
+
+def _surest(times: IntArray, command: FloatArray, seen: IntArray, state: FloatArray, config: Config) -> Lag | None:
+    """The lag in a part of a log, over the range of lags that tells it best.
+
+    A short part holds too little time for a wide range, and a lag that grows may leave a narrow one.
+    """
+    ranges = (replace(config, search_s=share * config.search_s) for share in _RANGES)
+    found = [_lag(times, command, seen, state, each) for each in ranges]
+    return min((lag for lag in found if lag is not None), key=lambda lag: lag.error_ns, default=None)
 
 
 def _within(times: IntArray, values: FloatArray, span: tuple[int, int]) -> tuple[IntArray, FloatArray]:

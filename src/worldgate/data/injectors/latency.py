@@ -19,6 +19,13 @@ FAULTS = (
     Fault(
         name="growing", line="states grow older from nothing to so much at the end", unit="s", least=0.8, sweep=_SWEEP
     ),
+    Fault(
+        name="stepped",
+        line="a driver restarts with a deeper buffer: states are so much older from the middle on",
+        unit="s",
+        least=0.4,
+        sweep=_SWEEP,
+    ),
 )
 
 
@@ -42,7 +49,7 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
     hurt = []
     for held in map(log.read, names):
         share = (held.times_ns - start) / max(end - start, 1)
-        course = {"late": np.ones(len(held)), "early": -np.ones(len(held)), "growing": share}
+        course = {"late": np.ones(len(held)), "early": -np.ones(len(held)), "growing": share, "stepped": share > 0.5}
         seconds = course[config.variant] * config.magnitude
         wanted = held.times_ns - np.asarray(np.rint(seconds * SECOND), dtype=np.int64)
         rows = np.clip(np.searchsorted(held.times_ns, wanted, side="right") - 1, 0, len(held) - 1)
