@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from worldgate.core.config import read_toml
+from worldgate.core.digest import digest_json, restore, to_json
 from worldgate.core.errors import AlreadyExists, ConfigError, NameRefused, NotFound
 from worldgate.data import contracts
 from worldgate.data.contracts import Severity
 from worldgate.data.resample import Policy
+from worldgate.record.events import Ref
 
 SMALL = """
 name = "small"
@@ -110,7 +113,44 @@ def test_another_contract_of_the_same_name_and_version_is_refused(tmp_path: Path
     changed = contracts.read(write(tmp_path, SMALL.replace("width = 2", "width = 3")))
     with pytest.raises(AlreadyExists, match="version = 2"):
         contracts.add(workspace, changed)
-    contracts.add(workspace, contracts.read(write(tmp_path, "version = 2\n" + SMALL.replace("width = 2", "width = 3"))))
+    second = contracts.read(write(tmp_path, "version = 2\n" + SMALL.replace("width = 2", "width = 3")))
+    contracts.add(workspace, second)
+    with pytest.raises(AlreadyExists, match="version = 3"):
+        contracts.add(workspace, changed)
+
+
+SHIPPED = {
+    "cell.v2": "a77dbdf1f4187f00",
+    "comma2k19.v1": "62ab5fce8a47ab0e",
+    "droid.v2": "46aa8344f638c826",
+    "g1.v2": "49b1a55b8a6f6d70",
+    "openarm.v1": "614410c8e9684fdc",
+    "px4.v2": "1ea70372ffd3d626",
+}
+"""What each shipped contract says. A change needs a new version: workspaces hold the older one under its name."""
+
+
+@pytest.mark.parametrize("name", contracts.shipped())
+def test_a_shipped_contract_that_changes_gets_a_new_version(name: str) -> None:
+    tree = read_toml(contracts.SHIPPED / f"{name}.toml")
+    pinned = SHIPPED.get(f"{name}.v{tree['version']}")
+    assert pinned == digest_json(tree)[:16], f"raise the version of {name} and pin it here"
+
+
+def test_a_contract_that_an_older_version_recorded_without_later_fields_is_the_same(
+    tmp_path: Path, workspace: Any
+) -> None:
+    contract = contracts.read(write(tmp_path, SMALL))
+    tree = restore(to_json(contract))
+    for later in ("duplicates", "retention", "licences"):
+        del tree[later]
+    del tree["alignment"]["logs"]
+    older = Ref("contract", workspace.put_json(tree), "small.v1")
+    workspace.record("contract.added", body={"contract": "small", "version": 1}, outputs=[older])
+    assert contracts.add(workspace, contract) == older
+    changed = contracts.read(write(tmp_path, SMALL.replace("width = 2", "width = 3")))
+    with pytest.raises(AlreadyExists, match="version = 2"):
+        contracts.add(workspace, changed)
 
 
 def test_an_unknown_contract_lists_the_shipped_ones() -> None:

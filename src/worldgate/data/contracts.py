@@ -243,21 +243,27 @@ def shipped() -> list[str]:
 def add(ws: Workspace, contract: Contract) -> Ref:
     """Record a contract; nothing happens where the same one is recorded already.
 
+    One that an older Worldgate recorded is the same where it requires the same: fields that were not there then have
+    their defaults.
+
     Raises:
         AlreadyExists: another contract of this name and version.
     """
     digest = ws.put_json(contract)
     name = f"{contract.name}.v{contract.version}"
-    for ref in ws.artifacts("contract"):
-        if ref.digest == digest:
+    recorded = ws.artifacts("contract")
+    for ref in recorded:
+        if ref.digest == digest or (ref.name == name and load(ws, ref.digest) == contract):
             return ref
-        if ref.name == name:
-            raise AlreadyExists(
-                "another contract of this name and version",
-                got=name,
-                where=ref.digest,
-                hint=f"version = {contract.version + 1}",
-            )
+    held = next((ref for ref in recorded if ref.name == name), None)
+    if held is not None:
+        versions = [ref.name.rpartition(".v")[2] for ref in recorded if ref.name.rpartition(".v")[0] == contract.name]
+        raise AlreadyExists(
+            "another contract of this name and version",
+            got=name,
+            where=held.digest,
+            hint=f"version = {max(map(int, versions)) + 1} in the new one; {name} is the recorded one",
+        )
     ref = Ref("contract", digest, name)
     ws.record("contract.added", body={"contract": contract.name, "version": contract.version}, outputs=[ref])
     return ref
