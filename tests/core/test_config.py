@@ -143,3 +143,9 @@ def test_a_key_of_the_file_that_is_no_configuration_can_be_set_aside(tmp_path: P
 
 def test_a_tree_is_flattened_to_dotted_keys() -> None:
     assert flatten({"a": {"b": 1, "c": {}}, "d": [2]}) == {"a.b": 1, "a.c": {}, "d": [2]}
+
+
+def test_one_value_where_a_list_belongs_is_told_the_form_of_a_list() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(Whole(), sets=["train.optimiser.betas=half"])
+    assert caught.value.hint == 'a list, such as train.optimiser.betas=["half"]'

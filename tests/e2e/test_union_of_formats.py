@@ -247,7 +247,7 @@ def test_six_formats_make_one_dataset_that_trains_a_world_model(
     from worldgate.worlds.train import stage
 
     model = stage.train(workspace, dataset.digest, "state", state.debug(), name="union")
-    made = next(iter(workspace.ledger.events(stage.FINISHED)))
+    made = next(iter(workspace.ledger.events(stage.FINISHED["world_model"])))
     assert made.body["held_out"]["skill_over_hold_last_0.5s"] > 0.5
     assert made.body["held_out"]["action_sensitivity_0.5s"] > 2
     world = stage.load(workspace, model.digest)

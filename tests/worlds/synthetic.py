@@ -39,11 +39,11 @@ def picture(x, y):
 def make(name, states, actions, frames=None, *, unit="m", rate_hz=RATE_HZ, gap=None):
     """An episode of arrays; ``gap`` marks rows of the state."""
     streams = {
-        "observation.state": rows("observation.state", Kind.VECTOR, np.asarray(states, float), unit, gap),
-        "action": rows("action", Kind.ACTION, np.asarray(actions, float), unit),
+        "observation.state": make_rows("observation.state", Kind.VECTOR, np.asarray(states, float), unit, gap),
+        "action": make_rows("action", Kind.ACTION, np.asarray(actions, float), unit),
     }
     if frames is not None:
-        streams[CAMERA] = rows(CAMERA, Kind.IMAGE, frames, "1")
+        streams[CAMERA] = make_rows(CAMERA, Kind.IMAGE, frames, "1")
     count = len(states)
     return Episode(
         id=name,
@@ -58,7 +58,7 @@ def make(name, states, actions, frames=None, *, unit="m", rate_hz=RATE_HZ, gap=N
     )
 
 
-def rows(name, kind, values, unit, gap=None):
+def make_rows(name, kind, values, unit, gap=None):
     """A stream on the grid without skew."""
     count, zero = len(values), np.zeros(len(values), np.int64)
     info = StreamInfo(name=name, kind=kind, count=count, shape=values.shape[1:], unit=unit)

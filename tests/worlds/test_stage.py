@@ -45,7 +45,7 @@ def dataset(workspace, tmp_path):
 
 def test_a_model_is_recorded_with_what_made_it(workspace, dataset):
     model = stage.train(workspace, dataset.digest, "state", debug_config("state"), name="first")
-    made = next(iter(workspace.ledger.events(stage.FINISHED)))
+    made = next(iter(workspace.ledger.events(stage.FINISHED["world_model"])))
     assert [r.kind for r in made.inputs] == ["dataset", "run"]
     assert [r.kind for r in made.outputs] == ["world_model", "weights", "normaliser"]
     assert made.inputs[0].digest == dataset.digest
@@ -72,7 +72,7 @@ def test_asking_again_trains_nothing(workspace, dataset, monkeypatch):
     monkeypatch.setattr(loop, "train", refuse)
     monkeypatch.setattr(loop, "resume", refuse)
     assert stage.train(workspace, dataset.digest, "state", debug_config("state")) == first
-    assert len(list(workspace.ledger.events(stage.FINISHED))) == 1
+    assert len(list(workspace.ledger.events(stage.FINISHED["world_model"]))) == 1
 
 
 def test_an_interrupted_run_resumes_by_its_id_alone(workspace, dataset, monkeypatch):
@@ -85,7 +85,7 @@ def test_an_interrupted_run_resumes_by_its_id_alone(workspace, dataset, monkeypa
     with pytest.raises((KeyboardInterrupt, Interrupted)):
         stage.train(workspace, dataset.digest, "state", config, progress=stop)
     run = next(iter(workspace.ledger.events(stage.STARTED))).body["run"]
-    assert not list(workspace.ledger.events(stage.FINISHED))
+    assert not list(workspace.ledger.events(stage.FINISHED["world_model"]))
     resumed = stage.resume(workspace, run)
     other = dataclasses.replace(config, loop=dataclasses.replace(config.loop, checkpoint_every=11))
     assert stage.load(workspace, resumed.digest).spec.dataset == dataset.digest
@@ -112,6 +112,6 @@ def test_a_flipped_byte_is_found_in_the_store_and_in_the_cache(workspace, datase
     with pytest.raises(WeightsRefused):
         stage.load(workspace, model.digest)
     shutil.rmtree(workspace.cache / "world_models")
-    flip(workspace.store.path(next(iter(workspace.ledger.events(stage.FINISHED))).outputs[1].digest))
+    flip(workspace.store.path(next(iter(workspace.ledger.events(stage.FINISHED["world_model"]))).outputs[1].digest))
     with pytest.raises(Tampered):
         stage.load(workspace, model.digest)

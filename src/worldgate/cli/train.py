@@ -29,17 +29,18 @@ def train(
     workspace: WorkspaceOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Train a world model on a dataset.
+    """Train a world model or a tokenizer on a dataset.
 
     For example:
 
         worldgate train state cell-1 --name arm-dynamics
+        worldgate train fsq cell-1 --set video.context=background
         worldgate train --resume 4c7a9a17
 
     Ctrl-C writes a snapshot and prints the line that resumes; asking again for the same finds the same run.
 
     Args:
-        family: A family of `worldgate list models`.
+        family: A family of `worldgate list models`, or a tokenizer of `worldgate list tokenizers`.
         dataset: Id or name of a dataset; it learns from the split train and is judged on val.
         name: What people will call the model.
         debug_config: The family's small configuration, which trains in seconds on a CPU.
@@ -55,11 +56,13 @@ def train(
             model = stage.resume(ws, resume, progress=tell)
         else:
             model = _start(ws, family, dataset, name, debug_config, set_, tell)
-        made = next(event for event in ws.ledger.events("world_model.trained") if model in event.outputs)
+        made = next(event for event in ws.ledger.events(f"{model.kind}.trained") if model in event.outputs)
     figures = [f"{key} {value:.4g}" for key, value in sorted(made.body["held_out"].items())]
     body = {"model": model, **made.body}
-    said = f"world model {model.digest[:12]} {model.name}".rstrip() + f", after {made.body['seconds']:g} s"
-    answer("train", body, said, *figures, f"next: worldgate gap DATASET --model {model.digest[:12]}", as_json=json)
+    what = model.kind.replace("_", " ")
+    said = f"{what} {model.digest[:12]} {model.name}".rstrip() + f", after {made.body['seconds']:g} s"
+    after = "gap DATASET --model" if model.kind == "world_model" else "show"
+    answer("train", body, said, *figures, f"next: worldgate {after} {model.digest[:12]}", as_json=json)
 
 
 def _start(
@@ -73,10 +76,10 @@ def _start(
 ) -> Ref:
     if family is None or dataset is None:
         raise UsageError("train takes a family and a dataset", hint="worldgate train state DATASET")
-    from worldgate.core import seams
     from worldgate.core.config import resolve
+    from worldgate.worlds.family import load_trainable
 
-    module = seams.load("models", family)
+    module = load_trainable(family)
     config = resolve(module.debug() if debug_config else module.Config(), sets=sets).value
     ref = ws.resolve(dataset, "dataset")
     from worldgate.worlds.train import stage

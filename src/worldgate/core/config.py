@@ -59,7 +59,10 @@ def decode(cls: type[T], tree: Mapping[str, Any], *, where: str) -> T:
             near = difflib.get_close_matches(str(first["loc"][-1]), _keys(cls, first["loc"][:-1]), n=1)
             hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(_keys(cls, first['loc'][:-1]))}"
             raise ConfigError("unknown key", got=key, where=f"{where}:{key}", hint=hint) from error
-        raise ConfigError(first["msg"].lower(), got=repr(first["input"])[:80], where=f"{where}:{key}") from error
+        if first["type"] == "tuple_type":
+            hint = f'a list, such as {key}=["{first["input"]}"]'
+        got = repr(first["input"])[:80]
+        raise ConfigError(first["msg"].lower(), got=got, where=f"{where}:{key}", hint=hint) from error
 
 
 @cache

@@ -14,7 +14,7 @@ import numpy as np
 
 from worldgate.core.digest import canonical, digest_array, sha256
 from worldgate.core.errors import CapabilityMissing
-from worldgate.core.streams import Array, ByteArray, FloatArray, Origin
+from worldgate.core.streams import Array, ByteArray, FloatArray, Kind, Origin
 
 
 class Capability(StrEnum):
@@ -42,6 +42,7 @@ class Signal:
     shape: tuple[int, ...] = ()
     frame: str = ""
     """Coordinate frame, where one applies."""
+    kind: Kind = Kind.VECTOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,12 @@ import numpy as np
 
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import NotFound
-from worldgate.core.streams import ByteArray, FloatArray, IntArray, Kind
+from worldgate.core.streams import Array, ByteArray, FloatArray, IntArray, Kind
 from worldgate.data import clip_cache
 from worldgate.data.alignment import AlignedFrames
+
+_AT_ONCE = 64
+"""Depth pictures decoded at full size together."""
 
 
 def frames(episode: Episode, camera: str, size: int | tuple[int, int], *, cache: Path | None = None) -> ByteArray:
@@ -39,6 +42,29 @@ def frames(episode: Episode, camera: str, size: int | tuple[int, int], *, cache:
     folder = cache or (rows.values.cache if isinstance(rows.values, AlignedFrames) else None)
     spec = clip_cache.spec_of(episode, camera, size, "raw", 1)
     return clip_cache.decoded(episode, spec) if folder is None else clip_cache.mapped(folder, episode, spec)
+
+
+def geometry(episode: Episode, camera: str, size: int) -> Array:
+    """A depth or segmentation stream's pictures: (T, S, S), each pixel the nearest of the source's, never a mean.
+
+    Args:
+        episode: from :func:`worldgate.data.datasets.load`, or any other.
+        camera: name of a depth or segmentation stream.
+        size: pixels a side.
+
+    Raises:
+        NotFound: no such stream.
+    """
+    rows = episode.streams.get(camera)
+    if rows is None or rows.info.kind not in {Kind.DEPTH, Kind.SEGMENTATION}:
+        raise NotFound("no such depth or segmentation stream", got=camera, where=episode.name)
+    parts = []
+    for first in range(0, len(episode), _AT_ONCE):
+        indices = np.arange(first, min(first + _AT_ONCE, len(episode)))
+        values = rows.values[indices] if isinstance(rows.values, np.ndarray) else rows.values.read(indices)
+        down, across = (((np.arange(size) + 0.5) * side / size).astype(np.int64) for side in values.shape[1:3])
+        parts.append(values[:, down[:, None], across])
+    return np.concatenate(parts)
 
 
 def arrays(episodes: Sequence[Episode], streams: Sequence[str]) -> Mapping[str, list[FloatArray]]:

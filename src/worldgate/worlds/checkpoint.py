@@ -1,4 +1,4 @@
-"""Checkpoints of world models: a folder of ``model.safetensors``, ``normaliser.json`` and ``config.json``.
+"""Checkpoints of what is trained: a folder of ``model.safetensors``, ``normaliser.json`` and ``config.json``.
 
 ``config.json`` names the digests of the other two, and the digest of all three together is the model's identity
 (:attr:`ModelSpec.digest`). Only safetensors is read: a format that can hold nothing but tensors, so loading runs no
@@ -22,22 +22,22 @@ from torch import Tensor
 from worldgate.core.atomic import atomic_dir
 from worldgate.core.config import decode
 from worldgate.core.digest import Json, canonical, sha256, to_json
-from worldgate.core.errors import ConfigError, NotFound, SchemaTooNew, WeightsRefused
+from worldgate.core.errors import CapabilityMissing, ConfigError, NotFound, SchemaTooNew, WeightsRefused
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec, WorldModel
-from worldgate.worlds.family import Family, FamilyConfig, load_family
+from worldgate.worlds.family import Family, FamilyConfig, Trainable, is_tokenizer, load_trainable
 from worldgate.worlds.tracks import Layout
 
 SCHEMA = 1
 WEIGHTS, NORMALISER, CONFIG = "model.safetensors", "normaliser.json", "config.json"
 
 
-def save(folder: Path, family: str, config: FamilyConfig, model: Family, about: Mapping[str, Json]) -> Path:
+def save(folder: Path, family: str, config: FamilyConfig, model: Trainable, about: Mapping[str, Json]) -> Path:
     """Write a checkpoint folder, whole or not at all.
 
     Args:
         folder: where; must not exist.
-        family: name in the ``models`` seam.
+        family: name in the ``models`` or ``tokenizers`` seam.
         config: what shaped the weights.
         model: the trained model.
         about: where it came from: dataset, run, code and data digests.
@@ -73,6 +73,23 @@ def load(folder: Path, *, expect: str | None = None) -> WorldModel:
 
     Raises:
         NotFound: no checkpoint there.
+        CapabilityMissing: a tokenizer's.
+        WeightsRefused: not safetensors, damaged, or not the digest that was promised.
+        SchemaTooNew: written by a newer Worldgate.
+    """
+    tree, model, digest = restore(folder, expect=expect)
+    if is_tokenizer(str(tree["family"])):
+        hint = "worldgate list models shows what rolls forward"
+        raise CapabilityMissing("a tokenizer is no world model", got=str(tree["family"]), where=folder, hint=hint)
+    family = cast(Family, model)
+    return family.world(_spec(tree, family.layout, family, digest))
+
+
+def restore(folder: Path, *, expect: str | None = None) -> tuple[dict[str, Any], Trainable, str]:
+    """What a checkpoint says of itself, what was trained, set to evaluation, and the digest of both.
+
+    Raises:
+        NotFound: no checkpoint there.
         WeightsRefused: not safetensors, damaged, or not the digest that was promised.
         SchemaTooNew: written by a newer Worldgate.
     """
@@ -80,7 +97,7 @@ def load(folder: Path, *, expect: str | None = None) -> WorldModel:
     digest = identity(folder)
     if expect is not None and digest != expect:
         raise WeightsRefused("this is not the checkpoint that was promised", got=digest[:12], where=folder)
-    module = load_family(str(tree["family"]))
+    module = load_trainable(str(tree["family"]))
     try:
         config = decode(module.Config, tree["config"], where=str(folder / CONFIG))
         layout = decode(Layout, tree["layout"], where=str(folder / CONFIG))
@@ -88,7 +105,7 @@ def load(folder: Path, *, expect: str | None = None) -> WorldModel:
         raise WeightsRefused("a checkpoint of another version", got=error.got, where=folder) from error
     model = module.create(config, layout, Normaliser.from_bytes(statistics))
     _fill(model, weights, folder)
-    return model.world(_spec(tree, layout, model, digest))
+    return tree, model, digest
 
 
 def identity(folder: Path) -> str:
@@ -135,7 +152,7 @@ def _tree(data: bytes, folder: Path) -> dict[str, Any]:
     return cast(dict[str, Any], tree)
 
 
-def _fill(model: Family, weights: bytes, folder: Path) -> None:
+def _fill(model: Trainable, weights: bytes, folder: Path) -> None:
     """Load tensors strictly: the same names, shapes and types as the configuration implies, all finite."""
     try:
         tensors: dict[str, Tensor] = load_tensors(weights)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from worldgate.core import seams
+from worldgate.core.errors import CapabilityMissing
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec, WorldModel
 from worldgate.worlds.tracks import Inputs, Layout, Track
@@ -56,8 +57,8 @@ class Phase(Protocol):
         ...
 
 
-class Family(Protocol):
-    """An untrained or trained model as torch sees it; also an ``nn.Module`` whose ``state_dict`` is the weights."""
+class Trainable(Protocol):
+    """What the loop trains and a checkpoint holds; also an ``nn.Module`` whose ``state_dict`` is the weights."""
 
     layout: Layout
     normaliser: Normaliser
@@ -72,17 +73,27 @@ class Family(Protocol):
         """The optimisations, in order."""
         ...
 
+
+class Family(Trainable, Protocol):
+    """An untrained or trained world model as torch sees it."""
+
     def world(self, spec: ModelSpec) -> WorldModel:
         """The trained model behind the protocol that other rooms see."""
         ...
 
 
-class FamilyModule(Protocol):
-    """What a file in ``models`` holds."""
+class TrainableModule(Protocol):
+    """What a file in ``models`` or ``tokenizers`` holds."""
 
     Config: type[FamilyConfig]
 
     def debug(self) -> FamilyConfig: ...
+    def create(self, config: FamilyConfig, layout: Layout, normaliser: Normaliser) -> Trainable: ...
+
+
+class FamilyModule(TrainableModule, Protocol):
+    """What a file in ``models`` holds."""
+
     def create(self, config: FamilyConfig, layout: Layout, normaliser: Normaliser) -> Family: ...
 
 
@@ -94,6 +105,27 @@ def load_family(name: str) -> FamilyModule:
         MissingExtra: torch is not installed.
     """
     return cast(FamilyModule, seams.load("models", name))
+
+
+def load_trainable(name: str) -> TrainableModule:
+    """Import a family or a tokenizer by the name users type.
+
+    Raises:
+        NotFound: neither is called so.
+        CapabilityMissing: a tokenizer that is trained within a family.
+        MissingExtra: torch is not installed.
+    """
+    if not is_tokenizer(name):
+        return load_family(name)
+    module = seams.load("tokenizers", name)
+    if not hasattr(module, "create"):
+        raise CapabilityMissing("this tokenizer is trained within a family", got=name, hint="worldgate list models")
+    return cast(TrainableModule, module)
+
+
+def is_tokenizer(name: str) -> bool:
+    """Whether a name that can be trained is a tokenizer's."""
+    return name in seams.cards("tokenizers")
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -16,9 +16,16 @@ import numpy as np
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, NotFound
 from worldgate.core.normalisers import Normaliser, Statistics, fit
-from worldgate.core.streams import NUMERIC, BoolArray, ByteArray, FloatArray, IntArray, Kind
+from worldgate.core.streams import NUMERIC, Array, BoolArray, FloatArray, IntArray, Kind
 from worldgate.core.worlds import Signal
-from worldgate.data.clips import frames as clip_frames
+from worldgate.data import clips
+
+_PICTURES: Mapping[Kind, tuple[str, tuple[int, ...]]] = {
+    Kind.IMAGE: ("1", (3,)),
+    Kind.DEPTH: ("m", ()),
+    Kind.SEGMENTATION: ("", ()),
+}
+"""Unit, and what follows height and width in the shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +34,9 @@ class Inputs:
 
     states: tuple[str, ...] = ("observation.state",)
     action: str = "action"
+    """Empty: none, for what learns from pictures alone."""
     cameras: tuple[str, ...] = ()
+    """Streams of colour, depth or segmentation."""
     size: int = 64
     """Pixels a side that frames are resized to."""
 
@@ -71,8 +80,8 @@ class Track:
     states_TD: FloatArray
     actions_TA: FloatArray
     valid_T: BoolArray
-    frames: Mapping[str, ByteArray] = field(default_factory=dict)
-    """camera -> (T, S, S, 3) uint8."""
+    frames: Mapping[str, Array] = field(default_factory=dict)
+    """camera -> (T, S, S, 3) uint8 colour, (T, S, S) float32 metres or (T, S, S) class ids."""
 
     def __len__(self) -> int:
         return len(self.valid_T)
@@ -97,7 +106,7 @@ def resolve_layout(episodes: Sequence[Episode], inputs: Inputs) -> Layout:
     """
     if not episodes:
         raise DataRefused("no episode to train on", hint="worldgate check shows why episodes were refused")
-    wanted = (*inputs.states, inputs.action)
+    wanted = (*inputs.states, *([inputs.action] if inputs.action else ()))
     signals: dict[str, Signal] = {}
     for episode in episodes:
         if not np.isclose(episode.rate_hz, episodes[0].rate_hz, rtol=1e-3):
@@ -110,12 +119,11 @@ def resolve_layout(episodes: Sequence[Episode], inputs: Inputs) -> Layout:
                 raise DataRefused("episodes disagree on a stream", got=got, where=episode.name)
         for camera in inputs.cameras:
             _require(episode, camera)
-    size = (inputs.size, inputs.size, 3)
     return Layout(
         rate_hz=float(episodes[0].rate_hz),
         states=tuple(signals[name] for name in inputs.states),
-        action=signals[inputs.action],
-        cameras=tuple(Signal(name=camera, unit="1", shape=size) for camera in inputs.cameras),
+        action=signals[inputs.action] if inputs.action else Signal(name="", shape=(0,)),
+        cameras=tuple(_camera(episodes, camera, inputs.size) for camera in inputs.cameras),
         groups=tuple(sorted({_group(episode) for episode in episodes})),
     )
 
@@ -140,6 +148,16 @@ def _signal(episode: Episode, name: str) -> Signal:
     return Signal(name=name, unit=info.unit, names=info.names, shape=(int(width),))
 
 
+def _camera(episodes: Sequence[Episode], name: str, size: int) -> Signal:
+    kinds = {episode.streams[name].info.kind for episode in episodes}
+    kind = kinds.pop()
+    if kinds or kind not in _PICTURES:
+        got = ", ".join(sorted({kind.value, *(k.value for k in kinds)}))
+        raise DataRefused("a model's cameras are colour, depth or segmentation in all episodes", got=got, where=name)
+    unit, last = _PICTURES[kind]
+    return Signal(name=name, unit=unit, shape=(size, size, *last), kind=kind)
+
+
 def make_tracks(episodes: Sequence[Episode], layout: Layout) -> list[Track]:
     """Gather each episode's streams into dense float32 arrays and small frames."""
     return [_track(episode, layout) for episode in episodes]
@@ -147,14 +165,16 @@ def make_tracks(episodes: Sequence[Episode], layout: Layout) -> list[Track]:
 
 def _track(episode: Episode, layout: Layout) -> Track:
     names = [signal.name for signal in layout.states]
-    states = np.concatenate([_matrix(episode, name) for name in names], axis=1)
-    actions = _matrix(episode, layout.action.name)
-    gaps = np.any([episode.streams[name].gap for name in (*names, layout.action.name)], axis=0)
-    valid = np.isfinite(states).all(axis=1) & np.isfinite(actions).all(axis=1) & ~gaps
-    frames = {}
+    none = np.empty((len(episode), 0))
+    states = np.concatenate([none, *(_matrix(episode, name) for name in names)], axis=1)
+    actions = _matrix(episode, layout.action.name) if layout.action.name else none
+    valid = np.isfinite(states).all(axis=1) & np.isfinite(actions).all(axis=1)
+    frames: dict[str, Array] = {}
     for camera in layout.cameras:
-        frames[camera.name] = clip_frames(episode, camera.name, camera.shape[0])
-        valid &= ~episode.streams[camera.name].gap
+        look = clips.frames if camera.kind is Kind.IMAGE else clips.geometry
+        frames[camera.name] = look(episode, camera.name, camera.shape[0])
+    for name in (*names, *([layout.action.name] if layout.action.name else ()), *frames):
+        valid &= ~episode.streams[name].gap
     return Track(
         id=episode.id,
         group=_group(episode),
@@ -177,8 +197,9 @@ def fit_normaliser(tracks: Sequence[Track], layout: Layout) -> Normaliser:
     for signal in layout.states:
         arrays = [layout.split(states)[signal.name] for states in held]
         streams[signal.name] = fit(arrays, unit=signal.unit)
-    actions = [np.where(t.valid_T[:, None], t.actions_TA, np.nan) for t in tracks]
-    streams[layout.action.name] = fit(actions, unit=layout.action.unit)
+    if layout.action.name:
+        actions = [np.where(t.valid_T[:, None], t.actions_TA, np.nan) for t in tracks]
+        streams[layout.action.name] = fit(actions, unit=layout.action.unit)
     return Normaliser(streams=streams)
 
 

@@ -30,7 +30,7 @@ from worldgate.core.digest import Json, canonical, digest_json, sha256
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import AlreadyExists, Interrupted, NotFound, UsageError, WorldgateError
 from worldgate.worlds import checkpoint
-from worldgate.worlds.family import Family, FamilyConfig, Phase, load_family
+from worldgate.worlds.family import FamilyConfig, Phase, Trainable, load_trainable
 from worldgate.worlds.tracks import Layout, fit_normaliser, make_tracks, resolve_layout, shuffle_actions
 from worldgate.worlds.train import snapshots
 from worldgate.worlds.train.monitor import Monitor, Progress, Report
@@ -51,7 +51,7 @@ def train(
     """Train a family from scratch.
 
     Args:
-        family: a name in the ``models`` seam.
+        family: a name in the ``models`` or ``tokenizers`` seam.
         episodes_train: what it learns from, its normaliser included.
         episodes_val: held-out episodes for the figures printed beside the loss; may be empty.
         config: the family's configuration.
@@ -93,7 +93,7 @@ def resume(
     if is_done(run_dir / "model"):
         return run_dir / "model"
     about = json.loads((run_dir / "config.json").read_bytes())
-    config = decode(load_family(about["family"]).Config, about["config"], where=str(run_dir / "config.json"))
+    config = decode(load_trainable(about["family"]).Config, about["config"], where=str(run_dir / "config.json"))
     run = _Run(about["family"], episodes_train, episodes_val, config, run_dir, progress, about["dataset"])
     return run.go(snapshots.load(run_dir) if (run_dir / "latest").exists() else None)
 
@@ -330,11 +330,11 @@ def _stop_on_interrupt(run: _Run) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _create(family: str, config: FamilyConfig, layout: Layout, episodes: Sequence[Episode]) -> Family:
+def _create(family: str, config: FamilyConfig, layout: Layout, episodes: Sequence[Episode]) -> Trainable:
     """An untrained model with resolved statistics; its first weights depend on the seed alone."""
     normaliser = fit_normaliser(make_tracks(episodes, dataclasses.replace(layout, cameras=())), layout)
     torch.manual_seed(config.loop.seed)
-    return load_family(family).create(config, layout, normaliser)
+    return load_trainable(family).create(config, layout, normaliser)
 
 
 def _data_digest(train: Sequence[Episode], held_out: Sequence[Episode]) -> str:

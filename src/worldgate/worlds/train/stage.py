@@ -26,27 +26,29 @@ from worldgate.evidence.gate_evidence import TrainingRecord
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 from worldgate.worlds import checkpoint
-from worldgate.worlds.family import FamilyConfig, load_family
+from worldgate.worlds.family import FamilyConfig, is_tokenizer, load_trainable
 from worldgate.worlds.train import loop, monitor
 
-STARTED, FINISHED = "run.started", "world_model.trained"
+STARTED = "run.started"
+FINISHED = {"world_model": "world_model.trained", "tokenizer": "tokenizer.trained"}
+"""The event that ends a run, by the kind of what it made."""
 
 
 def train(
     ws: Workspace, dataset: str, family: str, config: FamilyConfig, *, name: str = "", progress: Progress = silent
 ) -> Ref:
-    """Train a family on a dataset's ``train`` split, judged on ``val`` beside the loss, and record both ends.
+    """Train a family or tokenizer on a dataset's ``train`` split, judged on ``val`` beside the loss; record both ends.
 
     Args:
         ws: the workspace.
         dataset: its digest.
-        family: a name in the ``models`` seam.
+        family: a name in the ``models`` or ``tokenizers`` seam.
         config: the family's configuration.
         name: what people will call the model.
         progress: reported to at every step.
 
     Returns:
-        The world model, by the digest of its checkpoint.
+        The world model or tokenizer, by the digest of its checkpoint.
 
     Raises:
         NotFound: no such dataset, or no ``train`` split in it.
@@ -69,8 +71,13 @@ def resume(ws: Workspace, run: str, *, progress: Progress = silent) -> Ref:
     """
     digest = ws.resolve(run, "run").digest
     asked = cast(dict[str, Any], ws.get_json(digest))
-    config = decode(load_family(asked["family"]).Config, asked["config"], where=f"run {short(digest)}")
+    config = decode(load_trainable(asked["family"]).Config, asked["config"], where=f"run {short(digest)}")
     return _go(ws, asked, digest, config, ws.root / "runs" / short(digest), progress)
+
+
+def kind_of(family: str) -> str:
+    """What training it makes: ``world_model`` or ``tokenizer``."""
+    return "tokenizer" if is_tokenizer(family) else "world_model"
 
 
 def load(ws: Workspace, digest: str) -> WorldModel:
@@ -99,7 +106,8 @@ def checkout(ws: Workspace, digest: str) -> Path:
 def _go(
     ws: Workspace, asked: dict[str, Any], digest: str, config: FamilyConfig, run_dir: Path, progress: Progress
 ) -> Ref:
-    done = next((e for e in ws.ledger.events(FINISHED) if e.inputs and e.inputs[-1].digest == digest), None)
+    kind = kind_of(asked["family"])
+    done = next((e for e in ws.ledger.events(FINISHED[kind]) if e.inputs and e.inputs[-1].digest == digest), None)
     if done is not None:
         return done.outputs[0]
     episodes = _split(ws, asked["dataset"], "train")
@@ -115,9 +123,10 @@ def _go(
         folder = loop.train(asked["family"], episodes, held_out, config, run_dir, report, dataset=dataset)
     for file in (checkpoint.CONFIG, checkpoint.WEIGHTS, checkpoint.NORMALISER):
         ws.store.put_file(folder / file)
-    model = Ref("world_model", checkpoint.identity(folder), asked["name"])
-    # First what it was fed: whoever is killed in between trains nothing again, and no model stands without this record.
-    _record_fed(ws, model, Ref("dataset", asked["dataset"]), episodes)
+    model = Ref(kind, checkpoint.identity(folder), asked["name"])
+    if kind == "world_model":
+        # First what it was fed: whoever is killed now trains nothing again, and no model stands without this record.
+        _record_fed(ws, model, Ref("dataset", asked["dataset"]), episodes)
     _record(ws, asked, digest, folder, model, time.monotonic() - begun)
     return model
 
@@ -143,4 +152,6 @@ def _record(ws: Workspace, asked: dict[str, Any], digest: str, folder: Path, mod
         "config": digest_json(asked["config"]),
     }
     outputs = [model, Ref("weights", about["weights"]), Ref("normaliser", about["normaliser"])]
-    ws.record(FINISHED, body=body, inputs=[Ref("dataset", asked["dataset"]), Ref("run", digest)], outputs=outputs)
+    ws.record(
+        FINISHED[model.kind], body=body, inputs=[Ref("dataset", asked["dataset"]), Ref("run", digest)], outputs=outputs
+    )
