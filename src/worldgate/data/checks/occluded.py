@@ -41,7 +41,7 @@ _BREAK = 3
 """Kept pictures for which the piece may be in doubt."""
 _WINDOW_S = 0.6
 """Time over which a tile must be still."""
-_BARE = 0.4
+_BARE = 0.3
 """Share of such a thing that must hide what showed detail, or another brightness."""
 _SUDDEN = 10.0
 """Grey levels by which the piece changes when the thing comes or goes; an arm that comes to rest does so slowly."""
