@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.conftest import FakeFrames, FakeLog, stream
 
-from worldgate.core.errors import ConfigError, ContractBroken, NotAuthorised, NotFound
+from worldgate.core.errors import ConfigError, ContractBroken, DataRefused, NotAuthorised, NotFound
 from worldgate.core.seams import cards
-from worldgate.core.streams import Kind, Origin, Stream, StreamInfo
+from worldgate.core.streams import Kind, Log, Origin, Stream, StreamInfo
 from worldgate.core.times import SECOND
 from worldgate.data import contracts, datasets, retention
 from worldgate.data.detectors import prepare
 from worldgate.data.ingest import open_log
 from worldgate.data.logs import mcap
+from worldgate.data.privacy import intake
 from worldgate.data.privacy.intake import ingest_under, open_sealed
 from worldgate.data.privacy.masks import GREY, MaskedFrames, mask
 from worldgate.data.privacy.rules import MASKED, MaskRule, Privacy
@@ -186,6 +188,12 @@ def contract(ws: Workspace, recipient: str = "", version: int = 1, **more: Any) 
     return contracts.add(ws, contracts.from_tree(tree, where="test"))
 
 
+def room_stream(hands: list[tuple[int, int] | None]) -> Stream:
+    times = np.arange(len(hands), dtype=np.int64) * (SECOND // 10)
+    info = StreamInfo(name=CAMERA, kind=Kind.IMAGE, count=len(hands), shape=(64, 64, 3), rate_hz=10.0)
+    return Stream(info=info, times_ns=times, values=room(hands))
+
+
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
     times = np.arange(10, dtype=np.int64) * (SECOND // 10)
@@ -223,6 +231,47 @@ def test_under_contract_only_masked_pictures_and_a_sealed_raw_lie_in_the_workspa
     again = ingest_under(workspace, raw.parent, ref, site="hall")
     assert again == [log]
     assert len(workspace.artifacts("sealed")) == 1
+
+
+def test_a_log_is_masked_once_and_again_only_when_something_changed(
+    workspace: Workspace, raw: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looked: list[str] = []
+
+    def counted(log: Log, *args: Any, **more: Any) -> Any:
+        looked.append(log.name)
+        return mask(log, *args, **more)
+
+    monkeypatch.setattr(intake, "mask", counted)
+    one = contract(workspace)
+    (first,) = ingest_under(workspace, raw.parent, one)
+    assert ingest_under(workspace, raw.parent, one) == [first]
+    assert looked == ["run.mcap"]
+    for held in (workspace.cache / "results").rglob("*.json"):
+        assert len(held.read_bytes()) < 10_000, "digests, no pictures"
+    shutil.copy(raw, raw.with_name("zzz.mcap"))
+    mcap.write_log(raw.with_name("other.mcap"), [room_stream([(30, 30)] * 4)], origin=Origin.REAL)
+    both = ingest_under(workspace, raw.parent, one)
+    assert first in both and len(both) == 2
+    assert looked == ["run.mcap", "other.mcap"], "the copy has another name and the same content"
+    wider = {"mask": {"observation.images.*": {"detectors": ["skin"], "hold_s": 0.2, "margin": 0.3}}}
+    ingest_under(workspace, raw, contract(workspace, version=2, privacy=wider))
+    assert looked[2:] == ["run.mcap"]
+
+
+def test_what_was_erased_does_not_come_back_from_memory(workspace: Workspace, raw: Path) -> None:
+    rules = contract(workspace)
+    (log,) = ingest_under(workspace, raw, rules)
+    retention.erase(workspace, [log], reason="asked")
+    with pytest.raises(DataRefused, match="was erased"):
+        ingest_under(workspace, raw, rules)
+
+
+def test_other_facts_for_a_masked_log_are_refused_as_for_any(workspace: Workspace, raw: Path) -> None:
+    rules = contract(workspace)
+    ingest_under(workspace, raw, rules, site="hall")
+    with pytest.raises(DataRefused):
+        ingest_under(workspace, raw, rules, site="yard")
 
 
 def test_another_key_does_not_open_what_is_sealed(
