@@ -1,13 +1,15 @@
 """Which injected duplicates are found, and which different episodes of one rig are mistaken for such.
 
-``.venv/bin/python benchmarks/dedup.py [--quick] [--episodes N] [--json] [--real FOLDER]``. Episodes of the simulated
-cell (seeds from 100) and real bridge and DROID episodes get one copy of each kind of injection; thresholds were chosen
-on six cell seeds below 100 and the first eight bridge episodes, which are not among these. For every kind all originals
-and all copies stand in one pool, so each original must find its copy (recall) and nothing else (precision): the wrong
-pairs are episodes of the same rig with the same background, task and home pose. Kinds that end in ``, pictures alone``
-or ``, numbers alone`` drop the rest of the log, because what is left untouched would give the copy away. Intervals:
-95 %, Clopper-Pearson. The last row gives the bridge sample twice to a workspace, once as it is and once cut,
-re-encoded, renamed and with other stamps, on the two sides of a split.
+``.venv/bin/python benchmarks/dedup.py [--quick] [--json] [--real FOLDER] [--cache FOLDER]``. Episodes of the simulated
+cell (seeds from 100) and real bridge and DROID episodes get copies of each kind of injection, each with its own draw.
+Thresholds were chosen on other cell seeds (below 100; 5000 to 5059), the first eight bridge and the first five DROID
+episodes. For every kind originals and copies stand in pools together, so each original must find its copy (recall) and
+nothing else (precision): the wrong pairs are episodes of one rig at one task, with one background and home pose. The
+more episodes of one task, the more of them resemble each other by chance: so the kind that is hardest to tell is
+measured again with all in one pool. Kinds that end in ``, pictures alone`` or ``, numbers alone`` drop the rest of the
+log, because what is left untouched would give the copy away. Bridge episodes last 2 s and have rows of their own.
+Intervals: 95 %, Clopper-Pearson; 73 copies without a miss put the lower bound at 0.95. One row gives the bridge sample
+twice to a workspace, once as it is and once cut, re-encoded, renamed and with other stamps, on two sides of a split.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from worldgate.core.atomic import write_atomic
+from worldgate.core.digest import digest_json
 from worldgate.core.streams import NUMERIC, Finding, Kind, Log, Origin, Stream, StreamInfo
 from worldgate.data.duplicates import finding
-from worldgate.data.duplicates.match import compare
+from worldgate.data.duplicates.match import Match, matches
 from worldgate.data.duplicates.rules import MatchConfig
 from worldgate.data.duplicates.sketches import Sketch, sketch
-from worldgate.data.duplicates.voting import candidates
 from worldgate.data.ingest import ingest, ingested
 from worldgate.data.logs import open_folder
 from worldgate.data.logs.mcap import write_log
@@ -85,8 +88,29 @@ class Made:
 Change = Callable[[Made, np.random.Generator], Made]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How many logs of each source are copied."""
+
+    cell: int = 40
+    draws: int = 2
+    """Copies of each of them, each drawn apart and in a pool of its own."""
+    pool: int = 8
+    """Episodes of the cell in one pool."""
+    large: int = 40
+    """Episodes of the cell in the one large pool."""
+    droid: int = 2
+    """Of each of two laboratories."""
+    bridge: int = 12
+    twice: int = 25
+    """Bridge episodes that are given twice."""
+
+
+QUICK = Sizes(cell=3, draws=1, pool=3, large=3, droid=1, bridge=2, twice=3)
+
+
 def take(log: Log, name: str) -> Made:
-    """A log's numbers and cameras, in memory, at most 256 pixels across."""
+    """A log's numbers and cameras, in memory, at most 128 pixels across."""
     held = {}
     for info in log.streams():
         if info.kind not in {*NUMERIC, Kind.IMAGE}:
@@ -102,8 +126,8 @@ def take(log: Log, name: str) -> Made:
 
 
 def fitted(image: Images) -> Images:
-    """At most 256 pixels across."""
-    share = min(1.0, 256 / image.shape[1])
+    """At most 128 pixels across."""
+    share = min(1.0, 128 / image.shape[1])
     return image if share == 1 else cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
 
 
@@ -274,12 +298,17 @@ KINDS: Mapping[str, Change] = {
 
 
 def cell(seeds: Sequence[int], folder: Path) -> Iterator[Made]:
-    """Episodes of one site's one arm, by three experts."""
+    """Episodes of one site's one arm at one task, by three experts; rendered once and kept in the folder."""
+    config = RecordConfig(sensors=SensorConfig(geometry=(), lidar=False))
     for seed in seeds:
         expert = ("scripted", "noisy", "careless")[seed % 3]
-        path = folder / f"{expert}-{seed}.mcap"
-        config = RecordConfig(sensors=SensorConfig(geometry=(), lidar=False))
-        record(path, expert=expert, seed=seed, duration_s=6.0, config=config)
+        path = folder / digest_json(config)[:12] / f"{expert}-{seed}.mcap"
+        if not path.exists():
+            part = path.with_name(f"part-{path.name}")
+            part.unlink(missing_ok=True)
+            part.parent.mkdir(parents=True, exist_ok=True)
+            record(part, expert=expert, seed=seed, duration_s=6.0, config=config)
+            part.rename(path)
         yield take(open_folder(path).logs[0], path.stem)
 
 
@@ -295,25 +324,39 @@ class Count:
     mistaken: list[str] = field(default_factory=list)
 
 
-def measure(logs: Sequence[Made], kind: str, seed: int, originals: Sequence[Sketch]) -> Count:
-    """One kind over one source; ``originals`` are the sketches of the same parts of the logs."""
+def matched(pool: Sequence[Sketch]) -> list[tuple[int, int, Match]]:
+    """Pairs of a pool that match."""
+    names = [str(place) for place in range(len(pool))]
+    return [(int(m.first), int(m.second), m) for m in matches(names, pool, MatchConfig())]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Logs that stand in one pool with their copies; sketched once for all kinds that look at the same parts."""
+
+    logs: Sequence[Made]
+    sketches: Sequence[Sketch]
+
+    @classmethod
+    def of(cls, logs: Sequence[Made], part: Callable[[Made], Made]) -> Pool:
+        """Sketch some logs' parts."""
+        return cls(logs=logs, sketches=[sketch(part(log)) for log in logs])
+
+
+def measure(pool: Pool, kind: str, seed: int) -> Count:
+    """One kind over one pool."""
+    logs, n = pool.logs, len(pool.logs)
     rng = np.random.default_rng([seed, list(KINDS).index(kind)])
-    copies = [sketch(KINDS[kind](log, rng)) for log in logs]
-    pool, n = [*originals, *copies], len(logs)
-    config, count = MatchConfig(), Count(copies=n, pairs=2 * n * (2 * n - 1) // 2)
+    both = [*pool.sketches, *(sketch(KINDS[kind](log, rng)) for log in logs)]
+    count = Count(copies=n, pairs=2 * n * (2 * n - 1) // 2)
     found = set()
-    for pair in candidates(pool, config):
-        ends = (pair.first, pair.second)
-        match = compare(("a", "b"), (pool[ends[0]], pool[ends[1]]), pair, config)
-        if match is None:
-            continue
-        if ends[1] - ends[0] == n:
-            found.add(ends[0])
+    for a, b, match in matched(both):
+        if b - a == n:
+            found.add(a)
         else:
-            count.wrong += 1
-            said = " - ".join(("copy of " if e >= n else "") + logs[e % n].name for e in ends)
+            said = " - ".join(("copy of " if e >= n else "") + logs[e % n].name for e in (a, b))
             count.mistaken.append(f"{said}: {match.kind} {match.score} {match.why}")
-    count.found = len(found)
+    count.found, count.wrong = len(found), len(count.mistaken)
     count.missed = [logs[i].name for i in range(n) if i not in found]
     return count
 
@@ -379,36 +422,56 @@ def twice(folder: Path, limit: int) -> dict[str, Any]:
     return row("bridge given twice: train and val share clips", count, judged=True)
 
 
-def run(most: int, folder: Path | None, keep: Callable[[list[dict[str, Any]]], None]) -> list[dict[str, Any]]:
-    """Every row, kept as it comes; at most so many episodes of each source."""
-    sources: dict[str, list[Made]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        sources["cell"] = list(cell(range(100, 100 + most), Path(scratch)))
+PARTS: Mapping[str, Callable[[Made], Made]] = {
+    ", pictures alone": lambda log: only(log, True),
+    ", numbers alone": lambda log: only(log, False),
+    "": lambda log: log,
+}
+LARGE = "all at once, pictures alone"
+"""The kind that is also measured with many more episodes of one task in its pool."""
+
+
+def sources(sizes: Sizes, cache: Path, folder: Path | None) -> tuple[list[list[Made]], list[list[Made]]]:
+    """Pools of logs of 5 s and more, and pools of logs of 2 s."""
+    episodes = list(cell(range(100, 100 + sizes.cell), cache))
+    long, short = [episodes[at : at + sizes.pool] for at in range(0, len(episodes), sizes.pool)], []
     if folder is not None:
-        limits = {"bridge": ("octo_bridge_rlds", slice(8, min(25, 8 + most)))}
-        limits["droid"] = ("droid_ctrlworld/droid_subset", slice(5, min(11, 5 + most)))
-        limits["droid, new setup"] = ("droid_ctrlworld/droid_new_setup", slice(0, most))
-        for name, (where, part) in limits.items():
-            sources[name] = [take(log, f"{name}:{log.name}") for log in open_folder(folder / where).logs[part]]
-    parts: Mapping[str, Callable[[Made], Made]] = {
-        "": lambda log: log,
-        ", pictures alone": lambda log: only(log, True),
-        ", numbers alone": lambda log: only(log, False),
-    }
-    held = {(n, p): [sketch(of(log)) for log in logs] for n, logs in sources.items() for p, of in parts.items()}
+        parts = [("droid_ctrlworld/droid_subset", slice(5, min(11, 5 + sizes.droid)))]
+        parts += [("droid_ctrlworld/droid_new_setup", slice(0, sizes.droid))]
+        long += [[take(log, f"droid:{log.name}") for log in open_folder(folder / w).logs[p]] for w, p in parts]
+        bridge = open_folder(folder / "octo_bridge_rlds").logs[8 : 8 + sizes.bridge]
+        short = [[take(log, f"bridge:{log.name}") for log in bridge]]
+    return long, short
+
+
+def run(
+    sizes: Sizes, cache: Path, folder: Path | None, keep: Callable[[list[dict[str, Any]]], None]
+) -> list[dict[str, Any]]:
+    """Every row, kept as it comes."""
+    long, short = sources(sizes, cache, folder)
+    cells = -(-sizes.cell // sizes.pool)
     rows: list[dict[str, Any]] = []
-    for kind in KINDS:
-        part = next((p for p in parts if p and kind.endswith(p)), "")
-        counts = {name: measure(logs, kind, 1, held[name, part]) for name, logs in sources.items()}
-        short = any(word in kind for word in ("cut", "all at once", "resampled"))
-        long = [c for name, c in counts.items() if not (short and name == "bridge")]
-        rows.append(row(kind, summed(long), judged=True))
-        if short and "bridge" in counts:
-            rows.append(row(f"{kind}, of logs of 2 s", counts["bridge"], judged=False))
-        keep(rows)
+    for part, of in PARTS.items():
+        pools = {"": [Pool.of(logs, of) for logs in long], ", of logs of 2 s": [Pool.of(logs, of) for logs in short]}
+        for kind in KINDS:
+            if part != next(p for p in PARTS if kind.endswith(p)):
+                continue
+            cuts = any(word in kind for word in ("cut", "all at once", "resampled"))
+            for which, held in pools.items():
+                counts = [measure(pool, kind, 1 + place) for place, pool in enumerate(held)]
+                if not which:
+                    again = range(1, sizes.draws)
+                    counts += [measure(p, kind, 100 * d + at) for d in again for at, p in enumerate(held[:cells])]
+                if counts:
+                    rows.append(row(f"{kind}{which}", summed(counts), judged=not (which and cuts)))
+                    keep(rows)
     if folder is not None:
-        rows.append(twice(folder, min(25, 2 * most)))
+        rows.append(twice(folder, sizes.twice))
         keep(rows)
+    together = [log for logs in long for log in logs if not log.name.startswith("droid")][: sizes.large]
+    count = measure(Pool.of(together, PARTS[", pictures alone"]), LARGE, 99)
+    rows.append(row(f"{LARGE}, {2 * len(together)} logs in one pool", count, judged=True))
+    keep(rows)
     return rows
 
 
@@ -416,31 +479,30 @@ def main() -> None:
     """Measure, print, and keep a full result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--episodes", type=int, default=12, help="most episodes of each source")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--real", type=Path, default=os.environ.get("WORLDGATE_DATA"))
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "worldgate-dedup")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    start, most = time.perf_counter(), 2 if asked.quick else asked.episodes
+    start, sizes = time.perf_counter(), QUICK if asked.quick else Sizes()
     said: list[str] = []
     results = Path(__file__).parent / "results" / "dedup.json"
 
     def whole(rows: list[dict[str, Any]]) -> str:
-        about = {"benchmark": "dedup", "episodes": most, "machine": platform.machine(), "load": os.getloadavg()[0]}
-        about |= {"seconds": round(time.perf_counter() - start), "complete": len(rows) > len(KINDS)}
+        about = {"benchmark": "dedup", **asdict(sizes), "machine": platform.machine(), "load": os.getloadavg()[0]}
+        about |= {"seconds": round(time.perf_counter() - start), "complete": rows[-1]["what"].endswith("in one pool")}
         return json.dumps({**about, "real": asked.real is not None, "rows": rows}, indent=1) + "\n"
 
     def keep(rows: list[dict[str, Any]]) -> None:
         if not asked.quick and asked.real is not None:
-            results.write_text(whole(rows))
+            write_atomic(results, whole(rows).encode(), overwrite=True)
         for last in [] if asked.json else rows[len(said) :]:
             said.append(last["what"])
-            recall, precision = (f"{last[x]:.2f} from {last[f'{x}_95'][0]:.2f}" for x in ("recall", "precision"))
-            print(
-                f"{last['what']:52s} {last['copies']:3d} copies  recall {recall}  precision {precision}  {last['ok']}"
-            )
+            recall, precision = (f"{last[x]:.3f} from {last[f'{x}_95'][0]:.3f}" for x in ("recall", "precision"))
+            counts = f"{last['copies']:3d} copies of {last['pairs']:6d} pairs"
+            print(f"{last['what']:60s} {counts}  recall {recall}  precision {precision}  {last['ok']}", flush=True)
 
-    rows = run(most, asked.real, keep)
+    rows = run(sizes, asked.cache, asked.real, keep)
     if asked.json:
         print(whole(rows), end="")
 

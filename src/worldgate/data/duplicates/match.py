@@ -9,6 +9,7 @@ be (:mod:`.refine`): one task done again looks nearly alike.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -20,7 +21,7 @@ from worldgate.data.duplicates.refine import UNEXPLAINED, refine, sure, worth
 from worldgate.data.duplicates.rules import MatchConfig
 from worldgate.data.duplicates.sketches import TICK_NS, Film, Sketch
 from worldgate.data.duplicates.verify import Overlay, films, numbers, union
-from worldgate.data.duplicates.voting import Candidate
+from worldgate.data.duplicates.voting import Candidate, candidates
 
 _SEEN: Final = 12
 """Ticks of motion from which a camera can contradict."""
@@ -29,7 +30,15 @@ _CONTRADICTS: Final = 0.25
 _BITS: Final = 0.9
 """Share of equal rows from which a stream is called the same to the bit."""
 _DOUBT: Final = 0.5
-"""Part of what may else stay unexplained, where numbers say that these are two motions: somebody changed the numbers."""
+"""Part of what may else stay unexplained, where numbers say that these are two motions: perhaps they were changed."""
+_LIKELY: Final = 3.0
+"""Part of what may stay unexplained of a copy, up to which a pair is doubtful and no other event."""
+_COHORT: Final = 5
+"""Least other comparisons of two logs by which a doubtful pair is settled."""
+_LONELY: Final = 10.0
+"""How many times further apart all of those must be."""
+_CLOSEST: Final = 0.02
+"""Differences below this are one and the same."""
 
 
 class MatchKind(StrEnum):
@@ -68,15 +77,67 @@ class Match:
     """In words: streams, crop, what is the same to the bit."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """What the comparison of two logs at one offset comes to."""
+
+    match: Match | None
+    sure: bool = True
+    """Whether the two logs alone are enough to say so."""
+    apart: float | None = None
+    """Where pictures alone speak: what stays unexplained, from 0 to 2."""
+
+
+def matches(names: Sequence[str], sketches: Sequence[Sketch], config: MatchConfig) -> list[Match]:
+    """Every pair of logs that hold the same evidence.
+
+    A doubtful pair, which shows too little motion to tell a copy from a repetition, counts where the other logs look
+    nothing like its two: then nothing is repeated here.
+    """
+    weighed = [
+        (
+            pair,
+            _weigh(
+                (names[pair.first], names[pair.second]), (sketches[pair.first], sketches[pair.second]), pair, config
+            ),
+        )
+        for pair in candidates(sketches, config)
+    ]
+    others: dict[int, list[tuple[Candidate, float]]] = defaultdict(list)
+    for pair, found in weighed:
+        if found.apart is not None and not (found.match is not None and found.sure):
+            for log in (pair.first, pair.second):
+                others[log].append((pair, found.apart))
+
+    def alone(pair: Candidate, apart: float) -> bool:
+        rest = [far for log in (pair.first, pair.second) for other, far in others[log] if other is not pair]
+        return len(rest) >= _COHORT and min(rest) >= _LONELY * max(apart, _CLOSEST)
+
+    return [
+        found.match
+        for pair, found in weighed
+        if found.match is not None and (found.sure or alone(pair, found.apart or 0.0))
+    ]
+
+
 def compare(
     names: tuple[str, str], pair: tuple[Sketch, Sketch], candidate: Candidate, config: MatchConfig
 ) -> Match | None:
-    """Compare two logs at the candidate's offsets; the best match, or None."""
+    """Compare two logs at the candidate's offsets; the best match that these two alone are enough for, or None."""
+    found = _weigh(names, pair, candidate, config)
+    return found.match if found.sure else None
+
+
+def _weigh(names: tuple[str, str], pair: tuple[Sketch, Sketch], candidate: Candidate, config: MatchConfig) -> Weighed:
     first, second = pair
     if first.exact and first.exact == second.exact:
-        return _exact(names, first, second)
-    found = [m for offset in candidate.offsets_ns if (m := _at_offset(names, pair, offset, config)) is not None]
-    return max(found, key=lambda m: m.score, default=None)
+        return Weighed(match=_exact(names, first, second))
+    found = [_at_offset(names, pair, offset, config) for offset in candidate.offsets_ns]
+    certain = [w for w in found if w.match is not None and w.sure]
+    if certain:
+        return max(certain, key=lambda w: w.match.score if w.match is not None else 0.0)
+    told = [w for w in found if w.apart is not None]
+    return min(told, key=lambda w: (w.match is None, w.apart), default=Weighed(match=None))
 
 
 def _exact(names: tuple[str, str], first: Sketch, second: Sketch) -> Match:
@@ -98,19 +159,19 @@ def _exact(names: tuple[str, str], first: Sketch, second: Sketch) -> Match:
     )
 
 
-def _at_offset(
-    names: tuple[str, str], pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig
-) -> Match | None:
+def _at_offset(names: tuple[str, str], pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) -> Weighed:
     run, offset_ns = _numbers(pair, offset_ns, config)
     filmed = _pictures(pair, offset_ns, config)
     seen = [coarse for _, _, coarse in filmed]
     alike = [o for o in run if o.coverage >= config.coverage or o.copied >= config.coverage]
     by_numbers = bool(run) and 2 * len(alike) >= len(run)
-    shown = [o for o in seen if o.coverage >= config.coverage] if by_numbers else _exactly(filmed, run, config)
+    shown, certain, apart = [o for o in seen if o.coverage >= config.coverage], True, None
+    if not by_numbers:
+        shown, certain, apart = _exactly(filmed, run, config)
     copied = bool(run) and 2 * len([o for o in run if o.copied >= config.coverage]) >= len(run)
     contradicts = any(o.moving >= _SEEN for o in seen) and max(o.coverage for o in seen) < _CONTRADICTS
     if not shown and (not by_numbers or (contradicts and not copied)):
-        return None
+        return Weighed(match=None, apart=apart)
     kind = MatchKind.PICTURES if not by_numbers else MatchKind.RE_ENCODED if shown else MatchKind.STATE_ACTION
     counted = [*(alike if by_numbers else []), *shown]
     best = max(counted, key=lambda o: (o.coverage, o.first))
@@ -118,7 +179,7 @@ def _at_offset(
     share = float(np.mean([max(o.coverage, o.copied) for o in run])) if by_numbers else 0.0
     pictures = max((o.coverage for o in shown), default=0.0)
     offset = (alike[0] if by_numbers else best).offset_ns
-    return Match(
+    match = Match(
         first=names[0],
         second=names[1],
         kind=kind,
@@ -130,6 +191,7 @@ def _at_offset(
         score=round(max(share, pictures), 4),
         why=_words(alike if by_numbers else [], shown, len(run)),
     )
+    return Weighed(match=match, sure=certain, apart=apart)
 
 
 def _moves_otherwise(run: Sequence[Overlay]) -> bool:
@@ -168,17 +230,25 @@ def _pictures(pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) 
 
 def _exactly(
     filmed: Sequence[tuple[Film, Film, Overlay]], run: Sequence[Overlay], config: MatchConfig
-) -> list[Overlay]:
-    """The cameras laid over each other as exactly as they can be; none where together they do not show one event."""
-    if not filmed or not all(worth(coarse) for _, _, coarse in filmed):
-        return []
+) -> tuple[list[Overlay], bool, float | None]:
+    """The cameras laid over each other as exactly as they can be; whether they surely show one event; how far apart.
+
+    No camera where they show two events, or might only with numbers that say otherwise.
+    """
+    if not filmed:
+        return [], False, None
+    if not all(worth(coarse) for _, _, coarse in filmed):
+        return [], False, float(np.mean([coarse.error for _, _, coarse in filmed]))
     fine: list[Overlay] = []
     for first, second, coarse in filmed:
         fine.append(refine(first, second, coarse, config))
-        if fine[-1].error > UNEXPLAINED * len(filmed):
-            return []
-    certain = sure(fine, _DOUBT if _moves_otherwise(run) else 1.0)
-    return fine if certain and float(np.mean([o.coverage for o in fine])) >= config.coverage else []
+        if fine[-1].error > _LIKELY * UNEXPLAINED * len(filmed):
+            return [], False, float(np.mean([o.error for o in fine]))
+    apart, doubted = float(np.mean([o.error for o in fine])), _moves_otherwise(run)
+    certain = sure(fine, _DOUBT if doubted else 1.0)
+    likely = certain or (apart <= _LIKELY * UNEXPLAINED and not doubted)
+    covered = float(np.mean([o.coverage for o in fine])) >= config.coverage
+    return (fine if likely and covered else []), certain, apart
 
 
 def _words(alike: Sequence[Overlay], shown: Sequence[Overlay], streams: int) -> str:

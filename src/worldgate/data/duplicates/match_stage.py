@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from worldgate.core.config import decode
-from worldgate.data.duplicates.match import compare
+from worldgate.data.duplicates.match import matches
 from worldgate.data.duplicates.rules import MatchConfig
 from worldgate.data.duplicates.stage import read_sketch
-from worldgate.data.duplicates.voting import candidates
 from worldgate.engines import Made, Place
 
 STAGE = "worldgate.data.duplicates.match_stage:match"
@@ -25,10 +24,4 @@ def match(place: Place, inputs: tuple[str, ...], config: Any) -> Made:
     """
     rules = decode(MatchConfig, config["match"], where="duplicates.match")
     sketches = [read_sketch(Path(place.cache), file) for file in config["sketches"]]
-    found = []
-    for pair in candidates(sketches, rules):
-        first, second = pair.first, pair.second
-        same = compare((inputs[first], inputs[second]), (sketches[first], sketches[second]), pair, rules)
-        if same is not None:
-            found.append(same)
-    return Made(value=found)
+    return Made(value=matches(inputs, sketches, rules))

@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from worldgate.core.streams import FloatArray
+from worldgate.core.streams import Array, FloatArray, IntArray
 from worldgate.data.duplicates.rules import MatchConfig
 from worldgate.data.duplicates.sketches import SIDE, TICK_NS, Film
 from worldgate.data.duplicates.vectors import change
@@ -92,7 +92,7 @@ class _Fit:
         self._raw = change(second if turned else first)
         self.a, self.b = (blur @ change(film) @ blur.T for film in (first, second))
 
-    def laid(self, place: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    def laid(self, place: FloatArray) -> tuple[Array, Array, IntArray, FloatArray]:
         """Both over their overlap, its ticks in the first, and where those lie in the second."""
         ticks, other = overlap(len(self.a), len(self.b), float(place[4]))
         rows, columns = (_cubic(float(s), float(m)) @ _blur() for s, m in zip(place[:2], place[2:4], strict=True))
@@ -129,7 +129,8 @@ def _blur() -> FloatArray:
     """(G, G) Gaussian over a row of cells."""
     apart = np.subtract.outer(np.arange(SIDE), np.arange(SIDE))
     weights = np.exp(-0.5 * (apart / _SIGMA) ** 2)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    blur: FloatArray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return blur
 
 
 def _cubic(scale: float, shift: float) -> FloatArray:
