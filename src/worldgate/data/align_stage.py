@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from worldgate.core.config import decode
@@ -29,9 +28,7 @@ def to_grid(place: Place, inputs: tuple[str, ...], config: Any) -> Made:
     source, digest = inputs
     spec = decode(AlignmentSpec, config["spec"], where="alignment")
     episode = align(open_log(place, source, where_from(config["log"])), spec, digest=digest)
-    with TemporaryDirectory() as folder:
-        episode_cache.save(Path(folder), episode)
-        held = episode_cache.path_of(Path(folder), episode.id)
-        # An episode with events or text has no such file; whoever asks aligns it again.
-        name = held.relative_to(folder).as_posix()
-        return Made(value=episode.id, files={name: held.read_bytes()} if held.is_file() else {})
+    data = episode_cache.encoded(episode)
+    # An episode with events or text has no such file; whoever asks aligns it again.
+    name = episode_cache.path_of(Path(), episode.id).as_posix()
+    return Made(value=episode.id, files={} if data is None else {name: data})

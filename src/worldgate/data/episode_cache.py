@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as save_arrays
 
-from worldgate.core.atomic import atomic_path
+from worldgate.core.atomic import write_atomic
 from worldgate.core.config import decode
 from worldgate.core.digest import digest_array, digest_json, restore, to_json
 from worldgate.core.episodes import Episode, Rows
@@ -67,7 +67,14 @@ def path_of(cache: Path, episode: str) -> Path:
 
 
 def save(cache: Path, episode: Episode) -> None:
-    """Keep an episode's numbers; an episode with events or text is not cached, as safetensors hold numbers only."""
+    """Keep an episode's numbers, where they can be: see :func:`encoded`."""
+    data = encoded(episode)
+    if data is not None:
+        write_atomic(path_of(cache, episode.id), data, overwrite=True)
+
+
+def encoded(episode: Episode) -> bytes | None:
+    """An episode's file; None for one with events or text, as safetensors hold numbers only."""
     arrays: dict[str, Array] = {"times_ns": episode.times_ns}
     for name, rows in episode.streams.items():
         arrays |= {f"{name}/{part}": np.ascontiguousarray(getattr(rows, part)) for part in _PARTS}
@@ -75,7 +82,7 @@ def save(cache: Path, episode: Episode) -> None:
             arrays[f"{name}/segment"] = np.ascontiguousarray(rows.segment)
         if isinstance(rows.values, np.ndarray):
             if rows.values.dtype == object:
-                return
+                return None
             arrays[f"{name}/values"] = np.ascontiguousarray(rows.values)
     about = {
         "schema": SCHEMA,
@@ -86,9 +93,7 @@ def save(cache: Path, episode: Episode) -> None:
         "clock_models": {name: rows.clock_model for name, rows in episode.streams.items() if rows.clock_model},
         "digest": _digest(arrays),
     }
-    target = path_of(cache, episode.id)
-    with atomic_path(target, overwrite=True) as partial:
-        save_file(arrays, partial, metadata={"about": json.dumps(to_json(about))})
+    return bytes(save_arrays(arrays, metadata={"about": json.dumps(to_json(about))}))
 
 
 def load(cache: Path, shelf: Shelf, episode: str, log: str) -> Episode | None:

@@ -8,15 +8,18 @@ Shape legend: N messages, D channels, K frames, H x W pixels.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import BinaryIO, Final, Literal, TypeAlias, TypeVar
 
 import av
 import numpy as np
@@ -41,6 +44,10 @@ from worldgate.core.times import SECOND
 from worldgate.data.logs._video import VideoFrames
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]
+_PREFIX: Final = "worldgate-injected-"
+_LOCK: Final = "lock"
+_YOUNG_S: Final = 60.0
+
 Codec: TypeAlias = Literal["h264", "av1", "none"]
 T = TypeVar("T")
 
@@ -282,9 +289,32 @@ def encode(pixels: ByteArray, codec: Codec, *, gop: int, rate_hz: float) -> Path
 
 @cache
 def _scratch() -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="worldgate-injected-")
-    weakref.finalize(_scratch, folder.cleanup)
+    """This process's folder for videos; what killed ones left behind goes first."""
+    root = Path(tempfile.gettempdir())
+    _sweep(root)
+    folder = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=root)
+    lock = (Path(folder.name) / _LOCK).open("wb")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    weakref.finalize(_scratch, _remove, folder, lock)
     return Path(folder.name)
+
+
+def _remove(folder: tempfile.TemporaryDirectory[str], lock: BinaryIO) -> None:
+    folder.cleanup()
+    lock.close()
+
+
+def _sweep(root: Path) -> None:
+    """Remove the folders of processes that are gone: nobody holds their lock."""
+    for folder in root.glob(f"{_PREFIX}*"):
+        try:
+            if time.time() - folder.stat().st_mtime < _YOUNG_S:
+                continue  # its process may not have come to the lock yet
+            with (folder / _LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue  # it is held, it is another user's, it has no lock, or another process was faster
 
 
 def film(
