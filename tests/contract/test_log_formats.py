@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,48 @@ def test_the_same_jpeg_has_the_same_identity_in_every_container(tmp_path: Path) 
         copy = open_folder(path).logs[0].read("observation.images.front")
         assert copy.content_digest() == source.content_digest()
         np.testing.assert_array_equal(copy.times_ns, source.times_ns)
+
+
+def test_a_formats_units_are_its_logs_and_each_opens_alone(sample: tuple[str, Path], tmp_path: Path) -> None:
+    """As ingest keeps them: a log's own files, and those that belong to none, in the same places."""
+    module = load("logs", MAKERS[sample[0]][0])
+    if not hasattr(module, "units"):
+        return
+    both = tmp_path / "both"
+    for name in ("a", "b") if sample[0] != "table" else ("a",):
+        target = both / name / sample[1].name
+        target.parent.mkdir(parents=True)
+        shutil.copytree(sample[1], target) if sample[1].is_dir() else shutil.copy(sample[1], target)
+    folder = open_folder(both)
+    units = module.units(both)
+    assert len(units) == len(folder.logs) > 1
+    own = [file for unit in units for file in unit]
+    assert len(set(own)) == len(own), "no file is two logs' own"
+    shared = {file for file in both.rglob("*") if file.is_file()} - set(own)
+    for number, (unit, log) in enumerate(zip(units, folder.logs, strict=True)):
+        alone = tmp_path / str(number)
+        for file in (*unit, *shared):
+            target = alone / file.relative_to(both)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+        (found,) = open_folder(alone).logs
+        assert log_digest(found) == log_digest(log)
+        assert dict(found.facts) == dict(log.facts)
+
+
+def test_tables_of_two_mapping_files_with_patterns_are_kept_together(tmp_path: Path) -> None:
+    (tmp_path / "both").mkdir()
+    for name in ("a", "b"):
+        samples.make_table(tmp_path / "both" / name)
+    assert len(open_folder(tmp_path / "both").logs) == 4
+    assert load("logs", "table").units(tmp_path / "both") == []
+
+
+@pytest.mark.parametrize("format", ["rosbag", "comma2k19"])
+def test_a_log_inside_another_has_no_files_of_its_own(format: str, tmp_path: Path) -> None:
+    make = bag_samples.make_rosbag2 if format == "rosbag" else bag_samples.make_comma2k19
+    make(tmp_path / "outer")
+    make(tmp_path / "outer" / "inner")
+    module = load("logs", format)
+    assert len(module.open_logs(tmp_path / "outer").logs) == 2
+    assert module.units(tmp_path / "outer") == []

@@ -26,6 +26,7 @@ import numpy as np
 from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Array, Finding, IntArray, Kind, LogFolder, Origin, Stream, StreamInfo
 from worldgate.core.times import SECOND
+from worldgate.data.logs._paths import files_of
 
 CARD = {
     "line": "comma2k19 segments: car CAN, radar, IMU, GNSS and camera pose as NumPy arrays with native times",
@@ -263,3 +264,8 @@ def open_logs(path: Path) -> LogFolder:
     if not logs:
         raise NotFound("no comma2k19 segment in this folder", where=path)
     return LogFolder(path=path, format="comma2k19", logs=logs)
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The files of each segment, in the order of :func:`open_logs`; none where one segment lies inside another."""
+    return files_of(_segments(path))

@@ -108,6 +108,11 @@ class DroidLog:
             raise LogUnreadable("states and actions of different lengths", got=lengths, where=annotation)
         self._rows = next(iter(lengths.values()))
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are its own."""
+        return (self._where, *dict.fromkeys(self._videos.values()))
+
     @cached_property
     def facts(self) -> Mapping[str, str | float | bool]:
         """Task, success label, how rows and frames relate, and the duration that the annotation states in frames."""
@@ -280,12 +285,22 @@ def open_logs(path: Path) -> LogFolder:
         NotFound: none there.
         LogUnreadable: an annotation or video that cannot be used.
     """
+    logs = _logs(path)
+    if not logs:
+        raise NotFound("no annotation/<split>/*.json in this folder", where=path)
+    return LogFolder(path=path, format="droid", logs=tuple(logs))
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The annotation and the videos of each trajectory, in the order of :func:`open_logs`."""
+    return [log.files for log in _logs(path)]
+
+
+def _logs(path: Path) -> list[DroidLog]:
     logs = []
     for root in _roots(path):
         prefix = "" if root == path else f"{root.relative_to(path).as_posix()}/"
         for annotation in sorted((root / "annotation").glob("*/*.json")):
             name = f"{prefix}{annotation.parent.name}/{annotation.stem}"
             logs.append(DroidLog(root, annotation, name=name))
-    if not logs:
-        raise NotFound("no annotation/<split>/*.json in this folder", where=path)
-    return LogFolder(path=path, format="droid", logs=tuple(logs))
+    return logs

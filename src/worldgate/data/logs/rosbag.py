@@ -23,7 +23,7 @@ from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Finding, Log, LogFolder
 from worldgate.data.logs._mcap_container import Container
 from worldgate.data.logs._mcap_read import McapLog, MessageLog, MessageSource
-from worldgate.data.logs._paths import inside
+from worldgate.data.logs._paths import files_of, inside
 from worldgate.data.logs._rosbag1 import Rosbag1
 from worldgate.data.logs._rosbag_db3 import Db3
 from worldgate.data.logs._rosbag_find import METADATA, bag_files, bag_folders, holds_bags, is_bag_file
@@ -55,13 +55,26 @@ def open_logs(path: Path) -> LogFolder:
     """
     if path.is_file():
         return LogFolder(path=path, format="rosbag", logs=(_file_log(path, path.name),))
-    folders = list(bag_folders(path))
+    folders, files = _bags(path)
     logs: list[Log] = [_folder_log(folder, "" if folder == path else _name(folder, path)) for folder in folders]
-    alone = {*bag_files(path), *(file for file in path.rglob("*.mcap") if file.is_file())}
-    logs += [_file_log(file, _name(file, path)) for file in sorted(alone) if file.parent not in folders]
+    logs += [_file_log(file, _name(file, path)) for file in files]
     if not logs:
         raise NotFound("no ROS bag in this folder", where=path)
     return LogFolder(path=path, format="rosbag", logs=tuple(logs))
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The files of each bag, in the order of :func:`open_logs`; none where one bag's folder lies inside another's."""
+    folders, files = _bags(path)
+    owned = files_of(folders)
+    return [*owned, *((file,) for file in files)] if len(owned) == len(folders) else []
+
+
+def _bags(path: Path) -> tuple[list[Path], list[Path]]:
+    """Folders that are bags, and files that are bags by themselves."""
+    folders = list(bag_folders(path))
+    alone = {*bag_files(path), *(file for file in path.rglob("*.mcap") if file.is_file())}
+    return folders, [file for file in sorted(alone) if file.parent not in folders]
 
 
 def _name(file: Path, path: Path) -> str:

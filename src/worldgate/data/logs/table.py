@@ -25,7 +25,7 @@ from worldgate.core.times import SECOND, format_ns
 from worldgate.core.units import check_unit
 from worldgate.data.logs._arrays import plain_facts
 from worldgate.data.logs._mapping import FILE, Facts, meant
-from worldgate.data.logs._paths import inside
+from worldgate.data.logs._paths import files_of, inside
 from worldgate.data.logs._tables import UNIT_NS, TableFile
 from worldgate.data.logs._video import VideoFrames, video_index
 
@@ -369,9 +369,14 @@ def open_logs(path: Path) -> LogFolder:
 
 
 def units(path: Path) -> list[tuple[Path, ...]]:
-    """The files of each log, in the order of :func:`open_logs`."""
-    folders = [folder for file in _mappings(path) for folder in _folders(file, _read(file))]
-    return [tuple(file for file in sorted(folder.rglob("*")) if file.is_file()) for folder in folders]
+    """The files of each log, in the order of :func:`open_logs`.
+
+    None where several mapping files each speak of folders below them: one of these alone would find no folder.
+    """
+    mappings = [(file, _read(file)) for file in _mappings(path)]
+    if len(mappings) > 1 and any(mapping.logs for _, mapping in mappings):
+        return []
+    return files_of([folder for file, mapping in mappings for folder in _folders(file, mapping)])
 
 
 def _folders(file: Path, mapping: TableFolder) -> list[Path]:
