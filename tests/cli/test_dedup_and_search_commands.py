@@ -150,6 +150,66 @@ def test_policies_keep_one(copies: Workspace, keep: str, kept: str) -> None:
     assert ingested(copies)[cluster.kept].name == f"{kept}.mcap"
 
 
+@pytest.fixture
+def scenes(workspace: Workspace, tmp_path: Path) -> Workspace:
+    """Two scenes with one layout and one with another, each on a side of its own."""
+    from worldgate.core.streams import Kind, StreamInfo
+
+    class Images:
+        def __init__(self, images: Any) -> None:
+            self.images = images
+
+        def __len__(self) -> int:
+            return len(self.images)
+
+        def read(self, indices: Any) -> Any:
+            return self.images[indices]
+
+        def content_digest(self) -> str:
+            return str(self.images.sum())
+
+    layouts = {"train": 0, "val": 0, "third": 1}
+    for place, (side, layout) in enumerate(layouts.items()):
+        grid = np.random.default_rng(layout).integers(20, 230, (4, 4, 3), dtype=np.uint8)
+        images = np.repeat(grid.repeat(16, axis=0).repeat(16, axis=1)[None], 30, axis=0).copy()
+        for number, image in enumerate(images):
+            image[:6, (7 * number * (place + 1)) % 58 :][:, :6] = 255
+        times = (1_800_000_000 + 60 * place) * SECOND + np.arange(30, dtype=np.int64) * (SECOND // 10)
+        info = StreamInfo(name="observation.images.front", kind=Kind.IMAGE, count=30, shape=(64, 64, 3))
+        camera = Stream(info=info, times_ns=times, values=Images(images))
+        write_log(tmp_path / f"{side}.mcap", [camera], origin=Origin.REAL, facts={"side": side})
+        ingest(workspace, tmp_path / f"{side}.mcap")
+    return workspace
+
+
+def test_what_an_encoder_finds_alike_is_advice(scenes: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    root = str(scenes.root)
+    found = said(capsys, "data", "dedup", "--encoder", "pixels", "--alike", "0.8", "-w", root)
+    names = {digest: log.name for digest, log in ingested(scenes).items()}
+    (like,) = found["alike"]["likenesses"]
+    assert {names[like["first"]], names[like["second"]]} == {"train.mcap", "val.mcap"}
+    assert [g["kept"] for g in found["alike"]["groups"]] == [""]
+    assert found["report"]["matches"] == []
+    assert main(["data", "dedup", "--encoder", "pixels", "--alike", "0.8", "-w", root]) == 0
+    assert "advice, no proof of a copy" in capsys.readouterr().out
+    assert main(["data", "dedup", "--encoder", "no-such-model", "-w", root]) == 2
+    assert main(["data", "dedup", "--count-alike", "-w", root]) == 2
+
+
+def test_likeness_across_splits_counts_only_where_asked(
+    scenes: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "scenes.toml"
+    text = CONTRACT.replace('observation.state"]', 'observation.images.front"]').replace('"vector"', '"image"')
+    file.write_text(text.replace('val = ["val"]', 'val = ["val", "third"]'))
+    datasets.snapshot(scenes, contracts.add(scenes, contracts.read(file)), name="kitchen")
+    asked = ["data", "dedup", "--dataset", "kitchen", "--encoder", "pixels", "--alike", "0.8", "-w", str(scenes.root)]
+    found = said(capsys, *asked)
+    assert (found["leaks"], len(found["alike_leaks"])) == ([], 1)
+    counted = said(capsys, *asked, "--count-alike", code=4)
+    assert [g["kept"] != "" for g in counted["alike"]["groups"]] == [True]
+
+
 def test_search_finds_the_span_that_moves_alike(copies: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     hits = said(capsys, "data", "search", "--like", "run_0.mcap", "--from", "2", "--to", "4", "-w", str(copies.root))
     best = hits["hits"][0]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from worldgate.cli._encoder import chosen_encoder
 from worldgate.cli._engine import EngineOption, WorkersOption, chosen_engine
 from worldgate.cli._output import JsonFlag, Table, answer, progress
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
-    from worldgate.core.encoders import Encoder
     from worldgate.data.search.by_example import Example
     from worldgate.record.workspace import Workspace
 
@@ -59,9 +59,10 @@ def search(
     if most < 1:
         raise UsageError("a search gives at least one hit", got=most, where="--most")
     with open_workspace(workspace) as ws, chosen_engine(ws, engine, workers) as place, progress("sketch") as tell:
+        seeing = chosen_encoder(ws, encoder) if encoder is not None else None
         example = _example(ws, like, start, end, by) if like else None
         hits = by_example.search(
-            ws, example, words=text, where=where, most=most, encoder=_encoder(ws, encoder), engine=place, progress=tell
+            ws, example, words=text, where=where, most=most, encoder=seeing, engine=place, progress=tell
         )
         spans = {log: record.span_ns[0] for log, record in Shelf(ws).records.items()}
     rows = [
@@ -76,19 +77,6 @@ def search(
     ]
     table = Table(columns=("log", "id", "span [s]", "score", "why"), rows=rows)
     answer("data.search", {"hits": hits}, *([table] if rows else []), f"{len(hits)} hits", as_json=json)
-
-
-def _encoder(ws: Workspace, name: str | None) -> Encoder | None:
-    if name is None:
-        return None
-    if name == "pixels":
-        from worldgate.data.search.pixels import PixelEncoder
-
-        return PixelEncoder()
-    from worldgate.worlds.encoders import encoder_of
-    from worldgate.worlds.train.stage import load
-
-    return encoder_of(load(ws, ws.resolve(name, "world_model").digest))
 
 
 def _example(ws: Workspace, like: str, start: float, end: float | None, by: str) -> Example:

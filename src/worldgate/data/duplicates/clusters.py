@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from worldgate.core.streams import Origin
-from worldgate.data.duplicates.match import Match
 from worldgate.data.duplicates.rules import Keep
 from worldgate.data.ingest import IngestedLog
 
@@ -39,7 +39,16 @@ class Cluster:
         return tuple(log for log in self.logs if log != self.kept)
 
 
-def join(logs: Sequence[str], matches: Sequence[Match]) -> list[tuple[str, ...]]:
+class Pair(Protocol):
+    """Two logs that belong together."""
+
+    @property
+    def first(self) -> str: ...
+    @property
+    def second(self) -> str: ...
+
+
+def join(logs: Sequence[str], matches: Sequence[Pair]) -> list[tuple[str, ...]]:
     """Groups of two logs or more that matches connect, each in the order of ``logs``."""
     root = {log: log for log in logs}
 

@@ -31,6 +31,8 @@ _BITS: Final = 0.9
 """Share of equal rows from which a stream is called the same to the bit."""
 _DOUBT: Final = 0.5
 """Part of what may else stay unexplained, where numbers say that these are two motions: perhaps they were changed."""
+_GUESS: Final = 0.15
+"""Coarse difference of the best camera above which such a pair is not refined."""
 _LIKELY: Final = 3.0
 """Part of what may stay unexplained of a copy, up to which a pair is doubtful and no other event."""
 _COHORT: Final = 5
@@ -239,12 +241,15 @@ def _exactly(
         return [], False, None
     if not all(worth(coarse) for _, _, coarse in filmed):
         return [], False, float(np.mean([coarse.error for _, _, coarse in filmed]))
+    doubted = _moves_otherwise(run)
+    if doubted and min(coarse.error for _, _, coarse in filmed) > _GUESS:
+        return [], False, float(np.mean([coarse.error for _, _, coarse in filmed]))
     fine: list[Overlay] = []
     for first, second, coarse in filmed:
         fine.append(refine(first, second, coarse, config))
         if fine[-1].error > _LIKELY * UNEXPLAINED * len(filmed):
             return [], False, float(np.mean([o.error for o in fine]))
-    apart, doubted = float(np.mean([o.error for o in fine])), _moves_otherwise(run)
+    apart = float(np.mean([o.error for o in fine]))
     certain = sure(fine, _DOUBT if doubted else 1.0)
     likely = certain or (apart <= _LIKELY * UNEXPLAINED and not doubted)
     covered = float(np.mean([o.coverage for o in fine])) >= config.coverage

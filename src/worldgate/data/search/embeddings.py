@@ -28,14 +28,25 @@ def embed(shelf: Shelf, log: str, encoder: Encoder) -> dict[str, Windows]:
         NotFound: no such log, or its bytes are gone.
     """
     found = {}
-    for stream in shelf.record(log).streams:
-        if stream.kind is Kind.IMAGE and stream.count:
-            times, vectors = _kept(shelf, log, stream.name, encoder)
-            apart = vectors - vectors.mean(axis=0, keepdims=True)
-            lengths = np.linalg.norm(apart, axis=1)
-            seen = lengths > 1e-6 * max(1.0, float(lengths.max(initial=0.0)))
-            found[stream.name] = Windows(starts_ns=times[seen], vectors=apart[seen] / lengths[seen, None])
+    for camera, (times, vectors) in encoded(shelf, log, encoder).items():
+        apart = vectors - vectors.mean(axis=0, keepdims=True)
+        lengths = np.linalg.norm(apart, axis=1)
+        seen = lengths > 1e-6 * max(1.0, float(lengths.max(initial=0.0)))
+        found[camera] = Windows(starts_ns=times[seen], vectors=apart[seen] / lengths[seen, None])
     return found
+
+
+def encoded(shelf: Shelf, log: str, encoder: Encoder) -> dict[str, tuple[IntArray, FloatArray]]:
+    """Camera -> instants of half a second and (N, D) what the encoder said, as it said it.
+
+    Raises:
+        NotFound: no such log, or its bytes are gone.
+    """
+    return {
+        stream.name: _kept(shelf, log, stream.name, encoder)
+        for stream in shelf.record(log).streams
+        if stream.kind is Kind.IMAGE and stream.count
+    }
 
 
 def _kept(shelf: Shelf, log: str, camera: str, encoder: Encoder) -> tuple[IntArray, FloatArray]:
