@@ -445,12 +445,17 @@ def sources(sizes: Sizes, cache: Path, folder: Path | None) -> tuple[list[list[M
 
 
 def run(
-    sizes: Sizes, cache: Path, folder: Path | None, keep: Callable[[list[dict[str, Any]]], None]
+    sizes: Sizes,
+    cache: Path,
+    folder: Path | None,
+    keep: Callable[[list[dict[str, Any]]], None],
+    known: Sequence[dict[str, Any]] = (),
 ) -> list[dict[str, Any]]:
-    """Every row, kept as it comes."""
+    """Every row, kept as it comes; those that are known are not measured again."""
     long, short = sources(sizes, cache, folder)
     cells = -(-sizes.cell // sizes.pool)
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = list(known)
+    done = {row["what"] for row in rows}
     for part, of in PARTS.items():
         pools = {"": [Pool.of(logs, of) for logs in long], ", of logs of 2 s": [Pool.of(logs, of) for logs in short]}
         for kind in KINDS:
@@ -458,6 +463,8 @@ def run(
                 continue
             cuts = any(word in kind for word in ("cut", "all at once", "resampled"))
             for which, held in pools.items():
+                if f"{kind}{which}" in done:
+                    continue
                 counts = [measure(pool, kind, 1 + place) for place, pool in enumerate(held)]
                 if not which:
                     again = range(1, sizes.draws)
@@ -481,6 +488,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--real", type=Path, default=os.environ.get("WORLDGATE_DATA"))
+    parser.add_argument("--resume", action="store_true", help="go on where the last run with this code was stopped")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "worldgate-dedup")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
@@ -502,7 +510,8 @@ def main() -> None:
             counts = f"{last['copies']:3d} copies of {last['pairs']:6d} pairs"
             print(f"{last['what']:60s} {counts}  recall {recall}  precision {precision}  {last['ok']}", flush=True)
 
-    rows = run(sizes, asked.cache, asked.real, keep)
+    known = json.loads(results.read_text())["rows"] if asked.resume else []
+    rows = run(sizes, asked.cache, asked.real, keep, known)
     if asked.json:
         print(whole(rows), end="")
 
