@@ -47,7 +47,7 @@ BAR = 0.95
 
 HELD_OUT = frozenset(
     {
-        "blackout.green", "blackout.white", "clipping.both", "clock_set.hours", "clock_set.reset", "cut_short.ragged",
+        "blackout.green", "blackout.white", "clipping.coarse", "clock_set.hours", "clock_set.reset", "cut_short.ragged",
         "damage.rolled", "damage.torn", "defocus.drifts", "defocus.shake", "disorder.swapped", "exposure.dusk",
         "exposure.hunt", "force_zero.step", "force_zero.warming", "freeze.av1", "freeze.double", "jitter.late",
         "knocked.sag", "latency.early", "latency.stepped", "lost_frames.burst", "lost_messages.batched",

@@ -151,6 +151,16 @@ def test_a_lag_that_grows_is_found_whatever_its_size() -> None:
     assert found[0].spans_ns[0][0] >= NOW + 2 * SECOND
 
 
+def test_a_lag_that_grows_evenly_is_found_in_a_log_too_short_for_two_halves() -> None:
+    values, count = moving(800), 400
+    for growth in (0, 60):
+        at = np.arange(count) + 200 - 5 - np.rint(growth * np.arange(count) / count).astype(int)
+        states = made(STATE, values[at], TICKS[:count])
+        held = log(made("action", values[200 : 200 + count], TICKS[:count], kind=Kind.ACTION), states)
+        found = run("lag", held)
+        assert [round(f.value, -2) for f in found] == ([300] if growth else [])
+
+
 def test_a_command_of_another_unit_is_not_compared() -> None:
     values = moving(800)
     speed = made("action", values[100:700], kind=Kind.ACTION, unit="rad/s")
@@ -386,6 +396,12 @@ def test_a_cut_signal_is_found_on_either_side(share: float, side: int) -> None:
     (found,) = run("saturation", state(cut))
     assert f"elbow is cut at its {'greatest' if side > 0 else 'least'}" in found.message
     assert found.value == pytest.approx(1 - share, abs=0.01)
+
+
+def test_a_signal_that_is_cut_at_both_ends_is_found_at_both() -> None:
+    found = run("saturation", state(lambda v: np.clip(v, [-9, -0.5, -9], [9, 0.5, 9])))
+    assert [("greatest" in f.message, "least" in f.message) for f in found] == [(True, False), (False, True)]
+    assert all("wrist" in f.message for f in found)
 
 
 def test_a_joint_that_comes_to_rest_at_the_end_of_its_travel_is_not_cut() -> None:

@@ -70,7 +70,7 @@ ALSO_TRUE: Mapping[str, frozenset[str]] = {
     "exposure": frozenset({"blank", "blur"}),
     "freeze": frozenset({"content_rate"}),
     "jitter": frozenset({"skew"}),
-    "latency": frozenset({"skew"}),
+    "latency": frozenset({"skew", "jump"}),  # a buffer that grows at once shows where the robot was before
     "lost_frames": frozenset(_TIMING | {"content_rate"}),
     "lost_messages": frozenset(_TIMING),
     "miscount": frozenset({"contradictions", "dropped_frames", "dropped_packets", "truncated"}),

@@ -2,7 +2,8 @@
 
 Cross-correlation of the rates of paired channels, with a 95 % error from a bootstrap of blocks of time; a lag counts
 only where it lies beyond the limit by more than its error. The two halves of a log are held against each other, so a
-recording whose commands and states slid apart on the way is found whatever the robot's own lag is.
+recording whose commands and states slid apart on the way is found whatever the robot's own lag is. Where one lag
+explains little, an even growth is tried: it keeps the whole log together where its halves are too short.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worldgate.core.streams import Finding, FloatArray, IntArray, Log
+from worldgate.core.times import SECOND
 from worldgate.data.clocks.motion import Lag, correlate
 from worldgate.data.clocks.pairs import Pair, pairs, signals
 
@@ -22,6 +24,12 @@ CARD = {
     "source": "cross-correlation with a block bootstrap, Künsch, Annals of Statistics 1989",
 }
 
+_EXPLAINED = 0.9
+"""Correlation from which on one lag explains the whole log."""
+_MOST, _STEPS = 1.2, 6
+"""Greatest growth looked for, as a share of the range of lags, and steps on the way there."""
+_BETTER = 1.6
+"""Times that what one lag leaves unexplained is more than what one that grows does."""
 _RANGES = (0.6, 1.0, 1.4)
 """Ranges of lags looked at in half of a log, as shares of that of the whole."""
 
@@ -65,22 +73,43 @@ def _pair(log: Log, pair: Pair, config: Config) -> Iterator[Finding]:
         _surest(*_within(times, command, part), *_within(seen, state, part), config)
         for part in ((span[0], middle), (middle, span[1]))
     )
-    if first is None or second is None:
-        return
-    change, error = second.lag_ns - first.lag_ns, float(np.hypot(first.error_ns, second.error_ns))
+    change, error = 0, 0.0
+    if first is not None and second is not None:
+        change, error = second.lag_ns - first.lag_ns, float(np.hypot(first.error_ns, second.error_ns))
+        said = f"by {_said(first)} in the first half of the log and by {_said(second)} in the second"
+    if abs(change) - error <= config.change_ms * 1e6:
+        change, error = round(_growth(times, command, seen, state, whole, config) / 2), 0.0
+        said = f"later and later, by {2 * change / 1e6:+.0f} ms over the log"
     if abs(change) - error > config.change_ms * 1e6:
         yield Finding(
             check="lag",
             stream=pair.state.name,
-            message=(
-                f"follows {pair.action.name} by {_said(first)} in the first half of the log "
-                f"and by {_said(second)} in the second"
-            ),
+            message=f"follows {pair.action.name} {said}",
             value=abs(change) / 1e6,
             limit=config.change_ms,
             unit="ms",
             spans_ns=((middle, span[1]),),
         )
+
+
+def _growth(
+    times: IntArray, command: FloatArray, seen: IntArray, state: FloatArray, whole: Lag | None, config: Config
+) -> float:
+    """By how much the lag grows evenly over the log, in ns; 0 where that explains the state hardly better.
+
+    The state is held against its command as if it had been on time: with the right growth taken out, they agree.
+    """
+    known = whole.correlation if whole is not None else 0.0
+    if known >= _EXPLAINED:
+        return 0.0
+    share = (seen - seen[0]) / max(int(seen[-1] - seen[0]), 1)
+    best, growth = config.correlation, 0.0
+    for steps in range(-_STEPS, _STEPS + 1):
+        each = steps / _STEPS * _MOST * config.search_s * SECOND
+        lag = _lag(times, command, seen - np.rint(each * share).astype(np.int64), state, config)
+        if lag is not None and lag.correlation > best:
+            best, growth = lag.correlation, each
+    return growth if 1.0 - known >= _BETTER * (1.0 - best) else 0.0
 
 
 def _lag(times: IntArray, command: FloatArray, seen: IntArray, state: FloatArray, config: Config) -> Lag | None:

@@ -70,7 +70,7 @@ def _stream(found: Series, config: Config) -> Iterator[Finding]:
         for end, side in ((float(line.max()), "greatest"), (float(line.min()), "least")):
             told = ends is not None and (end >= ends[1] if side == "greatest" else end <= ends[0])
             at: BoolArray = np.asarray(line == end)
-            flat = runs(at) if told or _crowded(line, at) else _cut(line, at, config)
+            flat = runs(at) if told or _crowded(line, at, config) else _cut(line, at, config)
             share = sum(b - a for a, b in flat) / len(line)
             if flat and share >= config.least and (told or not _switch(line)):
                 yield _finding(
@@ -78,12 +78,25 @@ def _stream(found: Series, config: Config) -> Iterator[Finding]:
                 )
 
 
-def _crowded(line: FloatArray, at: BoolArray) -> bool:
-    """Whether the end is shown far oftener than any other value of a signal that hardly repeats."""
-    _, counts = np.unique(line[~at], return_counts=True)
+def _crowded(line: FloatArray, at: BoolArray, config: Config) -> bool:
+    """Whether the end is shown far oftener than any other value of a signal that hardly repeats.
+
+    A joint may rest at both ends of its travel; where both are shown often, this one must be reached or left at speed.
+    """
+    _, counts = np.unique(line[(line > line.min()) & (line < line.max())], return_counts=True)  # both ends may be cut
     if len(counts) < 20 or len(counts) < _DIFFERENT * counts.sum():
         return False
-    return int(at.sum()) >= max(_OFTEN, 3 * int(counts.max()) + 2)
+    opposite = int(((line == line.min()) | (line == line.max())).sum() - at.sum())
+    often = int(at.sum()) >= max(_OFTEN, 3 * int(counts.max()) + 2)
+    return often and (int(at.sum()) >= 3 * opposite + 2 or _at_speed(line, at, config))
+
+
+def _at_speed(line: FloatArray, at: BoolArray, config: Config) -> bool:
+    """Whether any stay at the end begins or ends with a step that is no slowing down."""
+    steps = np.abs(np.diff(line))
+    steep = config.steep * float(np.quantile(steps[steps > 0], 0.9))
+    edges = [place for a, b in _runs(at, config.run) for place in (a - 1, b - 1) if 0 <= place < len(steps)]
+    return any(steps[place] > steep for place in edges)
 
 
 def _runs(at: BoolArray, least: int) -> list[tuple[int, int]]:

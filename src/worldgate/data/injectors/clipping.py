@@ -15,6 +15,13 @@ _SWEEP = (0.01, 0.05, 0.15, 0.3)
 FAULTS = (
     Fault(name="high", line="cut at the top", unit="share of messages", least=0.15, sweep=_SWEEP),
     Fault(name="low", line="cut at the bottom", unit="share of messages", least=0.15, sweep=_SWEEP),
+    Fault(
+        name="coarse",
+        line="cut at the top of a converter of 8 bits, whose values repeat anyway",
+        unit="share of messages",
+        least=0.15,
+        sweep=_SWEEP,
+    ),
     Fault(name="both", line="cut at both ends", unit="share of messages", least=0.3, sweep=_SWEEP),
 )
 
@@ -34,7 +41,15 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
     """The log with the channel of most motion cut."""
     held = numbers(log, config.stream, seed)
     values, channel, share = np.array(held.array, dtype=np.float64), liveliest(held), config.magnitude
-    low, high = {"high": (0.0, 1 - share), "low": (share, 1.0), "both": (share / 2, 1 - share / 2)}[config.variant]
+    low, high = {
+        "high": (0.0, 1 - share),
+        "low": (share, 1.0),
+        "coarse": (0.0, 1 - share),
+        "both": (share / 2, 1 - share / 2),
+    }[config.variant]
+    if config.variant == "coarse":
+        step = np.ptp(values[:, channel]) / 255
+        values[:, channel] = np.round(values[:, channel] / step) * step
     cut = np.clip(values[:, channel], *np.quantile(values[:, channel], [low, high]))
     spans = span_of(held, cut != values[:, channel])
     values[:, channel] = cut
