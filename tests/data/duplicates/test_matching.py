@@ -11,9 +11,10 @@ import pytest
 from worldgate.core.errors import ConfigError, Tampered
 from worldgate.core.streams import Kind, Stream
 from worldgate.data.duplicates.index import nearest
-from worldgate.data.duplicates.match import Match, MatchKind, compare
+from worldgate.data.duplicates.match import Match, MatchKind, Weighed, compare, settle
 from worldgate.data.duplicates.rules import MatchConfig
 from worldgate.data.duplicates.sketches import from_bytes, sketch, to_bytes
+from worldgate.data.duplicates.verify import films
 from worldgate.data.duplicates.voting import candidates
 
 SECOND = 1_000_000_000
@@ -121,6 +122,45 @@ def test_pictures_alone_are_enough(fakes: Any) -> None:
     log = without(episode(fakes, 0), Kind.VECTOR)
     (match,) = matched(log, changed(log, pictures=lambda x: np.roll(x, 2, axis=2)))
     assert match.kind is MatchKind.PICTURES
+
+
+def displaced(fakes: Any, seed: int, cells: float) -> Any:
+    """The same task again: all goes as before, up to so many cells of 32 elsewhere, more or less as time goes on."""
+    log = without(episode(fakes, seed), Kind.VECTOR)
+    drift = np.sin(np.linspace(0, 2 * np.pi, 80))
+
+    def elsewhere(images: Any) -> Any:
+        moved = [np.roll(x, round(2 * cells * d), axis=1) for x, d in zip(images, drift, strict=True)]
+        background = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        things = [np.roll((x == (250, 240, 230)).all(axis=2), round(2 * cells * d), axis=1) for x, d in
+                  zip(images, drift, strict=True)]  # fmt: skip
+        return np.stack([np.where(t[..., None], m, background) for t, m in zip(things, moved, strict=True)])
+
+    return log, changed(log, pictures=elsewhere)
+
+
+def test_one_task_done_again_a_little_elsewhere_is_no_copy(fakes: Any) -> None:
+    log, again = displaced(fakes, 0, 1.5)
+    coarse = films(sketch(log).films[0], sketch(again).films[0], 0, MatchConfig())
+    assert coarse is not None
+    assert coarse.coverage >= MatchConfig().coverage, "by what moves alone it looks like one"
+    assert matched(log, again) == []
+
+
+def test_a_doubtful_pair_counts_only_where_no_other_log_comes_near() -> None:
+    def told(first: int, second: int, apart: float, *, sure: bool = False, match: bool = True) -> Any:
+        found = Match(first=str(first), second=str(second), kind=MatchKind.PICTURES, first_ns=(0, 1), second_ns=(0, 1),
+                      offset_ns=0, numbers=0.0, pictures=1.0, score=1.0, why="")  # fmt: skip
+        return (first, second), Weighed(match=found if match else None, sure=sure, apart=apart)
+
+    far = [told(0, other, 0.8, match=False) for other in range(2, 5)]
+    far += [told(other, 1, 0.7, match=False) for other in range(2, 4)]
+    doubtful, near = told(0, 1, 0.06), told(1, 5, 0.3, match=False)
+    assert [m.second for m in settle([doubtful, *far])] == ["1"]
+    assert settle([doubtful, *far, near]) == [], "here tasks are repeated"
+    assert settle([doubtful, *far[:4]]) == [], "too few others to tell"
+    assert [m.second for m in settle([told(0, 1, 0.01, sure=True), near])] == ["1"]
+    assert [m.second for m in settle([doubtful, *far, told(0, 6, 0.01, sure=True)])] == ["1", "6"]
 
 
 def test_a_programme_that_an_arm_repeats_is_no_copy_where_pictures_differ(fakes: Any) -> None:

@@ -91,34 +91,35 @@ class Weighed:
 
 
 def matches(names: Sequence[str], sketches: Sequence[Sketch], config: MatchConfig) -> list[Match]:
-    """Every pair of logs that hold the same evidence.
+    """Every pair of logs that hold the same evidence."""
+    weighed = []
+    for pair in candidates(sketches, config):
+        ends = (pair.first, pair.second)
+        told = _weigh((names[ends[0]], names[ends[1]]), (sketches[ends[0]], sketches[ends[1]]), pair, config)
+        weighed.append((ends, told))
+    return settle(weighed)
 
-    A doubtful pair, which shows too little motion to tell a copy from a repetition, counts where the other logs look
-    nothing like its two: then nothing is repeated here.
+
+def settle(weighed: Sequence[tuple[tuple[int, int], Weighed]]) -> list[Match]:
+    """The matches that count among all comparisons of a set of logs, by their places.
+
+    A doubtful pair, which shows too little motion to tell a copy from a repetition, counts where other logs come
+    nowhere near its two: then nothing is repeated here.
     """
-    weighed = [
-        (
-            pair,
-            _weigh(
-                (names[pair.first], names[pair.second]), (sketches[pair.first], sketches[pair.second]), pair, config
-            ),
-        )
-        for pair in candidates(sketches, config)
-    ]
-    others: dict[int, list[tuple[Candidate, float]]] = defaultdict(list)
-    for pair, found in weighed:
-        if found.apart is not None and not (found.match is not None and found.sure):
-            for log in (pair.first, pair.second):
-                others[log].append((pair, found.apart))
+    others: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for number, (ends, told) in enumerate(weighed):
+        if told.apart is not None and not (told.match is not None and told.sure):
+            for log in ends:
+                others[log].append((number, told.apart))
 
-    def alone(pair: Candidate, apart: float) -> bool:
-        rest = [far for log in (pair.first, pair.second) for other, far in others[log] if other is not pair]
+    def lonely(number: int, ends: tuple[int, int], apart: float) -> bool:
+        rest = [far for log in ends for other, far in others[log] if other != number]
         return len(rest) >= _COHORT and min(rest) >= _LONELY * max(apart, _CLOSEST)
 
     return [
-        found.match
-        for pair, found in weighed
-        if found.match is not None and (found.sure or alone(pair, found.apart or 0.0))
+        told.match
+        for number, (ends, told) in enumerate(weighed)
+        if told.match is not None and (told.sure or lonely(number, ends, told.apart or 0.0))
     ]
 
 
