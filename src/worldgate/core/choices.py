@@ -29,7 +29,7 @@ def settle(config: Any) -> None:
         ConfigError: a value that the field cannot take; names the field, what was got and what is allowed.
     """
     cls = type(config)
-    for name, reader in _readers(cls):
+    for name, reader in _readers(cls):  # type: ignore[arg-type]  # a class has a hash
         value = getattr(config, name)
         settled = reader(value, f"{cls.__name__}.{name}")
         if settled is not value:
@@ -96,8 +96,9 @@ def _several(kind: type, inner: _Reader | None, value: Any, where: str) -> Any:
         raise ConfigError("one text where several are taken", got=repr(value)[:80], where=where, hint=f"({value!r},)")
     if inner is None:
         return value
-    items = [inner(item, f"{where}[{place}]") for place, item in enumerate(value)]
-    same = isinstance(value, kind) and all(map(operator.is_, items, value))
+    given: list[Any] = list(value)
+    items = [inner(item, f"{where}[{place}]") for place, item in enumerate(given)]
+    same = isinstance(value, kind) and all(map(operator.is_, items, given))
     return value if same else kind(items)
 
 
