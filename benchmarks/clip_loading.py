@@ -399,10 +399,14 @@ def table(data: Path, scratch: Path, plan: Plan) -> list[dict[str, object]]:
 
 def cell_key(plan: Plan, processes: dict[str, Process]) -> str:
     """What a cell of the table was measured with: a run that was stopped goes on while that is the same."""
+    data = ROOT / "src/worldgate/data"
     sources = [
         HERE / "clip_loading.py",
         *(HERE / "peers").glob("clip_*.py"),
-        *(ROOT / "src/worldgate/data").rglob("*.py"),
+        *(path for folder in ("loader", "codecs") for path in (data / folder).glob("*.py")),
+        *(data / "logs").glob("_video*.py"),
+        data / "clip_cache.py",
+        data / "scaling.py",
     ]
     text = repr((plan, sorted(processes))).encode() + b"".join(path.read_bytes() for path in sorted(sources))
     return hashlib.sha256(text).hexdigest()[:12]
