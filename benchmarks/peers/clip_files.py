@@ -23,7 +23,8 @@ from worldgate.data.logs import open_folder
 from worldgate.data.logs._video import VideoFrames
 from worldgate.data.logs.lerobot import LeRobotWriter
 
-SVT = {"g": "2", "crf": "30", "preset": "12"}
+SVT = {"g": "2", "crf": "30", "preset": "12", "svtav1-params": "lp=1"}
+"""Its own threads have hung on a busy machine, so it has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
