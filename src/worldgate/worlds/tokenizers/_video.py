@@ -18,6 +18,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from worldgate.core.choices import settle
 from worldgate.core.errors import UsageError
 from worldgate.core.streams import Kind
 from worldgate.core.worlds import Signal
@@ -45,6 +46,9 @@ class VideoConfig:
     """Frames a latent holds, causally: 1 or 4; 0: every frame for itself."""
     classes: int = 16
     """Most classes of a segmentation stream."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 class Bottleneck(Protocol):
