@@ -166,7 +166,7 @@ class Plan:
     seconds: float
 
 
-QUICK = Plan(episodes=2, sizes=((256, 256),), repeats=3, seconds=0.5)
+QUICK = Plan(episodes=2, sizes=((256, 256),), repeats=2, seconds=0.3)
 FULL = Plan(episodes=6, sizes=((96, 96), (256, 256), (480, 640)), repeats=3, seconds=0.7)
 
 
