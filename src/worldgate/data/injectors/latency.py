@@ -49,7 +49,12 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
     hurt = []
     for held in map(log.read, names):
         share = (held.times_ns - start) / max(end - start, 1)
-        course = {"late": np.ones(len(held)), "early": -np.ones(len(held)), "growing": share, "stepped": np.where(share > 0.5, 1.0, 0.0)}
+        course = {
+            "late": np.ones(len(held)),
+            "early": -np.ones(len(held)),
+            "growing": share,
+            "stepped": np.where(share > 0.5, 1.0, 0.0),
+        }
         seconds = course[config.variant] * config.magnitude
         wanted = held.times_ns - np.asarray(np.rint(seconds * SECOND), dtype=np.int64)
         rows = np.clip(np.searchsorted(held.times_ns, wanted, side="right") - 1, 0, len(held) - 1)
