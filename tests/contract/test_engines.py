@@ -1,13 +1,7 @@
-"""Every engine: results in the order of the calls, failures by name, nothing kept is done again, workers may die.
-
-Ray is tested in a process of its own: its driver lives in the caller's process, and has been seen to end with it, by a
-signal and without a word, at the moment when a worker was killed.
-"""
+"""Every engine: results in the order of the calls, failures by name, nothing kept is done again, workers may die."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +14,7 @@ from worldgate.core.seams import cards
 from worldgate.engines import Call, Engine, EngineConfig, Place, Stage, run, start
 
 ENGINES = Path(__file__).resolve().parents[1] / "engines"
-APART = "WORLDGATE_TEST_RAY"
-NAMES = ["ray"] if os.environ.get(APART) else sorted(set(cards("engines")) - {"ray"})
-SURVIVES = [name for name in NAMES if name != "here"]
-"""Engines whose workers are other processes."""
+SURVIVES = sorted(set(cards("engines")) - {"here"})
 
 
 def call(function: str, n: int = 0, *, group: str = "", **config: Any) -> Call:
@@ -44,13 +35,14 @@ def engines() -> Iterator[dict[str, Engine]]:
     sys.path.remove(str(ENGINES))
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=sorted(cards("engines")))
 def engine(request: pytest.FixtureRequest, engines: dict[str, Engine]) -> Engine:
     return engines.get(request.param) or _start(engines, request.param)
 
 
 @pytest.fixture(params=SURVIVES)
 def outside(request: pytest.FixtureRequest, engines: dict[str, Engine]) -> Engine:
+    """An engine whose workers are other processes."""
     return engines.get(request.param) or _start(engines, request.param)
 
 
@@ -155,19 +147,6 @@ def test_who_stops_listening_stops_the_work(engine: Engine, place: Place, tmp_pa
     assert next(run([call("answer", 3)], place=place, engine=engine)).value["n"] == 6, "and the engine goes on"
 
 
-@pytest.mark.skipif(APART in os.environ, reason="this is the process apart")
-def test_ray_keeps_this_contract_in_a_process_of_its_own() -> None:
-    pytest.importorskip("ray")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
-    for _ in range(2):  # once more only where a signal ended the driver
-        done = subprocess.run(command, env={**os.environ, APART: "1"}, capture_output=True, text=True, timeout=200)
-        if done.returncode >= 0:
-            break
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert " passed" in done.stdout
-
-
-@pytest.mark.skipif(APART not in os.environ, reason="Ray is tested in a process of its own")
 def test_a_cluster_that_is_not_there_is_said_without_a_wait() -> None:
     ray = pytest.importorskip("ray")
     if ray.is_initialized():

@@ -13,7 +13,6 @@ sample whole and may succeed or raise a ``WorldgateError``. Anything else is fou
 from __future__ import annotations
 
 import argparse
-import contextlib
 import faulthandler
 import json
 import logging
@@ -25,7 +24,7 @@ import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 SECONDS = 20
@@ -150,17 +149,17 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__} at {ours[-1] if ours else 'no line of ours'}"
 
 
-@contextlib.contextmanager
-def limits() -> Iterator[None]:
-    """A ceiling of memory; what hangs ends the process with its stacks on stderr."""
+def limit_memory() -> None:
+    """A ceiling for the rest of this process."""
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    yield
-    faulthandler.cancel_dump_traceback_later()
 
 
 def seeded(harness: Harness, target: str, inputs: int, seed: int, out: Path) -> dict[str, str]:
-    """Seeded mutations of every file in turn; what was found, by kind and place."""
+    """Seeded mutations of every file in turn; what was found, by kind and place.
+
+    What hangs ends the process with its stacks on stderr.
+    """
     from tests.fuzz._targets import REPAIR
 
     rng = random.Random(f"{target} {seed}")
@@ -180,6 +179,8 @@ def seeded(harness: Harness, target: str, inputs: int, seed: int, out: Path) -> 
                 kept.write_bytes(seed_data[:2] + data)
                 about = "".join(traceback.format_exception(error))[-3000:]
                 found[place] = f"{harness.file_of(seed_data)} with {kept}\n{about}"
+        finally:
+            faulthandler.cancel_dump_traceback_later()
         if len(found) >= KINDS:
             break
     return found
@@ -232,13 +233,13 @@ def main() -> None:
     if said.seconds:
         guided(made, said.target, said.seconds, said.seed, said.out)
         return
-    with limits():
-        harness = made()
-        if said.input:
-            harness(said.input.read_bytes())
-            return
-        harness.check_samples()
-        found = seeded(harness, said.target, said.inputs, said.seed, said.out)
+    limit_memory()
+    harness = made()
+    if said.input:
+        harness(said.input.read_bytes())
+        return
+    harness.check_samples()
+    found = seeded(harness, said.target, said.inputs, said.seed, said.out)
     (said.out / "found.json").write_text(json.dumps(found, indent=1))
     sys.exit(1 if found else 0)
 
