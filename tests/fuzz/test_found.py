@@ -6,6 +6,8 @@ import json
 import resource
 import struct
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,15 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 from mcap.records import Channel, Schema
 from tests.data.logs import bag_samples, samples
+from tests.fuzz import _corpus
 
 from worldgate.core.config import _value, read_toml
 from worldgate.core.errors import ConfigError, DataRefused, LogUnreadable
-from worldgate.core.streams import Kind
+from worldgate.core.streams import Kind, Origin
+from worldgate.data import episode_cache
 from worldgate.data.logs import _images as images
 from worldgate.data.logs import _mapping as mapping
 from worldgate.data.logs import _yaml as yaml
 from worldgate.data.logs import open_folder
 from worldgate.data.logs._mcap_decode import codec
+from worldgate.data.logs._tables import TableFile
 
 DEEP, LONG = "[" * 3000, "9" * 5000
 
@@ -127,3 +132,31 @@ def test_a_png_whose_chunk_claims_gigabytes_costs_none(format: str, claimed: int
         with pytest.raises(LogUnreadable, match="does not decode"):
             images.decode(images.Encoded(data=bytes(data), format=format), kind)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 18, "KiB"
+
+
+@pytest.mark.parametrize("format", ["yuyv", "uyvy", "yuv422"])
+def test_an_image_of_shared_colours_with_an_odd_width_is_refused(format: str) -> None:
+    odd = images.Encoded(format=format, data=bytes(2 * 3 * 2), height=2, width=3, step=0, bigendian=False)
+    with pytest.raises(LogUnreadable, match="share a colour"):
+        images.decode(odd, Kind.IMAGE)
+
+
+def test_a_parquet_file_with_a_column_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"grip": [1.0]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"grip", b"gr\x80p"))
+    with pytest.raises(LogUnreadable):
+        TableFile(path=path).check(["grip"])
+
+
+def test_a_cached_episode_that_does_not_say_its_alignment_is_made_again(tmp_path: Path) -> None:
+    _corpus.numbers_cache(tmp_path)
+    cache = tmp_path / "numbers" / "cache"
+    held = SimpleNamespace(name="a", origin=Origin.REAL, facts={}, streams=(SimpleNamespace(name="state", count=9),))
+    shelf: Any = SimpleNamespace(record=lambda log: held)
+    assert episode_cache.load(cache, shelf, "e", "log") is not None
+    path = episode_cache.path_of(cache, "e")
+    data = path.read_bytes()
+    assert data.count(b"alignment") == 1
+    path.write_bytes(data.replace(b"alignment", b"alignmenu"))
+    assert episode_cache.load(cache, shelf, "e", "log") is None

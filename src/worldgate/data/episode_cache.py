@@ -113,6 +113,7 @@ def load(cache: Path, shelf: Shelf, episode: str, log: str) -> Episode | None:
             n: _rows(arrays, info, StoredFrames(shelf, log, n, counts[n]), models.get(n, ""))
             for n, info in infos.items()
         }
+        alignment, rate_hz = str(about["alignment"]), float(about["rate_hz"])
     except (SafetensorError, OSError, ValueError, KeyError, ConfigError) as error:
         _logger.warning("%s is made again: %s", path, error)
         return None
@@ -120,9 +121,9 @@ def load(cache: Path, shelf: Shelf, episode: str, log: str) -> Episode | None:
         id=episode,
         log=log,
         name=record.name,
-        alignment=about["alignment"],
+        alignment=alignment,
         origin=record.origin,
-        rate_hz=about["rate_hz"],
+        rate_hz=rate_hz,
         times_ns=arrays["times_ns"],
         streams=rows,
         facts=record.facts,

@@ -162,6 +162,8 @@ def _raw(encoded: Encoded) -> Array:
     if packed <= 0 or step < packed or len(encoded.data) < step * (encoded.height - 1) + packed or encoded.height <= 0:
         got = f"{encoded.width}x{encoded.height} {encoded.format}, step {step}, {len(encoded.data)} bytes"
         raise LogUnreadable("an image whose size and bytes disagree", got=got)
+    if channels == 2 and encoded.width % 2:
+        raise LogUnreadable("two pixels of such an image share a colour", got=f"{encoded.width} pixels in a row")
     rows = np.frombuffer(encoded.data.ljust(step * encoded.height, b"\0")[: step * encoded.height], dtype=np.uint8)
     pixels = rows.reshape(encoded.height, step)[:, :packed].copy().view(dtype).astype(element)
     shape = (encoded.height, encoded.width, channels)

@@ -70,7 +70,7 @@ class TableFile:
                     return list(file.schema_arrow.names)
             with self._csv(None, None) as reader:
                 return list(reader.schema.names)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
 
     def stamps(self, column: str, unit: str) -> IntArray:
