@@ -23,7 +23,10 @@ COUNT = 120
 CODECS: dict[str, tuple[str, dict[str, str]]] = {
     "h264, long groups and B-frames": ("libx264", {"crf": "23", "preset": "veryfast"}),
     "h264, groups of 2": ("libx264", {"crf": "23", "preset": "veryfast", "g": "2", "bf": "0"}),
-    "av1, groups of 2, as LeRobot writes": ("libsvtav1", {"crf": "30", "preset": "10", "g": "2"}),
+    "av1, groups of 2, as LeRobot writes": (
+        "libsvtav1",
+        {"crf": "30", "preset": "10", "g": "2", "svtav1-params": "lp=1"},
+    ),
 }
 
 Encode = Callable[..., Stream]

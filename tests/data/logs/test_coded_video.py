@@ -22,7 +22,7 @@ CAMERA = samples.CAMERA
 CODECS = {
     "h264": ("libx264", {"g": "8", "bf": "0"}),
     "hevc": ("libx265", {"x265-params": "keyint=8:bframes=0:log-level=none"}),
-    "av1": ("libsvtav1", {"g": "8", "preset": "12", "svtav1-params": "pred-struct=1"}),
+    "av1": ("libsvtav1", {"g": "8", "preset": "12", "svtav1-params": "pred-struct=1:lp=1"}),
 }
 
 
