@@ -41,7 +41,7 @@ demo:
 	echo "installation $$((ready - start)) s, demo $$((end - ready)) s"; exit $$status
 
 test: env
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --max-worker-restart 0
+	$(BIN)/python -m pytest -m "not slow" -o faulthandler_timeout=600 -n $(WORKERS) --dist loadfile --max-worker-restart 0
 
 test-all: env
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0
