@@ -100,7 +100,7 @@ class MaskedCore(nn.Module):
 
     def __init__(self, config: MaskedConfig, *, enters: int, leaves: int, views: int, size: int) -> None:
         super().__init__()
-        self.config, self.leaves, self.side = config, leaves, size // STRIDE
+        self.config, self.side = config, size // STRIDE
         width = self.width = config.width
         self.places, patches = config.latents, self.side**2
         self.enter = nn.Linear(enters * STRIDE**2, width)

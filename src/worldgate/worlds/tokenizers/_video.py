@@ -163,7 +163,12 @@ class VideoTokenizer(nn.Module):
         Returns:
             camera -> (N, Z, P, C).
         """
-        return self._encode(frames, against)[0]
+        out = {}
+        for camera, raw in frames.items():
+            part, view = self._of(camera, len(raw))
+            field = torch.unflatten(part.looks.field(raw.flatten(0, 1)), 0, raw.shape[:2])
+            out[camera], _ = part.encode(field, self._field(part, camera, against), view)
+        return out
 
     def decode(self, values: Mapping[str, Tensor], against: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         """Values (N, Z, P, C) back to raw clips (N, T, S, S, ...)."""
@@ -176,23 +181,14 @@ class VideoTokenizer(nn.Module):
 
     def loss(self, frames: Mapping[str, Tensor], against: Mapping[str, Tensor] | None) -> Tensor:
         """Mean over cameras of the pixels' losses and the bottleneck's."""
-        values, losses = self._encode(frames, against)
-        for camera, held in values.items():
-            part, view = self._of(camera, len(held))
-            answers = part.decode(held, self._field(part, camera, against), view)
-            field = part.looks.field(frames[camera].flatten(0, 1))
-            losses[camera] = losses[camera] + part.looks.loss(answers.flatten(0, 1), field).mean()
-        return torch.stack(list(losses.values())).mean()
-
-    def _encode(
-        self, frames: Mapping[str, Tensor], against: Mapping[str, Tensor] | None
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        values, losses = {}, {}
+        losses = []
         for camera, raw in frames.items():
             part, view = self._of(camera, len(raw))
-            field = torch.unflatten(part.looks.field(raw.flatten(0, 1)), 0, raw.shape[:2])
-            values[camera], losses[camera] = part.encode(field, self._field(part, camera, against), view)
-        return values, losses
+            field, known = part.looks.field(raw.flatten(0, 1)), self._field(part, camera, against)
+            values, squeezed = part.encode(torch.unflatten(field, 0, raw.shape[:2]), known, view)
+            answers = part.decode(values, known, view)
+            losses.append(squeezed + part.looks.loss(answers.flatten(0, 1), field).mean())
+        return torch.stack(losses).mean()
 
     def _of(self, camera: str, count: int) -> tuple[Part, Tensor]:
         names = next(names for names in self.kinds.values() if camera in names)
