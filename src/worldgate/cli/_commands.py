@@ -56,4 +56,5 @@ COMMANDS = (
     Command("list", NOUNS, "worldgate.cli.list:list_", "List what can be named at a seam."),
     Command("record", NOUNS, "worldgate.cli.record:app", "Verify the record and keep its keys."),
     Command("sim", NOUNS, "worldgate.cli.sim:app", "Record simulated runs of the embedded cell."),
+    Command("world", NOUNS, "worldgate.cli.world:app", "Measure trained models and tokenizers, and export tokens."),
 )

@@ -1,0 +1,11 @@
+"""``worldgate world``: what is done with trained worlds and tokenizers beside training and imagining.
+
+Each topic stands in ``_world_<topic>.py``, which imports what it needs when it is called, and is registered here in one
+line.
+"""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+app = App(name="world", help="Measure trained models and tokenizers, and export tokens.")
