@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from worldgate.core.errors import DataRefused
 from worldgate.core.streams import IntArray
+from worldgate.worlds.batches import Batch
 from worldgate.worlds.nn.ensemble import Ensemble
 from worldgate.worlds.nn.rolling import Rolling
 from worldgate.worlds.pictures import MOVING, Pictures
@@ -117,21 +118,25 @@ class DynamicsPhase:
         parts = [self.model.encode(f, against.expand_as(f)) for f in map(to_signed, torch.split(frames_NV3SS, 64))]
         return torch.cat(parts)
 
-    def loss(self, rng: np.random.Generator) -> Tensor:
-        """Squared error of open-loop latents, in their spread."""
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """Windows at random, with the tokens of their frames."""
         chosen = rng.integers(len(self.rows), size=self.config.batch)
-        model, rows = self.model, self.rows[chosen]
-        states_NCD, actions_NTA, _ = self.bank.take(rows, model.context, self.unroll)
+        states_NCD, actions_NTA, _ = self.bank.take(self.rows[chosen], self.model.context, self.unroll)
+        tokens, member = self.tokens[self.index_WK[chosen]], self.member[chosen]
+        return Batch(tensors={"states": states_NCD, "actions": actions_NTA, "member": member, "tokens": tokens})
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Squared error of open-loop latents, in their spread."""
+        model, tokens, actions_NTA = self.model, batch["tokens"], batch["actions"]
         with torch.no_grad():
-            path_NKD = self._states(states_NCD, actions_NTA, self.member[chosen])
-        tokens = self.tokens[self.index_WK[chosen]]
+            path_NKD = self._states(batch["states"], actions_NTA, batch["member"])
         out = model.imagine(tokens[:, 1], tokens[:, 0], path_NKD, actions_NTA[:, model.context - 1 :])
         return (out.float() - tokens[:, 2:]).square().mean()
 
     def _states(self, states_NCD: Tensor, actions_NTA: Tensor, member_N: Tensor) -> Tensor:
         """(N, K + 1, D) states from now on, as predicted by the member that never saw the track."""
         rolling = Rolling(self.model.ensemble, states_NCD, actions_NTA[:, : self.model.context - 1])
-        path, each = [states_NCD[:, -1]], torch.arange(len(member_N))
+        path, each = [states_NCD[:, -1]], torch.arange(len(member_N), device=member_N.device)
         for k in range(self.unroll):
             path.append(rolling.step(actions_NTA[:, self.model.context - 1 + k])[0][member_N, each])
         return torch.stack(path, dim=1)

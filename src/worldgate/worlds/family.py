@@ -17,6 +17,7 @@ from worldgate.core import seams
 from worldgate.core.errors import CapabilityMissing
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec, WorldModel
+from worldgate.worlds.batches import Batch
 from worldgate.worlds.tracks import Inputs, Layout, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
 
@@ -44,8 +45,12 @@ class Phase(Protocol):
         """Run before its first step and again on resume, so it must be deterministic."""
         ...
 
-    def loss(self, rng: np.random.Generator) -> Tensor:
-        """Draw a batch and return its loss."""
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """The next batch: data alone, on the CPU, by this generator and nothing else."""
+        ...
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Of a batch, on the device of the weights; the same for the same batch, weights and torch seed."""
         ...
 
     def evaluate(self) -> dict[str, float]:

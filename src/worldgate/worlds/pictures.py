@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worldgate.core.streams import IntArray
+from worldgate.worlds.batches import Batch
 from worldgate.worlds.pixels import to_signed
 from worldgate.worlds.tokenizers.background import STRIDE, BackgroundTokenizer
 from worldgate.worlds.tracks import Track
@@ -70,16 +71,23 @@ class TokenizerPhase:
         busy = [_busy(self.train, i) for i in range(len(self.train.tracks))]
         self.places = np.concatenate(busy)
 
-    def loss(self, rng: np.random.Generator) -> Tensor:
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """Crops at random around what differs from its background, and noise for their latents."""
+        crops, backgrounds, view = self._crops(rng)
+        config = self.tokenizer.config
+        shape = (len(crops), config.latent, config.crop // STRIDE, config.crop // STRIDE)
+        noise = torch.as_tensor(rng.standard_normal(shape, dtype=np.float32))
+        return Batch(tensors={"crops": crops, "backgrounds": backgrounds, "view": view, "noise": noise})
+
+    def loss(self, batch: Batch) -> Tensor:
         """Weighted squared error of crops, decoded from slightly noisy latents."""
-        crops, backgrounds, view = self._draw(rng)
+        crops, backgrounds, view = batch["crops"], batch["backgrounds"], batch["view"]
         latent = self.tokenizer.encode(crops, backgrounds, view)
-        noisy = latent + _NOISE * torch.as_tensor(rng.standard_normal(latent.shape, dtype=np.float32))
-        out = self.tokenizer.decode(noisy, backgrounds, view).float()
+        out = self.tokenizer.decode(latent + _NOISE * batch["noise"], backgrounds, view).float()
         weight = 1 + _FOCUS * ((crops - backgrounds).abs().amax(dim=1, keepdim=True) > 2 * MOVING)
         return (weight * (out - crops).square()).sum() / (3 * weight.sum()) + 1e-4 * latent.float().square().mean()
 
-    def _draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _crops(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         side, size = self.tokenizer.config.crop, self.train.frames_RV3SS.shape[-1]
         chosen = self.places[rng.integers(len(self.places), size=self.config.batch)]
         reach = rng.integers(side // STRIDE, size=(len(chosen), 2))

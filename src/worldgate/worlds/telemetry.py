@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from worldgate.core.errors import DataRefused
+from worldgate.worlds.batches import Batch
 from worldgate.worlds.nn.ensemble import Ensemble
 from worldgate.worlds.tracks import Layout, Track
 from worldgate.worlds.train.config import PhaseConfig
@@ -47,16 +48,22 @@ class TelemetryPhase:
         """Fit the ridge start."""
         self.ensemble.fit_ridge(self.train, max(1, round(self.rate_hz / 2)))
 
-    def loss(self, rng: np.random.Generator) -> Tensor:
-        """Beta-NLL (beta 0.5) of open-loop paths, errors in units of each channel's usual step."""
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """Windows at random, of its own episodes for each member."""
         ensemble = self.ensemble
         rows = [pool[rng.integers(len(pool), size=self.config.batch)] for pool in self.rows]
         parts = self.bank.take(np.concatenate(rows), ensemble.context, self.unroll)
-        states_MNCD, actions_MNTA, future_MNKD = (torch.unflatten(p, 0, (ensemble.members, -1)) for p in parts)
-        path, variance = ensemble.unroll(states_MNCD, actions_MNTA)
-        error = (ensemble.difference(path, future_MNKD) / ensemble.state_step_D).clamp(-100, 100)
+        names = ("states_MNCD", "actions_MNTA", "future_MNKD")
+        by_member = (torch.unflatten(part, 0, (ensemble.members, -1)) for part in parts)
+        return Batch(tensors=dict(zip(names, by_member, strict=True)))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Beta-NLL (beta 0.5) of open-loop paths, errors in units of each channel's usual step."""
+        ensemble = self.ensemble
+        path, variance = ensemble.unroll(batch["states_MNCD"], batch["actions_MNTA"])
+        error = (ensemble.difference(path, batch["future_MNKD"]) / ensemble.state_step_D).clamp(-100, 100)
         nll = 0.5 * (error.square() / variance + variance.log())
-        steps_K1 = torch.arange(1, self.unroll + 1).unsqueeze(-1)
+        steps_K1 = torch.arange(1, self.unroll + 1, device=path.device).unsqueeze(-1)
         return (nll * variance.detach() ** _BETA / steps_K1 * (1 - ensemble.state_constant_D)).mean()
 
     def evaluate(self) -> dict[str, float]:

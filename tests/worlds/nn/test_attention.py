@@ -55,10 +55,10 @@ def test_no_frame_sees_a_later_one():
 def test_frame_by_frame_from_the_cache_equals_all_at_once():
     stack, x = layers(), tokens()
     past = stack.pasts(window=6)
-    parts = [stack(x[:, t : t + 1], WHERE, first=t, past=past) for t in range(6)]
+    parts = [stack(x[:, t : t + 1], WHERE, times_T=torch.tensor([t]), past=past) for t in range(6)]
     assert torch.allclose(torch.cat(parts, dim=1), stack(x, WHERE), atol=1e-5)
     again = stack.pasts(window=6)
-    two = [stack(x[:, a:b], WHERE, first=a, past=again) for a, b in ((0, 3), (3, 6))]
+    two = [stack(x[:, a:b], WHERE, times_T=torch.arange(a, b), past=again) for a, b in ((0, 3), (3, 6))]
     assert torch.allclose(torch.cat(two, dim=1), stack(x, WHERE), atol=1e-5)
 
 
@@ -70,7 +70,7 @@ def test_a_frame_that_is_still_being_made_leaves_nothing_in_the_cache():
     held = [(p.keys.clone(), p.values.clone()) for p in past]
     for p in past:
         p.keep = False
-    stack(x[:, 3:4], WHERE, first=3, past=past)
+    stack(x[:, 3:4], WHERE, times_T=torch.tensor([3]), past=past)
     assert all(torch.equal(p.keys, k) and torch.equal(p.values, v) for p, (k, v) in zip(past, held, strict=True))
 
 
@@ -79,7 +79,7 @@ def test_a_window_forgets_its_oldest_frames_and_stays_as_long():
     stack, x = layers(), tokens(frames=12)
     past = stack.pasts(window=3)
     for t in range(12):
-        stack(x[:, t : t + 1], WHERE, first=t, past=past)
+        stack(x[:, t : t + 1], WHERE, times_T=torch.tensor([t]), past=past)
     assert {p.keys.shape[2] for p in past} == {3}
 
 

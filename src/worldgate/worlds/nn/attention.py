@@ -92,21 +92,28 @@ def _mask(query: Tensor, key: Tensor, causal: bool) -> Tensor | None:
 
 @dataclass
 class Past:
-    """Keys and values of past frames in one layer, (N, H, T, E) each, at most ``window`` of them."""
+    """Keys and values of past frames in one layer, (N, H, T, E) each: the pinned ones and the newest ``window``."""
 
     window: int
     keys: Tensor | None = None
     values: Tensor | None = None
     keep: bool = True
     """Whether what attends stays: false while a frame is still being denoised."""
+    pinned: int = 0
+    """How many of the first frames are never forgotten."""
 
     def join(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Past and present; the past grows by the present and forgets its oldest."""
         if self.keys is not None and self.values is not None:
             key, value = torch.cat([self.keys, key], dim=2), torch.cat([self.values, value], dim=2)
         if self.keep:
-            self.keys, self.values = key[:, :, -self.window :], value[:, :, -self.window :]
+            self.keys, self.values = self._newest(key), self._newest(value)
         return key, value
+
+    def _newest(self, held: Tensor) -> Tensor:
+        if held.shape[2] <= self.pinned + self.window:
+            return held
+        return torch.cat([held[:, :, : self.pinned], held[:, :, held.shape[2] - self.window :]], dim=2)
 
 
 class Gated(nn.Module):
@@ -191,7 +198,7 @@ class SpaceTime(nn.Module):
         positions_PA: Tensor,
         *,
         condition_NT3D: Tensor | None = None,
-        first: int = 0,
+        times_T: Tensor | None = None,
         past: Sequence[Past] | None = None,
     ) -> Tensor:
         """(N, T, P, D) tokens at these places to the same, normalised.
@@ -200,11 +207,13 @@ class SpaceTime(nn.Module):
             x_NTPD: tokens.
             positions_PA: where each place is, along A axes.
             condition_NT3D: (N, T, 3, D) shift, scale and gate of every layer.
-            first: number of the first frame, where earlier ones are in ``past``.
+            times_T: when each frame is, in frames; None: one after the other from 0. A frame sees those that stand
+                before it, whenever they are.
             past: one a layer that attends over time, from :meth:`pasts`.
         """
         places = rotations(positions_PA, self.head).to(x_NTPD.device)
-        frames = rotations(first + torch.arange(x_NTPD.shape[1])[:, None], self.head).to(x_NTPD.device)
+        when_T = torch.arange(x_NTPD.shape[1]) if times_T is None else times_T
+        frames = rotations(when_T[:, None], self.head).to(x_NTPD.device)
         left = iter(past or ())
         for block in self.blocks:
             x_NTPD = block(x_NTPD, places, frames, condition_NT3D, next(left, None) if block.time else None)

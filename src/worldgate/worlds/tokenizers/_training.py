@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from worldgate.core.errors import DataRefused
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import Array, IntArray
+from worldgate.worlds.batches import Batch
 from worldgate.worlds.family import Phase
 from worldgate.worlds.rates import figures
 from worldgate.worlds.tokenizers._scenes import Scenes
@@ -28,6 +29,7 @@ Place: TypeAlias = tuple[Mapping[str, Tensor], bool]
 _JUDGED = 48
 _CLIP = 5
 """Frames of a training clip, where the tokenizer looks along time."""
+_CLIPS, _AGAINST = "clips/", "against/"
 
 
 class TrainedTokenizer(nn.Module):
@@ -115,13 +117,23 @@ class TokenizerPhase:
         self.model.scenes.fit(self.train.tracks, self.model.layout.groups)
         self.places = [self.model.scenes.find(track.frames) for track in self.train.tracks]
 
-    def loss(self, rng: np.random.Generator) -> Tensor:
-        """Of clips at random."""
-        self.tokenizer.train()
-        torch.manual_seed(int(rng.integers(2**31)))  # hidden patches and draws follow the run's own generator
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """Clips at random; hidden patches and noise follow the run's own generator."""
+        seed = int(rng.integers(2**31))
         starts = self.starts[rng.integers(len(self.starts), size=self.config.batch)]
         clips = self.train.clips(starts, self.length)
-        return self.tokenizer.loss(clips, self._against(self.train, self.places, starts, clips))
+        against = self._against(self.train, self.places, starts, clips) or {}
+        parts = {_CLIPS: clips, _AGAINST: against}
+        return Batch(tensors={f"{part}{c}": held for part, by in parts.items() for c, held in by.items()}, seed=seed)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Of pixels and bottleneck."""
+        self.tokenizer.train()
+        clips, against = (
+            {name.removeprefix(part): held for name, held in batch.tensors.items() if name.startswith(part)}
+            for part in (_CLIPS, _AGAINST)
+        )
+        return self.tokenizer.loss(clips, against or None)
 
     def evaluate(self) -> dict[str, float]:
         """Distortion of held-out clips at the tokenizer's rate, beside the empty scene's."""

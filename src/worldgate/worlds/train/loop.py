@@ -239,8 +239,11 @@ class _Steps:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
+        batch = phase.draw(rng)
+        if batch.seed is not None:
+            torch.manual_seed(batch.seed)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            loss = phase.loss(rng)
+            loss = phase.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.optimiser.step()
