@@ -16,7 +16,7 @@ from worldgate.core.streams import IntArray
 from worldgate.worlds.batches import Batch
 from worldgate.worlds.pixels import to_signed
 from worldgate.worlds.tokenizers.background import STRIDE, BackgroundTokenizer
-from worldgate.worlds.tracks import Track
+from worldgate.worlds.tracks import Track, whole
 from worldgate.worlds.train.config import PhaseConfig
 
 MOVING = 16 / 255
@@ -29,7 +29,7 @@ class Pictures:
     """Frames of all tracks, and the background that each track is seen against."""
 
     def __init__(self, tracks: Sequence[Track], cameras: Sequence[str]) -> None:
-        self.tracks, self.cameras = tracks, cameras
+        self.tracks, self.cameras = whole(tracks), cameras
         self.offsets = np.concatenate([[0], np.cumsum([len(t) for t in tracks])]).astype(np.int64)
         views = [torch.cat([torch.as_tensor(np.array(t.frames[c])) for t in tracks]) for c in cameras]
         self.frames_RV3SS = torch.stack(views, dim=1).permute(0, 1, 4, 2, 3).contiguous()

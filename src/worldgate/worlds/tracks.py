@@ -8,6 +8,7 @@ Shape legend: T rows, D state channels (all state streams joined), A action chan
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -39,6 +40,10 @@ class Inputs:
     """Streams of colour, depth or segmentation."""
     size: int = 64
     """Pixels a side that frames are resized to."""
+    optional: tuple[str, ...] = ()
+    """Those of these streams that an episode may lack, the action among them, for families that learn from the rest."""
+    text: tuple[str, ...] = ()
+    """Facts of an episode that make its text, such as ``task``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,10 @@ class Layout:
     cameras: tuple[Signal, ...] = ()
     groups: tuple[str, ...] = ()
     """Places whose cameras stand still (site/robot/arm), in the order of the stored backgrounds."""
+    optional: tuple[str, ...] = ()
+    """As in :class:`Inputs`."""
+    text: tuple[str, ...] = ()
+    """As in :class:`Inputs`."""
 
     @property
     def state_width(self) -> int:
@@ -82,6 +91,9 @@ class Track:
     valid_T: BoolArray
     frames: Mapping[str, Array] = field(default_factory=dict)
     """camera -> (T, S, S, 3) uint8 colour, (T, S, S) float32 metres or (T, S, S) class ids."""
+    lacks: frozenset[str] = frozenset()
+    """Optional streams that its episode has not; their numbers are zero and their frames absent."""
+    text: str = ""
 
     def __len__(self) -> int:
         return len(self.valid_T)
@@ -101,7 +113,7 @@ def resolve_layout(episodes: Sequence[Episode], inputs: Inputs) -> Layout:
     """Find names, widths and units of the streams a model will be fed.
 
     Raises:
-        NotFound: an episode lacks one of the streams.
+        NotFound: an episode lacks one of the streams that are not optional, or all lack one that is.
         DataRefused: episodes disagree on rate, width or unit.
     """
     if not episodes:
@@ -111,19 +123,26 @@ def resolve_layout(episodes: Sequence[Episode], inputs: Inputs) -> Layout:
     for episode in episodes:
         if not np.isclose(episode.rate_hz, episodes[0].rate_hz, rtol=1e-3):
             raise DataRefused("episodes differ in rate", got=f"{episode.rate_hz} Hz", where=episode.name)
-        for name in wanted:
+    for name in (*wanted, *inputs.cameras):
+        having = [e for e in episodes if name in e.streams or name not in inputs.optional]
+        if not having:
+            raise NotFound("no episode has this optional stream", got=name, hint=f"{episodes[0].name} has others")
+        for episode in having:
+            _require(episode, name)
+            if name in inputs.cameras:
+                continue
             signal = _signal(episode, name)
             first = signals.setdefault(name, signal)
             if (signal.shape, signal.unit) != (first.shape, first.unit):
                 got = f"{name} {signal.shape} [{signal.unit}] beside {first.shape} [{first.unit}]"
                 raise DataRefused("episodes disagree on a stream", got=got, where=episode.name)
-        for camera in inputs.cameras:
-            _require(episode, camera)
     return Layout(
         rate_hz=float(episodes[0].rate_hz),
         states=tuple(signals[name] for name in inputs.states),
         action=signals[inputs.action] if inputs.action else Signal(name="", shape=(0,)),
         cameras=tuple(_camera(episodes, camera, inputs.size) for camera in inputs.cameras),
+        optional=inputs.optional,
+        text=inputs.text,
         groups=tuple(sorted({_group(episode) for episode in episodes})),
     )
 
@@ -149,7 +168,7 @@ def _signal(episode: Episode, name: str) -> Signal:
 
 
 def _camera(episodes: Sequence[Episode], name: str, size: int) -> Signal:
-    kinds = {episode.streams[name].info.kind for episode in episodes}
+    kinds = {episode.streams[name].info.kind for episode in episodes if name in episode.streams}
     kind = kinds.pop()
     if kinds or kind not in _PICTURES:
         got = ", ".join(sorted({kind.value, *(k.value for k in kinds)}))
@@ -164,16 +183,17 @@ def make_tracks(episodes: Sequence[Episode], layout: Layout) -> list[Track]:
 
 
 def _track(episode: Episode, layout: Layout) -> Track:
-    names = [signal.name for signal in layout.states]
+    lacks = frozenset(name for name in layout.optional if name not in episode.streams)
     none = np.empty((len(episode), 0))
-    states = np.concatenate([none, *(_matrix(episode, name) for name in names)], axis=1)
-    actions = _matrix(episode, layout.action.name) if layout.action.name else none
+    states = np.concatenate([none, *(_matrix(episode, signal, lacks) for signal in layout.states)], axis=1)
+    actions = _matrix(episode, layout.action, lacks) if layout.action.name else none
     valid = np.isfinite(states).all(axis=1) & np.isfinite(actions).all(axis=1)
     frames: dict[str, Array] = {}
     for camera in layout.cameras:
         look = clips.frames if camera.kind is Kind.IMAGE else clips.geometry
-        frames[camera.name] = look(episode, camera.name, camera.shape[0])
-    for name in (*names, *([layout.action.name] if layout.action.name else ()), *frames):
+        if camera.name not in lacks:
+            frames[camera.name] = look(episode, camera.name, camera.shape[0])
+    for name in {*(s.name for s in layout.states), layout.action.name, *frames} - {"", *lacks}:
         valid &= ~episode.streams[name].gap
     return Track(
         id=episode.id,
@@ -182,23 +202,41 @@ def _track(episode: Episode, layout: Layout) -> Track:
         actions_TA=np.nan_to_num(actions).astype(np.float32),
         valid_T=valid,
         frames=frames,
+        lacks=lacks,
+        text=", ".join(str(episode.facts[name]) for name in layout.text if episode.facts.get(name)),
     )
 
 
-def _matrix(episode: Episode, name: str) -> FloatArray:
-    values = np.asarray(episode.array(name), np.float64)
+def _matrix(episode: Episode, signal: Signal, lacks: frozenset[str]) -> FloatArray:
+    if signal.name in lacks:
+        return np.zeros((len(episode), *signal.shape))
+    values = np.asarray(episode.array(signal.name), np.float64)
     return values.reshape(len(episode), -1)
+
+
+def whole(tracks: Sequence[Track]) -> Sequence[Track]:
+    """The tracks, for a model that needs every stream of each.
+
+    Raises:
+        DataRefused: an episode lacks an optional stream.
+    """
+    for track in tracks:
+        if track.lacks:
+            got, hint = sorted(track.lacks)[0], "the families flow and masked learn from what is there"
+            raise DataRefused("this model needs every stream in every episode", got=got, where=track.id, hint=hint)
+    return tracks
 
 
 def fit_normaliser(tracks: Sequence[Track], layout: Layout) -> Normaliser:
     """Statistics of every state stream and the action, over valid rows of these tracks."""
-    held = [np.where(t.valid_T[:, None], t.states_TD, np.nan) for t in tracks]
+    held = [(t.lacks, layout.split(np.where(t.valid_T[:, None], t.states_TD, np.nan))) for t in tracks]
     streams: dict[str, Statistics] = {}
     for signal in layout.states:
-        arrays = [layout.split(states)[signal.name] for states in held]
+        arrays = [states[signal.name] for lacks, states in held if signal.name not in lacks]
         streams[signal.name] = fit(arrays, unit=signal.unit)
     if layout.action.name:
-        actions = [np.where(t.valid_T[:, None], t.actions_TA, np.nan) for t in tracks]
+        acting = [t for t in tracks if layout.action.name not in t.lacks]
+        actions = [np.where(t.valid_T[:, None], t.actions_TA, np.nan) for t in acting]
         streams[layout.action.name] = fit(actions, unit=layout.action.unit)
     return Normaliser(streams=streams)
 
@@ -207,14 +245,4 @@ def shuffle_actions(tracks: Sequence[Track], seed: int) -> list[Track]:
     """The deliberately broken control: actions drawn from random rows of all tracks, so that they carry nothing."""
     rng = np.random.default_rng(seed)
     pool = np.concatenate([t.actions_TA for t in tracks])
-    return [
-        Track(
-            id=t.id,
-            group=t.group,
-            states_TD=t.states_TD,
-            actions_TA=pool[rng.integers(len(pool), size=len(t))],
-            valid_T=t.valid_T,
-            frames=t.frames,
-        )
-        for t in tracks
-    ]
+    return [dataclasses.replace(t, actions_TA=pool[rng.integers(len(pool), size=len(t))]) for t in tracks]

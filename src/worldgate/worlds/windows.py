@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from worldgate.core.streams import IntArray
-from worldgate.worlds.tracks import Track
+from worldgate.worlds.tracks import Track, whole
 
 
 class Bank:
     """States and actions of tracks as two tensors."""
 
     def __init__(self, tracks: Sequence[Track]) -> None:
-        self.tracks = tracks
+        self.tracks = whole(tracks)
         self.offsets = np.concatenate([[0], np.cumsum([len(t) for t in tracks])]).astype(np.int64)
         self.states_RD = torch.cat([torch.as_tensor(t.states_TD) for t in tracks])
         self.actions_RA = torch.cat([torch.as_tensor(t.actions_TA) for t in tracks])

@@ -1,0 +1,164 @@
+"""Several streams as the tokens of one sequence: cameras, depth and states of a frame attend to each other.
+
+Source: block-causal space-time transformers as in Genie (arXiv 2402.15391) and Dreamer 4 (arXiv 2509.24527). Notable
+choices: a camera's neighbouring places join one token, which is what makes a CPU's minutes enough; actions and text
+reach every layer through its norm and every token by addition, and each has a learned stand-in where there is none.
+
+Shape legend: N sequences, T frames, S streams, P places of a stream, G tokens of a stream, C channels of a place, D
+width, A action channels, E text channels, W words.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from worldgate.worlds.nn.attention import Past, SpaceTime, grid_positions
+
+_WORDS = 4096
+"""Buckets that words are hashed to; two words of one bucket are one word to the model."""
+_LONGEST = 32
+"""Words of a text that are read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamShape:
+    """One stream as the sequence holds it."""
+
+    name: str
+    side: int
+    """Places a side; 1 for numbers."""
+    patch: int = 1
+    """Places a side that join one token."""
+
+    @property
+    def tokens(self) -> int:
+        """G."""
+        return (self.side // self.patch) ** 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetConfig:
+    """Size of the transformer."""
+
+    width: int = 128
+    depth: int = 4
+    heads: int = 4
+    time_every: int = 2
+    """Every how many layers attention looks along time; the last one always does."""
+    patch: int = 2
+    """Places a side that join one token."""
+
+
+def patched(values_NTPC: Tensor, shape: StreamShape) -> Tensor:
+    """(N, T, P, C) to (N, T, G, patch * patch * C)."""
+    grid = torch.unflatten(values_NTPC, 2, (shape.side // shape.patch, shape.patch, -1, shape.patch))
+    return grid.transpose(3, 4).flatten(4).flatten(2, 3)
+
+
+def unpatched(tokens_NTGX: Tensor, shape: StreamShape) -> Tensor:
+    """The inverse of :func:`patched`."""
+    many = shape.side // shape.patch
+    grid = torch.unflatten(torch.unflatten(tokens_NTGX, 2, (many, many)), 4, (shape.patch, shape.patch, -1))
+    return grid.transpose(3, 4).flatten(2, 5)
+
+
+class Words(nn.Module):
+    """A small text encoder that learns with the model: hashed words, one attention layer, their mean."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(_WORDS, width)
+        self.mix = SpaceTime(width, 1, 2, time_every=0)
+
+    def forward(self, texts: Sequence[str]) -> Tensor:
+        """(N, E) of N texts; an empty one is zero."""
+        ids_NW = torch.zeros(len(texts), _LONGEST, dtype=torch.long)
+        for n, text in enumerate(texts):
+            words = re.findall(r"\w+", text.lower())[:_LONGEST]
+            ids_NW[n, : len(words)] = torch.tensor([1 + zlib.crc32(w.encode()) % (_WORDS - 1) for w in words])
+        ids_NW = ids_NW.to(self.embed.weight.device)
+        said_NW1 = (ids_NW > 0).unsqueeze(-1)
+        embedded_NWE = self.embed(ids_NW) * said_NW1
+        mixed_NWE = self.mix(embedded_NWE.unsqueeze(1), torch.arange(_LONGEST)[:, None]).squeeze(1)
+        out: Tensor = (mixed_NWE * said_NW1).sum(dim=1) / said_NW1.sum(dim=1).clamp(min=1)
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guidance:
+    """What a sequence is told besides its frames."""
+
+    actions_NTA: Tensor
+    """In force just before each frame, normalised."""
+    acted_NT: Tensor
+    """Where there is one."""
+    text_NE: Tensor
+    told_N: Tensor
+    """Where there is one."""
+
+    def expand(self, samples: int) -> Guidance:
+        """The same for several samples of one sequence."""
+        parts = (self.actions_NTA, self.acted_NT, self.text_NE, self.told_N)
+        actions, acted, text, told = (part.expand(samples, *part.shape[1:]) for part in parts)
+        return Guidance(actions_NTA=actions, acted_NT=acted, text_NE=text, told_N=told)
+
+
+class Backbone(nn.Module):
+    """The transformer over all tokens of all streams; who calls it makes the tokens and reads the results."""
+
+    def __init__(self, config: NetConfig, shapes: Sequence[StreamShape], actions: int, text: int) -> None:
+        super().__init__()
+        width = config.width
+        self.shapes = tuple(shapes)
+        self.stack = SpaceTime(width, config.depth, config.heads, time_every=config.time_every, conditioned=True)
+        self.place_SD = nn.Parameter(torch.randn(len(shapes), width) * 0.02)
+        self.act = nn.Sequential(nn.Linear(actions, width), nn.SiLU(), nn.Linear(width, width))
+        self.read = nn.Linear(text, width)
+        self.no_action_D = nn.Parameter(torch.zeros(width))
+        self.no_text_D = nn.Parameter(torch.zeros(width))
+        self.modulate = nn.Linear(width, 3 * width)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+        where = [grid_positions(s.side // s.patch, s.side // s.patch) * s.patch for s in shapes]
+        self.register_buffer("positions_PA", torch.cat(where), persistent=False)
+
+    positions_PA: Tensor
+
+    def forward(
+        self,
+        tokens: Sequence[Tensor],
+        guidance: Guidance,
+        *,
+        told_NTD: Tensor | None = None,
+        times_T: Tensor | None = None,
+        past: Sequence[Past] | None = None,
+    ) -> list[Tensor]:
+        """Tokens (N, T, G, D) of every stream to the same.
+
+        Args:
+            tokens: one tensor a stream.
+            guidance: actions and text.
+            told_NTD: what else every layer is told of each frame.
+            times_T: when each frame is; see :meth:`SpaceTime.forward`.
+            past: of :meth:`pasts`.
+        """
+        acted_NT1, told_N1 = guidance.acted_NT.unsqueeze(-1), guidance.told_N.unsqueeze(-1)
+        action_NTD = torch.where(acted_NT1, self.act(guidance.actions_NTA), self.no_action_D)
+        text_ND = torch.where(told_N1, self.read(guidance.text_NE), self.no_text_D)
+        every_NTD = action_NTD + text_ND.unsqueeze(1)
+        told = every_NTD if told_NTD is None else every_NTD + told_NTD
+        condition_NT3D = torch.unflatten(self.modulate(functional.silu(told)), -1, (3, -1))
+        joined = torch.cat([t + self.place_SD[s] for s, t in enumerate(tokens)], dim=2) + every_NTD.unsqueeze(2)
+        out = self.stack(joined, self.positions_PA, condition_NT3D=condition_NT3D, times_T=times_T, past=past)
+        return list(torch.split(out, [shape.tokens for shape in self.shapes], dim=2))
+
+    def pasts(self, window: int) -> list[Past]:
+        """Empty caches of at most ``window`` frames."""
+        return self.stack.pasts(window)
