@@ -27,15 +27,21 @@ CARD = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Configuration of the ``fsq`` tokenizer."""
+class Settings:
+    """What shapes and fits the tokenizer, alone or within a video family."""
 
-    inputs: Inputs = field(default_factory=lambda: Inputs(states=(), action="", cameras=("observation.images.front",)))
     video: VideoConfig = field(default_factory=VideoConfig)
     net: ConvConfig = field(default_factory=ConvConfig)
     levels: tuple[int, ...] = (8, 8, 8)
     """Steps of each digit of a code; their product is the number of codes."""
     phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=800, batch=16, rate=2e-3))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(Settings):
+    """Configuration of the ``fsq`` tokenizer."""
+
+    inputs: Inputs = field(default_factory=lambda: Inputs(states=(), action="", cameras=("observation.images.front",)))
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
@@ -49,7 +55,7 @@ def debug() -> Config:
     )
 
 
-def create(config: Config, layout: Layout, normaliser: Normaliser) -> TrainedTokenizer:
+def create(config: Settings, layout: Layout, normaliser: Normaliser) -> TrainedTokenizer:
     """An untrained tokenizer."""
 
     def core(enters: int, leaves: int, views: int, size: int) -> ConvCore:

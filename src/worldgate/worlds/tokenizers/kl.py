@@ -27,10 +27,9 @@ CARD = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """Configuration of the ``kl`` tokenizer."""
+class Settings:
+    """What shapes and fits the tokenizer, alone or within a video family."""
 
-    inputs: Inputs = field(default_factory=lambda: Inputs(states=(), action="", cameras=("observation.images.front",)))
     video: VideoConfig = field(default_factory=VideoConfig)
     net: ConvConfig = field(default_factory=ConvConfig)
     channels: int = 8
@@ -38,6 +37,13 @@ class Config:
     weight: float = 1e-4
     """Of the divergence beside the pixels' loss."""
     phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=800, batch=16, rate=2e-3))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(Settings):
+    """Configuration of the ``kl`` tokenizer."""
+
+    inputs: Inputs = field(default_factory=lambda: Inputs(states=(), action="", cameras=("observation.images.front",)))
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
@@ -51,7 +57,7 @@ def debug() -> Config:
     )
 
 
-def create(config: Config, layout: Layout, normaliser: Normaliser) -> TrainedTokenizer:
+def create(config: Settings, layout: Layout, normaliser: Normaliser) -> TrainedTokenizer:
     """An untrained tokenizer."""
 
     def core(enters: int, leaves: int, views: int, size: int) -> ConvCore:
