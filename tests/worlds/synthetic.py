@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from worldgate.core.digest import sha256
 from worldgate.core.episodes import Episode, Rows
 from worldgate.core.streams import Kind, Origin, StreamInfo
 from worldgate.worlds.models import conv, state
@@ -46,7 +47,7 @@ def make(name, states, actions, frames=None, *, unit="m", rate_hz=RATE_HZ, gap=N
         streams[CAMERA] = make_rows(CAMERA, Kind.IMAGE, frames, "1")
     count = len(states)
     return Episode(
-        id=name,
+        id=sha256(name.encode()),
         log=name,
         name=name,
         alignment="grid",

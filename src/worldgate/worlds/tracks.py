@@ -9,7 +9,7 @@ Shape legend: T rows, D state channels (all state streams joined), A action chan
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -90,10 +90,12 @@ class Track:
     actions_TA: FloatArray
     valid_T: BoolArray
     frames: Mapping[str, Array] = field(default_factory=dict)
-    """camera -> (T, S, S, 3) uint8 colour, (T, S, S) float32 metres or (T, S, S) class ids."""
+    """camera -> (T, S, S, 3) uint8 colour, (T, S, S) float32 metres or (T, S, S) class ids; read when asked for."""
     lacks: frozenset[str] = frozenset()
     """Optional streams that its episode has not; their numbers are zero and their frames absent."""
     text: str = ""
+    episode: Episode | None = None
+    """Where it comes from, for what reads clips of it by itself."""
 
     def __len__(self) -> int:
         return len(self.valid_T)
@@ -188,11 +190,7 @@ def _track(episode: Episode, layout: Layout) -> Track:
     states = np.concatenate([none, *(_matrix(episode, signal, lacks) for signal in layout.states)], axis=1)
     actions = _matrix(episode, layout.action, lacks) if layout.action.name else none
     valid = np.isfinite(states).all(axis=1) & np.isfinite(actions).all(axis=1)
-    frames: dict[str, Array] = {}
-    for camera in layout.cameras:
-        look = clips.frames if camera.kind is Kind.IMAGE else clips.geometry
-        if camera.name not in lacks:
-            frames[camera.name] = look(episode, camera.name, camera.shape[0])
+    frames = _Frames(episode, [camera for camera in layout.cameras if camera.name not in lacks])
     for name in {*(s.name for s in layout.states), layout.action.name, *frames} - {"", *lacks}:
         valid &= ~episode.streams[name].gap
     return Track(
@@ -204,7 +202,29 @@ def _track(episode: Episode, layout: Layout) -> Track:
         frames=frames,
         lacks=lacks,
         text=", ".join(str(episode.facts[name]) for name in layout.text if episode.facts.get(name)),
+        episode=episode,
     )
+
+
+class _Frames(Mapping[str, Array]):
+    """An episode's cameras at a model's size, each read when it is first asked for."""
+
+    def __init__(self, episode: Episode, cameras: Sequence[Signal]) -> None:
+        self._episode, self._cameras = episode, {camera.name: camera for camera in cameras}
+        self._held: dict[str, Array] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._held:
+            camera = self._cameras[name]
+            look = clips.frames if camera.kind is Kind.IMAGE else clips.geometry
+            self._held[name] = look(self._episode, name, camera.shape[0])
+        return self._held[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cameras)
+
+    def __len__(self) -> int:
+        return len(self._cameras)
 
 
 def _matrix(episode: Episode, signal: Signal, lacks: frozenset[str]) -> FloatArray:
