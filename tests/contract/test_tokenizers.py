@@ -1,4 +1,4 @@
-"""Every tokenizer of the seam that is trained by itself keeps the same contract."""
+"""Every tokenizer of pictures that is trained by itself keeps the same contract."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worldgate.worlds.tokenizers._video import Context, VideoConfig
 from worldgate.worlds.tracks import Inputs, make_tracks, resolve_layout
 from worldgate.worlds.train.loop import resume, train
 
-NAMES = sorted(name for name in seams.cards("tokenizers") if name != "background")
+NAMES = sorted(n for n, card in seams.cards("tokenizers").items() if card.inputs != "motion" and n != "background")
 DEPTH, CLASSES = "observation.depth.front", "observation.segmentation.front"
 ALL = (CAMERA, DEPTH, CLASSES)
 HELD = 93

@@ -13,7 +13,7 @@ from tests.worlds.synthetic import CAMERA, debug_config, episode, episodes
 from worldgate.core import seams
 from worldgate.core.config import decode
 from worldgate.core.errors import CapabilityMissing, UsageError
-from worldgate.core.worlds import Capability, WorldModel, rollout
+from worldgate.core.worlds import Capability, Prompt, WorldModel, rollout
 from worldgate.worlds import checkpoint
 from worldgate.worlds.family import load_family
 from worldgate.worlds.imagine import prompt_at, recorded_actions
@@ -59,7 +59,7 @@ def test_every_card_is_whole():
     for seam in ("models", "tokenizers"):
         for name, card in seams.cards(seam).items():
             assert card.line, (seam, name)
-            assert card.needs == "models", (seam, name)
+            assert card.needs in {"models", "tokens"}, (seam, name)
             assert card.source, (seam, name)
 
 
@@ -132,8 +132,13 @@ def test_actions_change_the_future(model, prompt):
 def test_what_a_model_lacks_is_refused_not_ignored(model, prompt):
     with pytest.raises(CapabilityMissing, match="no text"):
         model.open(dataclasses.replace(prompt, text="pick up the bottle"), seed=0)
-    with pytest.raises(CapabilityMissing):
-        model.open(prompt, seed=0).step(None)
+    if Capability.AHEAD not in model.capabilities:
+        with pytest.raises(CapabilityMissing, match="no frames ahead"):
+            ahead = {CAMERA: np.zeros((1, 32, 32, 3), np.uint8)}
+            model.open(dataclasses.replace(prompt, ahead=ahead, ahead_steps=(3,)), seed=0)
+    if Capability.PARTIAL not in model.capabilities:
+        with pytest.raises(CapabilityMissing):
+            model.open(prompt, seed=0).step(None)
     if Capability.FRAMES not in model.capabilities:
         frames = {CAMERA: np.zeros((4, 32, 32, 3), np.uint8)}
         with pytest.raises(CapabilityMissing, match="no frames"):
@@ -143,16 +148,30 @@ def test_what_a_model_lacks_is_refused_not_ignored(model, prompt):
 def test_prompts_that_do_not_fit_are_refused(model, prompt):
     states = dict(prompt.states)
     broken = {
-        "missing": dataclasses.replace(prompt, states={}),
         "unknown": dataclasses.replace(prompt, states=states | {"observation.extra": np.zeros((4, 1))}),
         "another shape": dataclasses.replace(prompt, states={k: v[:, :-1] for k, v in states.items()}),
-        "needs the actions": dataclasses.replace(prompt, actions=None),
         "not finite": dataclasses.replace(prompt, states={k: v * np.nan for k, v in states.items()}),
     }
     for word, bad in broken.items():
         with pytest.raises(UsageError, match=word):
             model.open(bad, seed=0)
-    short = {k: v[-1:] for k, v in states.items()}
+
+
+def test_a_prompt_may_be_partial_only_where_the_model_says_so(model, prompt):
+    if Capability.PARTIAL in model.capabilities:
+        empty = Prompt()
+        only_pictures = Prompt(frames={c: f[-1:] for c, f in prompt.frames.items()})
+        for partial in (empty, only_pictures):
+            frame = model.open(partial, samples=2, seed=0).step(None)
+            assert all(np.isfinite(v).all() and v.shape[:2] == (2, 1) for v in frame.states.values())
+        return
+    for word, bad in {
+        "missing": dataclasses.replace(prompt, states={}),
+        "needs the actions": dataclasses.replace(prompt, actions=None),
+    }.items():
+        with pytest.raises(UsageError, match=word):
+            model.open(bad, seed=0)
+    short = {k: v[-1:] for k, v in prompt.states.items()}
     with pytest.raises(UsageError, match="another shape"):
         model.open(dataclasses.replace(prompt, states=short), seed=0)
 

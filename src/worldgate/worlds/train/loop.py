@@ -153,6 +153,9 @@ class _Run:
         if snapshot is not None:
             self.model.load_state_dict(snapshot.weights)
         phase.prepare()
+        if not phase.parameters():
+            self._fitted(index, phase)
+            return
         steps = _Steps(phase)
         first = 0
         if snapshot is None:
@@ -165,6 +168,13 @@ class _Run:
             self.monitor.rewind(index, first)
         self._steps(index, phase, steps, rng, first)
         steps.average()
+        phase.finish()
+
+    def _fitted(self, index: int, phase: Phase) -> None:
+        """A phase that its preparation fitted whole, as quantiles are; it is simply done again on resume."""
+        note = Progress(phase=phase.name, step=0, steps=0, loss=0.0, rate=0.0, eta_s=0.0, facts=phase.evaluate())
+        self.monitor.rewind(index, -1)
+        self.monitor.step(index, note, force=True)
         phase.finish()
 
     def _steps(self, index: int, phase: Phase, steps: _Steps, rng: np.random.Generator, first: int) -> None:
