@@ -58,6 +58,8 @@ def geometry(episode: Episode, camera: str, size: int) -> Array:
     rows = episode.streams.get(camera)
     if rows is None or rows.info.kind not in {Kind.DEPTH, Kind.SEGMENTATION}:
         raise NotFound("no such depth or segmentation stream", got=camera, where=episode.name)
+    if isinstance(rows.values, AlignedFrames) and rows.values.cache is not None:
+        return clip_cache.mapped(rows.values.cache, episode, clip_cache.spec_of(episode, camera, size, "raw", 1))
     parts = []
     for first in range(0, len(episode), _AT_ONCE):
         indices = np.arange(first, min(first + _AT_ONCE, len(episode)))

@@ -76,6 +76,17 @@ def test_a_receipt_is_sixteen_bytes(three: list[Recording], tmp_path: Path) -> N
     assert next(iter(loader(three, tmp_path))).receipts.itemsize == 16
 
 
+@pytest.mark.parametrize("order", ["uniform", "blocks"])
+def test_what_all_ranks_take_is_known_on_each_without_reading(
+    three: list[Recording], tmp_path: Path, order: str
+) -> None:
+    ranks = [loader(three, tmp_path, rank=rank, ranks=3, batch=2, order=order, memory_gb=1) for rank in range(3)]
+    for index, batches in enumerate(zip(*ranks, strict=True)):
+        taken = np.concatenate([batch.receipts for batch in batches])
+        for held in ranks:
+            np.testing.assert_array_equal(held.receipts_at(0, index), taken)
+
+
 def test_a_run_that_is_stopped_goes_on_at_the_exact_next_batch(three: list[Recording], tmp_path: Path) -> None:
     whole = loader(three, tmp_path, seed=3)
     told = [kept(batch) for _ in range(2) for batch in whole]

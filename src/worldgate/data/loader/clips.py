@@ -21,7 +21,7 @@ from worldgate.core.config import decode
 from worldgate.core.digest import digest_json
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, NotFound, Tampered, UsageError
-from worldgate.core.streams import NUMERIC, FloatArray, IntArray, Kind
+from worldgate.core.streams import NUMERIC, Array, FloatArray, IntArray, Kind
 from worldgate.data import clip_cache, codecs, scaling
 from worldgate.data.clip_cache import ClipSpec, Progress
 from worldgate.data.loader import readers
@@ -336,6 +336,12 @@ class ClipLoader:
                     clip_cache.ensure([episode], [spec], cache=self._cache, anew=True)
                     return
         raise error
+
+    def receipts_at(self, epoch: int, index: int) -> Array:
+        """Receipts of the batches that all ranks take at once, rank after rank; no frame is read."""
+        shards = (replace(self._shard, rank=rank) for rank in range(self.config.ranks))
+        tasks = [self._task_of(epoch, shard.positions(index, self.clips)[0]) for shard in shards]
+        return np.concatenate([self._issuer.issue(task.episodes, task.rows) for task in tasks])
 
     def clip(self, place: int, *, epoch: int = 0) -> Clip:
         """One clip by its place in an epoch's order, in memory of its own.
