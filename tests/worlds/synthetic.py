@@ -7,7 +7,7 @@ import numpy as np
 from worldgate.core.digest import sha256
 from worldgate.core.episodes import Episode, Rows
 from worldgate.core.streams import Kind, Origin, StreamInfo
-from worldgate.worlds.models import conv, state
+from worldgate.worlds.family import load_family
 from worldgate.worlds.tracks import Inputs
 
 RATE_HZ = 10.0
@@ -82,8 +82,8 @@ def episodes(count, *, first=0, **options):
 
 def debug_config(family):
     """The family's debug configuration with the streams of this system."""
-    made = {"state": state, "conv": conv}[family].debug()
-    cameras = (CAMERA,) if family == "conv" else ()
+    made = load_family(family).debug()
+    cameras = () if family == "state" else (CAMERA,)
     return replace_inputs(made, Inputs(cameras=cameras, size=SIZE))
 
 

@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from worldgate.core.digest import canonical, digest_array, sha256
+from worldgate.core.digest import Json, canonical, digest_array, sha256, to_json
 from worldgate.core.errors import CapabilityMissing
 from worldgate.core.streams import Array, ByteArray, FloatArray, Kind, Origin
 
@@ -30,6 +30,10 @@ class Capability(StrEnum):
     DEPTH = "depth"
     SEGMENTATION = "segmentation"
     PREFIX = "prefix"
+    PARTIAL = "partial"
+    """Prompts of any known streams and rows, none at all included, and steps without actions."""
+    AHEAD = "ahead"
+    """Frames known ahead of time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +70,11 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """What a generation starts from: the last T rows that are known."""
+    """What a generation starts from: the last T rows that are known, and frames known ahead.
+
+    Every model takes the rows its spec asks for. One with the capability ``partial`` takes any: streams may be left
+    out or hold fewer rows, down to none at all.
+    """
 
     states: Mapping[str, FloatArray] = field(default_factory=dict)
     """stream -> (T, D), oldest first; the last row is now."""
@@ -75,6 +83,10 @@ class Prompt:
     actions: FloatArray | None = None
     """(T, A); row t is the action in force from row t to t+1. The last row is overridden by the first step's action."""
     text: str = ""
+    ahead: Mapping[str, ByteArray] = field(default_factory=dict)
+    """camera -> (M, H, W, 3) frames known ahead, such as the last one of a move, for models that take them."""
+    ahead_steps: tuple[int, ...] = ()
+    """(M,) when they are: steps after now, the last known row; 1 is the first imagined one."""
     source: str = ""
     """Episode id and row it was cut from, or empty."""
 
@@ -84,7 +96,11 @@ class Prompt:
         parts |= {f"frames:{k}": digest_array(v) for k, v in self.frames.items()}
         if self.actions is not None:
             parts["actions"] = digest_array(self.actions)
-        return sha256(canonical({"parts": parts, "text": self.text, "source": self.source}))
+        parts |= {f"ahead:{k}": digest_array(v) for k, v in self.ahead.items()}
+        tree: dict[str, Json] = {"parts": to_json(parts), "text": self.text, "source": self.source}
+        if self.ahead_steps:
+            tree["ahead_steps"] = to_json(self.ahead_steps)
+        return sha256(canonical(tree))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +110,7 @@ class Frame:
     states: Mapping[str, FloatArray] = field(default_factory=dict)
     """stream -> (B, K, D)."""
     frames: Mapping[str, ByteArray] = field(default_factory=dict)
-    """camera -> (B, K, H, W, 3) uint8 RGB."""
+    """camera -> (B, K, H, W, 3) uint8 RGB; a depth stream (B, K, H, W) metres, a segmentation's class ids."""
     uncertainty: Mapping[str, FloatArray] = field(default_factory=dict)
     """stream -> (B, K, D) standard deviation in the stream's unit, where the model has one."""
 

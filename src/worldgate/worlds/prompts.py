@@ -5,11 +5,13 @@ Shape legend: B samples, K steps, T prompt rows, C context rows, D state channel
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from worldgate.core.errors import CapabilityMissing, UsageError
-from worldgate.core.streams import FloatArray
-from worldgate.core.worlds import Capability, ModelSpec, Prompt
+from worldgate.core.streams import Array, FloatArray
+from worldgate.core.worlds import Capability, ModelSpec, Prompt, Signal
 from worldgate.worlds.tracks import Layout
 
 
@@ -25,6 +27,9 @@ def check_prompt(prompt: Prompt, spec: ModelSpec, capabilities: frozenset[Capabi
     if prompt.frames and Capability.FRAMES not in capabilities:
         got = ", ".join(sorted(prompt.frames))
         raise CapabilityMissing(f"a {spec.family} model takes no frames", got=got, hint="the family conv takes them")
+    if prompt.ahead and Capability.AHEAD not in capabilities:
+        got = ", ".join(sorted(prompt.ahead))
+        raise CapabilityMissing(f"a {spec.family} model takes no frames ahead", got=got, hint="the family flow does")
     _names("state stream", set(prompt.states), {s.name for s in spec.states})
     _names("camera", set(prompt.frames), {s.name for s in spec.cameras})
     for signal in spec.states:
@@ -35,6 +40,50 @@ def check_prompt(prompt: Prompt, spec: ModelSpec, capabilities: frozenset[Capabi
     if prompt.actions is None:
         raise UsageError("this model needs the actions of its context", hint=f"{spec.context} rows of Prompt.actions")
     _rows(spec.action.name, prompt.actions.shape, spec.action.shape, spec.context)
+
+
+def check_partial(prompt: Prompt, spec: ModelSpec, capabilities: frozenset[Capability]) -> None:
+    """Refuse what a model that takes partial prompts cannot take: unknown streams, other shapes, odd frames ahead.
+
+    Raises:
+        CapabilityMissing: text, frames or frames ahead for a model that takes none.
+        UsageError: an unknown stream, a wrong width, values that are not finite, or frames ahead without their steps.
+    """
+    for asked, what, given, have in (
+        (Capability.TEXT, "text", prompt.text[:40], "a model trained with --set 'inputs.text=[\"task\"]'"),
+        (Capability.FRAMES, "frames", ", ".join(sorted(prompt.frames)), "a model with cameras"),
+        (Capability.AHEAD, "frames ahead", ", ".join(sorted(prompt.ahead)), "a model with cameras"),
+        (
+            Capability.ACTIONS,
+            "actions",
+            "actions" if prompt.actions is not None else "",
+            "a model with an action stream",
+        ),
+    ):
+        if given and asked not in capabilities:
+            raise CapabilityMissing(f"this {spec.family} model takes no {what}", got=given, hint=have)
+    _known("state stream", prompt.states, spec.states)
+    _known("camera", prompt.frames, spec.cameras)
+    _known("camera", prompt.ahead, spec.cameras)
+    for name, held in prompt.states.items():
+        _finite(np.asarray(held, np.float32), name)
+    if prompt.actions is not None:
+        assert spec.action is not None
+        _known("action", {spec.action.name: prompt.actions}, (spec.action,))
+        _finite(np.asarray(prompt.actions, np.float32), spec.action.name)
+    counts = {len(held) for held in prompt.ahead.values()}
+    if counts - {len(prompt.ahead_steps)} or any(step < 1 for step in prompt.ahead_steps):
+        got = f"{sorted(counts)} frames at steps {prompt.ahead_steps}"
+        raise UsageError("every frame ahead needs its step, from 1", got=got, hint="Prompt.ahead_steps=(8,)")
+
+
+def _known(what: str, given: Mapping[str, Array], signals: Sequence[Signal]) -> None:
+    wanted = {signal.name: signal.shape for signal in signals}
+    for name, held in given.items():
+        if name not in wanted:
+            hint = f"the model knows {', '.join(sorted(wanted)) or 'none'}"
+            raise UsageError(f"a {what} of the prompt is unknown", got=name, hint=hint)
+        _rows(name, np.shape(held), wanted[name], 1)
 
 
 def _names(what: str, got: set[str], wanted: set[str]) -> None:

@@ -77,13 +77,17 @@ class Words(nn.Module):
         self.embed = nn.Embedding(_WORDS, width)
         self.mix = SpaceTime(width, 1, 2, time_every=0)
 
-    def forward(self, texts: Sequence[str]) -> Tensor:
-        """(N, E) of N texts; an empty one is zero."""
+    @staticmethod
+    def inputs(texts: Sequence[str]) -> Tensor:
+        """(N, W) numbers of the words of N texts, 0 where there is none."""
         ids_NW = torch.zeros(len(texts), _LONGEST, dtype=torch.long)
         for n, text in enumerate(texts):
             words = re.findall(r"\w+", text.lower())[:_LONGEST]
             ids_NW[n, : len(words)] = torch.tensor([1 + zlib.crc32(w.encode()) % (_WORDS - 1) for w in words])
-        ids_NW = ids_NW.to(self.embed.weight.device)
+        return ids_NW
+
+    def forward(self, ids_NW: Tensor) -> Tensor:
+        """(N, E); zero of a text without words."""
         said_NW1 = (ids_NW > 0).unsqueeze(-1)
         embedded_NWE = self.embed(ids_NW) * said_NW1
         mixed_NWE = self.mix(embedded_NWE.unsqueeze(1), torch.arange(_LONGEST)[:, None]).squeeze(1)

@@ -1,0 +1,103 @@
+"""Rolling a token model forward, frame by frame, from a cache: the same for vectors and for codes.
+
+Known frames enter as they are. Frames that are known ahead of time come first in the sequence, at their own times, and
+are never forgotten: every frame after them sees where things must end. Streams of one frame may be known or not.
+
+Shape legend: N sequences, S streams, G tokens of a stream, E entries of a token, T frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from worldgate.worlds.nn.attention import Past
+from worldgate.worlds.nn.streams import Backbone, Guidance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """The frame before, as it is remembered."""
+
+    tokens: tuple[Tensor, ...]
+    """(N, T, G, E) of every stream."""
+    level_NTS: Tensor
+    """How much of each stream is known, from 0 to 1."""
+
+
+class Denoiser(Protocol):
+    """What turns unknown tokens into likely ones."""
+
+    backbone: Backbone
+
+    def nothing(self, count: int) -> Before:
+        """What stands before the first frame."""
+        ...
+
+    def fill(
+        self,
+        known: Sequence[Tensor | None],
+        before: Before,
+        guidance: Guidance,
+        time: Tensor,
+        past: Sequence[Past],
+        rng: torch.Generator,
+    ) -> list[Tensor]:
+        """One frame (N, 1, G, E) of every stream, with what is known of it kept."""
+        ...
+
+    def keep(
+        self,
+        tokens: Sequence[Tensor | None],
+        before: Before,
+        guidance: Guidance,
+        time: Tensor,
+        past: Sequence[Past],
+        rng: torch.Generator,
+    ) -> Before:
+        """Put one frame into the cache; of a stream that is None, nothing is known."""
+        ...
+
+
+class Dream:
+    """N sequences rolled forward together.
+
+    Args:
+        model: the trained denoiser.
+        count: N.
+        window: frames that are remembered, beside the pinned ones.
+        rng: of all draws.
+    """
+
+    def __init__(self, model: Denoiser, count: int, *, window: int, rng: torch.Generator) -> None:
+        self.model, self.rng, self.time = model, rng, 0
+        self.past = model.backbone.pasts(window)
+        self.before = self.blank = model.nothing(count)
+
+    def pin(self, tokens: Sequence[Tensor | None], guidance: Guidance, time: int) -> None:
+        """A frame that is known ahead; before the first :meth:`advance`."""
+        self._keep(True)
+        self.model.keep(tokens, self.blank, guidance, torch.tensor([time]), self.past, self.rng)
+        for past in self.past:
+            past.pinned += 1
+
+    def advance(self, guidance: Guidance, known: Sequence[Tensor | None] = ()) -> list[Tensor]:
+        """The next frame, (N, 1, G, E) of every stream, with what is known of it."""
+        now = torch.tensor([self.time])
+        given = list(known) or [None] * len(self.before.tokens)
+        frame = [held for held in given if held is not None]
+        if len(frame) < len(given):
+            self._keep(False)
+            frame = self.model.fill(given, self.before, guidance, now, self.past, self.rng)
+        self._keep(True)
+        self.before = self.model.keep(frame, self.before, guidance, now, self.past, self.rng)
+        self.time += 1
+        return frame
+
+    def _keep(self, keep: bool) -> None:
+        for past in self.past:
+            past.keep = keep

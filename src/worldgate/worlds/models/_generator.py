@@ -1,0 +1,251 @@
+"""The token families as one: a tokenizer, a transformer over its tokens, and the phases that fit both.
+
+Shape legend: N windows, T frames, S streams, A action channels, K steps, V cameras, P pixels a side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worldgate.core.errors import DataRefused
+from worldgate.core.normalisers import Normaliser
+from worldgate.core.streams import IntArray, Kind
+from worldgate.core.worlds import ModelSpec, WorldModel
+from worldgate.worlds import skill
+from worldgate.worlds.batches import Batch
+from worldgate.worlds.family import Phase
+from worldgate.worlds.models._codec import Codec
+from worldgate.worlds.models._dream import Denoiser, Dream
+from worldgate.worlds.models._tape import Tape, Windows
+from worldgate.worlds.models._world import TokenWorld
+from worldgate.worlds.nn.streams import Guidance, NetConfig, Words
+from worldgate.worlds.tracks import Inputs, Track
+from worldgate.worlds.train.config import LoopConfig, PhaseConfig
+
+_JUDGED = 48
+"""Most windows of held-out episodes that are rolled forward."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorConfig:
+    """What both families are configured by."""
+
+    inputs: Inputs = field(default_factory=lambda: Inputs(cameras=("observation.images.front",)))
+    net: NetConfig = field(default_factory=NetConfig)
+    text_width: int = 64
+    window: int = 10
+    """Frames of a training window, and those that are remembered in use."""
+    context: int = 3
+    """Rows of a prompt that is cut from an episode; prompts may hold fewer, or none."""
+    blind: float = 0.1
+    """Share of training windows whose actions, and of those whose text, are hidden."""
+    ahead: float = 0.2
+    """Share of batches that know one frame ahead."""
+    phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=1500, batch=16, rate=2e-3, ema=0.99))
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+class TokenModel(Denoiser, Protocol):
+    """One family's network."""
+
+    def loss(self, windows: Windows, guidance: Guidance, ahead: int | None) -> Tensor:
+        """Of windows of clean tokens; ``ahead`` is the frame that is known before all others."""
+        ...
+
+
+class Generator(nn.Module):
+    """Tokenizer, text encoder and network: what a run trains and a checkpoint holds."""
+
+    def __init__(self, config: GeneratorConfig, codec: Codec, model: TokenModel) -> None:
+        super().__init__()
+        self.config, self.codec, self.model = config, codec, cast(nn.Module, model)
+        self.words = Words(config.text_width)
+        self.layout, self.context = codec.layout, config.context
+        actions = [] if not self.layout.action.name else [codec.normaliser.statistics(self.layout.action.name)]
+        mean = np.asarray(actions[0].mean if actions else ())
+        std = np.asarray(actions[0].std if actions else ())
+        self.register_buffer("action_mean_A", torch.tensor(mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("action_std_A", torch.tensor(std, dtype=torch.float32), persistent=False)
+
+    action_mean_A: Tensor
+    action_std_A: Tensor
+
+    @property
+    def net(self) -> TokenModel:
+        """The family's network."""
+        return cast(TokenModel, self.model)
+
+    @property
+    def normaliser(self) -> Normaliser:
+        """Of states and actions."""
+        return self.codec.normaliser
+
+    def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[Phase]:
+        """The tokenizer, where there are cameras, then the transformer on frozen tokens."""
+        tokenizer = self.codec.tokenizer
+        seen = [t for t in train if t.frames]
+        first = tokenizer.phases(seen, [t for t in held_out if t.frames]) if tokenizer is not None else []
+        return [*first, TokensPhase(self, train, held_out)]
+
+    def command(self, actions: Tensor) -> Tensor:
+        """Actions in their unit, normalised."""
+        return (actions - self.action_mean_A) / self.action_std_A
+
+    def guidance(self, windows: Windows, actions_NTA: Tensor, acted_NT: Tensor) -> Guidance:
+        """What windows are told, under these actions, normalised."""
+        text_NE = self.words(windows.text_NW)
+        return Guidance(actions_NTA=actions_NTA, acted_NT=acted_NT, text_NE=text_NE, told_N=windows.told_N)
+
+    def world(self, spec: ModelSpec) -> WorldModel:
+        """Behind the protocol."""
+        return TokenWorld(self, spec)
+
+
+class TokensPhase:
+    """Fits the transformer to windows of frozen tokens."""
+
+    name = "dynamics"
+
+    def __init__(self, model: Generator, train: Sequence[Track], held_out: Sequence[Track]) -> None:
+        self.model, self.config = model, model.config.phase
+        self.train, self.held_out = train, held_out
+        self.tape: Tape | None = None
+        self.unseen: Tape | None = None
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The transformer and the text encoder; tokenizers stay as they are."""
+        return [*self.model.model.parameters(), *self.model.words.parameters()]
+
+    def prepare(self) -> None:
+        """Turn every track into tokens, once."""
+        codec = self.model.codec
+        codec.train(False)
+        self.tape = self._tape(self.train, codec.fit(self.train))
+        self.starts = self.tape.starts(self.model.config.window)
+        if not len(self.starts):
+            longest = max((len(t) for t in self.train), default=0)
+            got, hint = (
+                f"{longest} rows in the longest",
+                f"{self.model.config.window} rows without a gap, or --set window=4",
+            )
+            raise DataRefused("episodes are too short to train on", got=got, hint=hint)
+        self.unseen = self._tape(self.held_out, codec.encode(self.held_out)) if self.held_out else None
+
+    def _tape(self, tracks: Sequence[Track], tokens: list[list[Tensor | None]]) -> Tape:
+        action = self.model.layout.action.name
+        actions = [self.model.command(torch.as_tensor(t.actions_TA)) for t in tracks]
+        acts = [bool(action) and action not in t.lacks for t in tracks]
+        return Tape(tracks, tokens, actions, acts, self.model.words.inputs([t.text for t in tracks]))
+
+    def draw(self, rng: np.random.Generator) -> Batch:
+        """Windows at random, some of them without actions or text, at times with a frame known ahead."""
+        assert self.tape is not None
+        config = self.model.config
+        chosen = self.starts[rng.integers(len(self.starts), size=self.config.batch)]
+        windows = self.tape.windows(chosen, config.window)
+        mute, silent = (torch.as_tensor(rng.random(len(chosen)) < config.blind) for _ in range(2))
+        acted, told = windows.acted_NT & ~mute.unsqueeze(1), windows.told_N & ~silent
+        ahead = int(rng.integers(1, config.window)) if rng.random() < config.ahead else -1
+        hidden = dataclasses.replace(windows, acted_NT=acted, told_N=told)
+        return hidden.batch(int(rng.integers(2**31)), ahead=torch.tensor(ahead))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The network's."""
+        windows, ahead = Windows.of(batch), int(batch["ahead"])
+        actions, acted = windows.actions_NTA, windows.acted_NT
+        if ahead >= 0:
+            actions = torch.cat([torch.zeros_like(actions[:, :1]), actions], dim=1)
+            acted = torch.cat([torch.zeros_like(acted[:, :1]), acted], dim=1)
+        guidance = self.model.guidance(windows, actions, acted)
+        return self.model.net.loss(windows, guidance, ahead if ahead >= 0 else None)
+
+    def evaluate(self) -> dict[str, float]:
+        """Skill over standing still at 0.5 s and 1 s, and action sensitivity, held out."""
+        if self.unseen is None:
+            return {}
+        return judge(self.model, self.unseen)
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+
+@torch.no_grad()
+def judge(model: Generator, tape: Tape) -> dict[str, float]:
+    """Held-out windows rolled forward from a few frames, beside standing still, with their own and other actions."""
+    rate, context = model.layout.rate_hz, model.context
+    horizons = {f"{s:g}s": max(1, round(s * rate)) for s in (0.5, 1.0)}
+    steps = max(horizons.values())
+    starts = np.concatenate(
+        [t.starts(1, context + steps - 1) + o for t, o in zip(tape.tracks, tape.offsets, strict=False)]
+    )
+    if not len(starts):
+        return {}
+    starts = starts[:: -(-len(starts) // _JUDGED)]
+    windows = tape.windows(starts, context + steps)
+    whole = windows.present_NS.all(dim=1)
+    if not bool(whole.any()):
+        return {}
+    starts = starts[whole.numpy()]
+    windows = tape.windows(starts, context + steps)
+    other = torch.arange(len(starts)).roll(max(1, len(starts) // 2))
+    ours, wrong = (roll(model, windows, context, windows.actions_NTA[order]) for order in (slice(None), other))
+    return _pictures(model, tape, starts, ours, wrong, horizons) | _states(model, windows, ours, wrong, horizons)
+
+
+def _pictures(
+    model: Generator, tape: Tape, starts: IntArray, ours: list[Tensor], wrong: list[Tensor], horizons: dict[str, int]
+) -> dict[str, float]:
+    codec = model.codec
+    colour = [camera.name for camera in model.layout.cameras if camera.kind is Kind.IMAGE]
+    if not colour:
+        return {}
+    places = [codec.against(tape.tracks[t].frames) for t in tape.track_of(starts)]
+    against = {c: torch.stack([p[c] for p in places if p is not None]) for c in places[0]} if places[0] else None
+    one, two = (torch.stack([codec.frames(t, against)[c] for c in colour], dim=2) for t in (ours, wrong))
+    rows = starts[:, None] + np.arange(model.context - 1, model.context + max(horizons.values()))
+    real = torch.stack([frames_of(tape, c, rows) for c in colour], dim=2)
+    return skill.pictures(one, two, real[:, 0], real[:, 1:], horizons)
+
+
+def _states(
+    model: Generator, windows: Windows, ours: list[Tensor], wrong: list[Tensor], horizons: dict[str, int]
+) -> dict[str, float]:
+    if not model.layout.states:
+        return {}
+    spread = torch.cat([numbers.std_D for numbers in model.codec.states_of])
+
+    def joined(tokens: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(model.codec.states(tokens).values()), dim=-1) / spread
+
+    real = joined(windows.tokens)
+    first = model.context
+    return skill.states(joined(ours), joined(wrong), real[:, first - 1], real[:, first:], horizons)
+
+
+def roll(model: Generator, windows: Windows, context: int, actions_NTA: Tensor) -> list[Tensor]:
+    """Imagined tokens (N, K, G, E) of every stream after the first ``context`` frames of windows."""
+    dream = Dream(model.net, len(windows), window=model.config.window, rng=torch.Generator().manual_seed(0))
+    out = []
+    for t in range(actions_NTA.shape[1]):
+        told = model.guidance(windows, actions_NTA[:, t : t + 1], windows.acted_NT[:, t : t + 1])
+        known = [held[:, t : t + 1] for held in windows.tokens] if t < context else []
+        frame = dream.advance(told, known)
+        if t >= context:
+            out.append(frame)
+    return [torch.cat(held, dim=1) for held in zip(*out, strict=True)]
+
+
+def frames_of(tape: Tape, camera: str, rows: IntArray) -> Tensor:
+    """Raw pictures (N, T, P, P, ...) of a camera at these rows of a tape."""
+    parts = []
+    for mine in rows:
+        t = int(tape.track_of(mine[:1])[0])
+        parts.append(torch.as_tensor(np.asarray(tape.tracks[t].frames[camera][mine - tape.offsets[t]])))
+    return torch.stack(parts)

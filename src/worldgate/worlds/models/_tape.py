@@ -1,0 +1,118 @@
+"""What the token families share of data: tokens of all tracks laid end to end, and windows drawn from them.
+
+Shape legend: R rows over all tracks, O tracks, N windows, T frames of a window, S streams, G tokens of a stream, X
+entries of a token, A action channels, W numbers of a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldgate.core.streams import IntArray
+from worldgate.worlds.batches import Batch
+from worldgate.worlds.tracks import Track
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Frames in a row, of several tracks."""
+
+    tokens: tuple[Tensor, ...]
+    """(N, T, G, X) of every stream."""
+    present_NS: Tensor
+    """Streams that the track has; tokens of the others mean nothing."""
+    actions_NTA: Tensor
+    """In force just before each frame, normalised."""
+    acted_NT: Tensor
+    """False where no action is known: before a window's first frame, and in unlabelled video."""
+    text_NW: Tensor
+    """Of the text encoder."""
+    told_N: Tensor
+    """False where there is no text."""
+
+    def __len__(self) -> int:
+        return len(self.present_NS)
+
+    def batch(self, seed: int, **more: Tensor) -> Batch:
+        """As a phase hands it to its loss."""
+        named = {f"tokens_{s}": held for s, held in enumerate(self.tokens)}
+        named |= {name: getattr(self, name) for name in _NAMES}
+        return Batch(tensors=named | more, seed=seed)
+
+    @classmethod
+    def of(cls, batch: Batch) -> Windows:
+        """The inverse of :meth:`batch`."""
+        count = sum(name.startswith("tokens_") for name in batch.tensors)
+        return cls(tokens=tuple(batch[f"tokens_{s}"] for s in range(count)), **{name: batch[name] for name in _NAMES})
+
+
+_NAMES = ("present_NS", "actions_NTA", "acted_NT", "text_NW", "told_N")
+
+
+class Tape:
+    """Tokens of all tracks.
+
+    Args:
+        tracks: whose tokens they are.
+        tokens: of every track, of every stream (T, G, X), or None where the track lacks the stream.
+        actions: of every track (T, A), normalised.
+        acts: whether each track has actions at all.
+        text_OW: of every track's text, by the text encoder.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        tokens: Sequence[Sequence[Tensor | None]],
+        actions: Sequence[Tensor],
+        acts: Sequence[bool],
+        text_OW: Tensor,
+    ) -> None:
+        self.tracks = tracks
+        self.offsets = np.concatenate([[0], np.cumsum([len(t) for t in tracks])]).astype(np.int64)
+        self.tokens: list[Tensor] = []
+        for stream in zip(*tokens, strict=True):
+            like = next(held for held in stream if held is not None)
+            parts = [
+                torch.zeros(len(t), *like.shape[1:], dtype=like.dtype) if held is None else held
+                for t, held in zip(tracks, stream, strict=True)
+            ]
+            self.tokens.append(torch.cat(parts))
+        self.present = torch.tensor([[held is not None for held in mine] for mine in tokens])
+        self.actions_RA = torch.cat(list(actions))
+        self.acts = torch.tensor(list(acts))
+        self.text_OW = text_OW
+        self.told = torch.tensor([bool(t.text) for t in tracks])
+
+    def starts(self, length: int, *, whole: bool = False) -> IntArray:
+        """First rows of all windows of valid rows; ``whole``: of tracks that lack no stream."""
+        parts = [
+            track.starts(1, length - 1) + first
+            for track, first, present in zip(self.tracks, self.offsets, self.present, strict=False)
+            if not whole or bool(present.all())
+        ]
+        return np.concatenate([np.zeros(0, np.int64), *parts])
+
+    def track_of(self, rows: IntArray) -> IntArray:
+        """Index of the track that each row lies in."""
+        return np.searchsorted(self.offsets, rows, side="right") - 1
+
+    def windows(self, starts_N: IntArray, length: int) -> Windows:
+        """The windows that begin at these rows."""
+        rows = torch.as_tensor(starts_N[:, None] + np.arange(length))
+        track = torch.as_tensor(self.track_of(starts_N))
+        acted = self.acts[track].unsqueeze(1).repeat(1, length)
+        acted[:, 0] = False
+        return Windows(
+            tokens=tuple(held[rows] for held in self.tokens),
+            present_NS=self.present[track],
+            actions_NTA=self.actions_RA[(rows - 1).clamp(min=0)],
+            acted_NT=acted,
+            text_NW=self.text_OW[track],
+            told_N=self.told[track],
+        )

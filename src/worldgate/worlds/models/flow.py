@@ -1,0 +1,312 @@
+"""Flow: video and telemetry from continuous tokens by a block-causal transformer, in a few large denoising steps.
+
+Source: diffusion forcing (arXiv 2407.01392), shortcut models (arXiv 2410.12557) and their union in Dreamer 4 (arXiv
+2509.24527): every frame and stream has its own noise level, the network predicts clean tokens, and learns to take
+steps of any power-of-two size by agreeing with two of its own half steps. Notable choices: what the noisy token and
+the frame before say by themselves (the mean of two Gaussians) is added to the network's answer, so that training
+starts from "nothing moves" and learns what does; remembered frames are slightly noised, against drift.
+
+Shape legend: N sequences, T frames, S streams, G tokens of a stream, E entries of a token, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from worldgate.core.normalisers import Normaliser
+from worldgate.worlds.models._codec import Codec
+from worldgate.worlds.models._dream import Before
+from worldgate.worlds.models._generator import Generator, GeneratorConfig
+from worldgate.worlds.models._tape import Windows
+from worldgate.worlds.nn.attention import Past
+from worldgate.worlds.nn.autoencoders import ConvConfig
+from worldgate.worlds.nn.streams import Backbone, Guidance, NetConfig
+from worldgate.worlds.tokenizers import kl
+from worldgate.worlds.tokenizers._video import Context, VideoConfig
+from worldgate.worlds.tracks import Inputs, Layout
+from worldgate.worlds.train.config import LoopConfig, PhaseConfig
+
+CARD = {
+    "line": "video and states from continuous tokens: block-causal transformer, shortcut forcing, every prompt",
+    "inputs": "frames, states, actions, text",
+    "needs": "models",
+    "source": "diffusion forcing, arXiv 2407.01392; shortcut forcing, arXiv 2509.24527",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseConfig:
+    """How tokens are noised in training and denoised in use."""
+
+    levels: int = 32
+    """Finest steps from noise to clean, a power of two."""
+    steps: int = 4
+    """Steps a frame takes in use, a power of two up to ``levels``."""
+    memory: float = 0.1
+    """Part of noise in frames that are remembered."""
+    clean: float = 0.5
+    """Share of training frames at the level of remembered ones."""
+    shortcut: float = 0.25
+    """Share of a batch that learns larger steps from two half ones."""
+
+    def __post_init__(self) -> None:
+        assert all(n & (n - 1) == 0 for n in (self.levels, self.steps)), "powers of two"
+        assert 1 <= self.steps <= self.levels, (self.steps, self.levels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config(GeneratorConfig):
+    """Configuration of the ``flow`` family."""
+
+    tokenizer: kl.Settings = field(default_factory=lambda: kl.Settings(video=VideoConfig(context=Context.BACKGROUND)))
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+
+
+def debug() -> Config:
+    """Trains in seconds."""
+    return Config(
+        inputs=Inputs(cameras=("observation.images.front",), size=32),
+        tokenizer=kl.Settings(
+            video=VideoConfig(context=Context.BACKGROUND),
+            net=ConvConfig(coarse=16, fine=16),
+            channels=4,
+            phase=PhaseConfig(steps=20, batch=8, rate=2e-3, warmup=5),
+        ),
+        net=NetConfig(width=32, depth=2, heads=2),
+        window=6,
+        phase=PhaseConfig(steps=100, batch=16, rate=4e-3, warmup=5, ema=0.95),
+        loop=LoopConfig(checkpoint_every=50, evaluate_every=100),
+    )
+
+
+def create(config: Config, layout: Layout, normaliser: Normaliser) -> Generator:
+    """An untrained model."""
+    tokenizer = kl.create(config.tokenizer, layout, normaliser) if layout.cameras else None
+    codec = Codec(tokenizer, layout, normaliser, patch=config.net.patch, bins=0)
+    return Generator(config, codec, FlowNet(config, codec))
+
+
+class FlowNet(nn.Module):
+    """Predicts clean tokens from noised ones."""
+
+    def __init__(self, config: Config, codec: Codec) -> None:
+        super().__init__()
+        width, self.noise = config.net.width, config.noise
+        self.entries = codec.entries
+        self.backbone = Backbone(config.net, codec.shapes, codec.layout.action_width, config.text_width)
+        self.enter = nn.ModuleList(nn.Linear(2 * e, width) for e in codec.entries)
+        self.leave = nn.ModuleList(nn.Linear(width, e) for e in codec.entries)
+        for leave in self.leave:
+            nn.init.zeros_(leave.weight)  # type: ignore[arg-type]  # a ModuleList forgets its type
+            nn.init.zeros_(leave.bias)  # type: ignore[arg-type]
+        self.level = nn.Embedding(config.noise.levels + 1, width)
+        self.level_before = nn.Embedding(config.noise.levels + 1, width)
+        self.size = nn.Embedding(int(math.log2(config.noise.levels)) + 1, width)
+
+    def forward(
+        self,
+        noisy: Sequence[Tensor],
+        level_NTS: Tensor,
+        size_NT: Tensor,
+        before: Before,
+        guidance: Guidance,
+        *,
+        times_T: Tensor | None = None,
+        past: Sequence[Past] | None = None,
+    ) -> list[Tensor]:
+        """Clean tokens (N, T, G, E) of every stream.
+
+        Args:
+            noisy: ``level * clean + (1 - level) * noise``.
+            level_NTS: how clean each stream of each frame is, 0 to 1.
+            size_NT: the step that will be taken, as log2 of finest steps.
+            before: the frames before, as noisy as they are.
+            guidance: actions and text.
+            times_T: when each frame is.
+            past: caches.
+        """
+        most = self.noise.levels
+        at_NTSD = self.level((level_NTS * most).round().long())
+        was_NTSD = self.level_before((before.level_NTS * most).round().long())
+        told_NTSD = at_NTSD + was_NTSD
+        tokens = [
+            enter(torch.cat([x, y], dim=-1)) + told_NTSD[:, :, s].unsqueeze(2)
+            for s, (enter, x, y) in enumerate(zip(self.enter, noisy, before.tokens, strict=True))
+        ]
+        hidden = self.backbone(tokens, guidance, told_NTD=self.size(size_NT), times_T=times_T, past=past)
+        return [
+            self._plain(x, level_NTS[..., s], before, s) + leave(h)
+            for s, (leave, h, x) in enumerate(zip(self.leave, hidden, noisy, strict=True))
+        ]
+
+    @staticmethod
+    def _plain(x_NTGE: Tensor, level_NT: Tensor, before: Before, stream: int) -> Tensor:
+        """The mean of clean tokens by their own noisy value and the frame before, as two Gaussians of unit spread."""
+        level, was = (part[..., None, None] for part in (level_NT, before.level_NTS[..., stream]))
+        held = was / (was.square() + (1 - was).square()) * before.tokens[stream]
+        spread = 1 - 0.75 * was
+        gain = level * spread / (level.square() * spread + (1 - level).square())
+        return held + gain * (x_NTGE - level * held)
+
+    def loss(self, windows: Windows, guidance: Guidance, ahead: int | None) -> Tensor:
+        """Squared error of clean tokens at random noise levels, heavier where less is hidden.
+
+        Args:
+            windows: clean tokens.
+            guidance: of their frames.
+            ahead: a frame that is put before all others, as one that is known ahead; None: none.
+        """
+        clean, present, times = windows.tokens, windows.present_NS, None
+        count, frames = clean[0].shape[:2]
+        device = clean[0].device
+        level, size = self._levels(count, frames, device)
+        if ahead is not None:
+            clean = tuple(torch.cat([c[:, ahead : ahead + 1], c], dim=1) for c in clean)
+            times = torch.cat([torch.tensor([ahead]), torch.arange(frames)]).to(device)
+            first = torch.full((count, 1, len(clean)), 1 - self.noise.memory, device=device)
+            first[:, :, [shape.side == 1 for shape in self.backbone.shapes]] = 0.0
+            level = torch.cat([first, level], dim=1)
+            size = torch.cat([size.new_zeros(count, 1), size], dim=1)
+        level = level * present.unsqueeze(1)
+        noise = [torch.randn_like(c) for c in clean]
+        noisy = [level[..., s, None, None] * c + (1 - level[..., s, None, None]) * n
+                 for s, (c, n) in enumerate(zip(clean, noise, strict=True))]  # fmt: skip
+        before = _shifted(noisy, level, ahead is not None)
+        target = self._targets(clean, noisy, level, size, before, guidance, times)
+        out = self(noisy, level, size, before, guidance, times_T=times)
+        weight_NTS = (0.1 + 0.9 * level) * present.unsqueeze(1)
+        if ahead is not None:
+            weight_NTS = weight_NTS * (torch.arange(frames + 1, device=device) > 0)[None, :, None]
+        losses = [
+            ((x - y).square().mean(dim=(2, 3)) * weight_NTS[..., s]).sum() / weight_NTS[..., s].sum().clamp(min=1)
+            for s, (x, y) in enumerate(zip(out, target, strict=True))
+        ]
+        return torch.stack(losses).mean()
+
+    def _levels(self, count: int, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Noise levels (N, T, S) and step sizes (N, T); the first sequences learn larger steps."""
+        most, streams = self.noise.levels, len(self.entries)
+        large = round(self.noise.shortcut * count)
+        size = torch.zeros(count, frames, dtype=torch.long, device=device)
+        size[:large] = torch.randint(1, int(math.log2(most)) + 1, (large, 1), device=device)
+        stride_NT1 = (2**size).unsqueeze(-1)
+        alone = torch.rand(count, 1, 1, device=device) < 0.2
+        draw = torch.rand(count, frames, streams, device=device)
+        draw = torch.where(alone, draw, draw[..., :1])
+        level = (draw * (most // stride_NT1)).floor() * stride_NT1 / most
+        kept = torch.rand(count, frames, 1, device=device) < self.noise.clean
+        size = torch.where(kept.squeeze(-1), 0, size)
+        return torch.where(kept, 1 - self.noise.memory, level), size
+
+    @torch.no_grad()
+    def _targets(
+        self,
+        clean: Sequence[Tensor],
+        noisy: Sequence[Tensor],
+        level: Tensor,
+        size: Tensor,
+        before: Before,
+        guidance: Guidance,
+        times: Tensor | None,
+    ) -> list[Tensor]:
+        """Clean tokens, and where a larger step is asked for, where two half steps of the model lead."""
+        large = int((size.amax(dim=1) > 0).sum())
+        out = [c.clone() for c in clean]
+        if not large:
+            return out
+        mine = slice(0, round(self.noise.shortcut * len(size)))
+        half, level = (size[mine] - 1).clamp(min=0), level[mine]
+        stride = torch.where(size[mine] > 0, 2.0**half / self.noise.levels, 0.0).unsqueeze(-1)
+        told = _part(guidance, mine)
+        was = Before(tokens=tuple(t[mine] for t in before.tokens), level_NTS=before.level_NTS[mine])
+        x = [n[mine] for n in noisy]
+        one = self._toward(x, level, stride, self(x, level, half, was, told, times_T=times))
+        middle = [a + stride.unsqueeze(-1) * v for a, v in zip(x, one, strict=True)]
+        later = level + stride
+        was = _shifted(middle, later, times is not None)
+        two = self._toward(middle, later, stride, self(middle, later, half, was, told, times_T=times))
+        moves = (size[mine] > 0)[..., None, None]
+        for s, held in enumerate(out):
+            aim = x[s] + (1 - level[..., s, None, None]) * (one[s] + two[s]) / 2
+            held[mine] = torch.where(moves, aim, held[mine])
+        return out
+
+    @staticmethod
+    def _toward(x: Sequence[Tensor], level: Tensor, stride: Tensor, clean: Sequence[Tensor]) -> list[Tensor]:
+        """Velocities from noise to clean."""
+        left = (1 - level).clamp(min=1e-3)
+        return [(c - a) / left[..., s, None, None] for s, (a, c) in enumerate(zip(x, clean, strict=True))]
+
+    def nothing(self, count: int) -> Before:
+        """Zeros of which nothing is known."""
+        shapes = zip(self.backbone.shapes, self.entries, strict=True)
+        tokens = tuple(torch.zeros(count, 1, shape.tokens, e) for shape, e in shapes)
+        return Before(tokens=tokens, level_NTS=torch.zeros(count, 1, len(self.entries)))
+
+    def fill(
+        self,
+        known: Sequence[Tensor | None],
+        before: Before,
+        guidance: Guidance,
+        time: Tensor,
+        past: Sequence[Past],
+        rng: torch.Generator,
+    ) -> list[Tensor]:
+        """Denoise what is unknown in a few equal steps."""
+        steps = self.noise.steps
+        sure = 1 - self.noise.memory
+        noise = [torch.randn(t.shape, generator=rng) for t in before.tokens]
+        x = [n if k is None else sure * k + (1 - sure) * n for n, k in zip(noise, known, strict=True)]
+        size = torch.full(before.level_NTS.shape[:2], int(math.log2(self.noise.levels // steps)))
+        free = torch.tensor([k is None for k in known])
+        for i in range(steps):
+            level = torch.where(free, i / steps, sure).expand_as(before.level_NTS)
+            clean = self(x, level, size, before, guidance, times_T=time, past=past)
+            for s, c in enumerate(clean):
+                if known[s] is None:
+                    x[s] = x[s] + (c - x[s]) / (steps - i)
+        return [a if k is None else k for a, k in zip(x, known, strict=True)]
+
+    def keep(
+        self,
+        tokens: Sequence[Tensor | None],
+        before: Before,
+        guidance: Guidance,
+        time: Tensor,
+        past: Sequence[Past],
+        rng: torch.Generator,
+    ) -> Before:
+        """Remember a frame, slightly noised."""
+        sure = 1 - self.noise.memory
+        level = torch.tensor([0.0 if t is None else sure for t in tokens]).expand_as(before.level_NTS)
+        noise = [torch.randn(t.shape, generator=rng) for t in before.tokens]
+        held = [n if t is None else sure * t + (1 - sure) * n for n, t in zip(noise, tokens, strict=True)]
+        size = torch.zeros(level.shape[:2], dtype=torch.long)
+        self(held, level, size, before, guidance, times_T=time, past=past)
+        return Before(tokens=tuple(held), level_NTS=level)
+
+
+def _part(guidance: Guidance, rows: slice) -> Guidance:
+    return Guidance(
+        actions_NTA=guidance.actions_NTA[rows],
+        acted_NT=guidance.acted_NT[rows],
+        text_NE=guidance.text_NE[rows],
+        told_N=guidance.told_N[rows],
+    )
+
+
+def _shifted(noisy: Sequence[Tensor], level_NTS: Tensor, prefixed: bool) -> Before:
+    """What stands before each frame; nothing before the first, nor before or after one that is known ahead."""
+
+    def shift(held: Tensor) -> Tensor:
+        out = torch.cat([torch.zeros_like(held[:, :1]), held[:, :-1]], dim=1)
+        if prefixed:
+            out[:, 1] = 0
+        return out
+
+    return Before(tokens=tuple(shift(x) for x in noisy), level_NTS=shift(level_NTS))
