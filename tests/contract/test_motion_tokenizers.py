@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 
@@ -104,14 +105,20 @@ def test_a_chunk_comes_back_within_what_rounding_its_frequencies_allows(logs, se
 def test_every_sequence_of_codes_decodes_or_is_refused_by_name(logs, codes):
     for name in NAMES:
         model = fitted_once(name, logs)
-        try:
-            motion = model.decode(np.array(codes, np.int64))
-        except UsageError as refused:
-            assert "outside the vocabulary" in refused.what or "no whole chunk" in refused.what
-        else:
+        motion = decoded(model, codes)
+        if motion is not None:
             low, high = model.low_A.numpy(), model.high_A.numpy()
             assert motion.shape[1] == WIDTH
             assert ((motion >= low - 1e-9) & (motion <= high + 1e-9)).all()
+
+
+def decoded(model, codes):
+    """None where it is refused by one of the two names."""
+    with contextlib.suppress(UsageError):
+        return model.decode(np.array(codes, np.int64))
+    with pytest.raises(UsageError, match=r"outside the vocabulary|no whole chunk"):
+        model.decode(np.array(codes, np.int64))
+    return None
 
 
 _KEPT: dict[str, MotionTokenizer] = {}

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldgate.core.streams import Array, Kind
+from worldgate.core.streams import Array, ByteArray, FloatArray, Kind
 from worldgate.evidence.metrics.video_ssim import measure as ssim
 from worldgate.worlds.nn.bottlenecks import Fsq, Gaussian, rounded
 from worldgate.worlds.tokenizers._video import VideoTokenizer
@@ -45,26 +45,43 @@ def figures(
         levels: that continuous values are rounded to.
     """
     values = tokenizer.encode(clips, against)
+    shown, bits = decoded_at_rate(tokenizer, values, against, levels=levels)
     out: dict[str, float] = {}
-    sent = {}
     for camera, held in values.items():
         squeeze = tokenizer.part(camera).squeeze
-        frames = held.shape[1] / clips[camera].shape[1] * held.shape[2]
         if isinstance(squeeze, Fsq):
-            sent[camera], bits = held, squeeze.bits
             out |= {f"{name}/{camera}": value for name, value in codebook(squeeze.codes(held), squeeze.size).items()}
-        else:
-            reach = _REACH_OF_DRAWS if isinstance(squeeze, Gaussian) else 1.0
-            sent[camera], bits = rounded(held, levels, reach), held.shape[-1] * math.log2(levels)
-        out[f"bits_per_frame/{camera}"] = frames * bits
-    for camera, shown in tokenizer.decode(sent, against).items():
-        kind = next(Kind(kind) for kind, names in tokenizer.kinds.items() if camera in names)
-        true, plain = clips[camera], baseline[camera].unsqueeze(1).expand_as(clips[camera])
-        for name, value in distortion(kind, shown.numpy(), true.numpy()).items():
+        out[f"bits_per_frame/{camera}"] = bits[camera] * held.shape[1] / clips[camera].shape[1]
+        kind, true = tokenizer.kind(camera), clips[camera]
+        plain = baseline[camera].unsqueeze(1).expand_as(true)
+        for name, value in distortion(kind, shown[camera].numpy(), true.numpy()).items():
             out[f"{name}/{camera}"] = value
         for name, value in distortion(kind, plain.numpy(), true.numpy()).items():
             out[f"{name}_of_baseline/{camera}"] = value
     return out
+
+
+def decoded_at_rate(
+    tokenizer: VideoTokenizer,
+    values: Mapping[str, Tensor],
+    against: Mapping[str, Tensor] | None,
+    *,
+    levels: int = _LEVELS,
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """What is left of values (N, Z, P, C) at a rate, and that rate: camera -> bits of the P places of one latent.
+
+    Codes have their own rate; continuous values are rounded to ``levels`` each.
+    """
+    sent, bits = {}, {}
+    for camera, held in values.items():
+        squeeze = tokenizer.part(camera).squeeze
+        if isinstance(squeeze, Fsq):
+            sent[camera], place = held, squeeze.bits
+        else:
+            reach = _REACH_OF_DRAWS if isinstance(squeeze, Gaussian) else 1.0
+            sent[camera], place = rounded(held, levels, reach), held.shape[-1] * math.log2(levels)
+        bits[camera] = held.shape[2] * place
+    return tokenizer.decode(sent, against), bits
 
 
 def distortion(kind: Kind, shown: Array, true: Array) -> dict[str, float]:
@@ -74,11 +91,13 @@ def distortion(kind: Kind, shown: Array, true: Array) -> dict[str, float]:
     if kind is Kind.SEGMENTATION:
         return {"miou": float(np.mean([_iou(shown == i, true == i) for i in np.unique(true)]))}
     square = float(((shown.astype(np.float64) - true) ** 2).mean())
+    return {"psnr": 10 * math.log10(255**2 / max(square, 1e-9)), "ssim": float(similarity(shown, true).mean())}
+
+
+def similarity(shown: ByteArray, true: ByteArray) -> FloatArray:
+    """Structural similarity of every picture: (N, T, S, S, 3) to (N * T,)."""
     shown, true = (part.reshape(-1, *part.shape[2:]) for part in (shown, true))
-    return {
-        "psnr": 10 * math.log10(255**2 / max(square, 1e-9)),
-        "ssim": float(ssim(shown, true, true[0]).error.mean()),
-    }
+    return ssim(shown, true, true[0]).error
 
 
 def codebook(codes: Tensor, size: int) -> dict[str, float]:

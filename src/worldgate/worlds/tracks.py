@@ -234,6 +234,12 @@ def _matrix(episode: Episode, signal: Signal, lacks: frozenset[str]) -> FloatArr
     return values.reshape(len(episode), -1)
 
 
+def runs(valid_T: BoolArray) -> list[tuple[int, int]]:
+    """First row and the row after the last of every run of valid rows."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], valid_T, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
 def whole(tracks: Sequence[Track]) -> Sequence[Track]:
     """The tracks, for a model that needs every stream of each.
 

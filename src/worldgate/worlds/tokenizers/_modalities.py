@@ -50,6 +50,10 @@ class Modality(Protocol):
         """(N, S, S) of every pixel."""
         ...
 
+    def names(self) -> tuple[int, ...]:
+        """Class ids it knows; empty for what has none."""
+        ...
+
 
 class Colour(nn.Module):
     """(N, S, S, 3) uint8."""
@@ -74,6 +78,10 @@ class Colour(nn.Module):
     def loss(self, answers_NOSS: Tensor, field_NISS: Tensor) -> Tensor:
         """Squared error."""
         return (answers_NOSS.float() - field_NISS).square().mean(dim=1)
+
+    def names(self) -> tuple[int, ...]:
+        """None."""
+        return ()
 
 
 class Depth(nn.Module):
@@ -124,6 +132,10 @@ class Depth(nn.Module):
         valid = (sign > 0).float()
         entropy = functional.binary_cross_entropy_with_logits(logit, valid, reduction="none")
         return (value - true).abs() * valid + 0.1 * entropy
+
+    def names(self) -> tuple[int, ...]:
+        """None."""
+        return ()
 
 
 class Classes(nn.Module):
@@ -177,6 +189,10 @@ class Classes(nn.Module):
     def loss(self, answers_NOSS: Tensor, field_NISS: Tensor) -> Tensor:
         """Cross-entropy."""
         return functional.cross_entropy(answers_NOSS.float(), field_NISS.argmax(dim=1), reduction="none")
+
+    def names(self) -> tuple[int, ...]:
+        """Of the training pictures, the largest area first."""
+        return tuple(int(i) for i in self.ids_K if i >= 0)
 
 
 def modality_of(kind: Kind, classes: int) -> Modality:

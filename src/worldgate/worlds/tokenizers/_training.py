@@ -64,6 +64,13 @@ class TrainedTokenizer(nn.Module):
         shown = self.tokenizer.decode(values, known)
         return ({c: held.numpy() for c, held in values.items()}, {c: held.numpy() for c, held in shown.items()})
 
+    def against(self, clips: Mapping[str, Tensor], scenes: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """What clips (N, T, S, S, ...) are encoded against: nothing, their first frames, or scenes (N, S, S, ...)."""
+        context = self.tokenizer.config.context
+        if context is Context.NONE:
+            return None
+        return {c: held[:, 0] if context is Context.FIRST else scenes[c] for c, held in clips.items()}
+
     def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[Phase]:
         """One phase."""
         return [TokenizerPhase(self, self.config, Reel(train), Reel(held_out) if held_out else None)]
@@ -122,7 +129,7 @@ class TokenizerPhase:
         seed = int(rng.integers(2**31))
         starts = self.starts[rng.integers(len(self.starts), size=self.config.batch)]
         clips = self.train.clips(starts, self.length)
-        against = self._against(self.train, self.places, starts, clips) or {}
+        against = self.model.against(clips, self._scenes(self.train, self.places, starts)) or {}
         parts = {_CLIPS: clips, _AGAINST: against}
         return Batch(tensors={f"{part}{c}": held for part, by in parts.items() for c, held in by.items()}, seed=seed)
 
@@ -147,24 +154,10 @@ class TokenizerPhase:
         places = [self.model.scenes.find(track.frames) for track in self.held_out.tracks]
         clips = self.held_out.clips(starts, self.length)
         scenes = self._scenes(self.held_out, places, starts)
-        return figures(self.tokenizer, clips, self._against(self.held_out, places, starts, clips), scenes)
+        return figures(self.tokenizer, clips, self.model.against(clips, scenes), scenes)
 
     def finish(self) -> None:
         """Nothing is left to do."""
-
-    def _against(
-        self,
-        reel: Reel,
-        places: Sequence[Place],
-        starts: IntArray,
-        clips: Mapping[str, Tensor],
-    ) -> dict[str, Tensor] | None:
-        context = self.tokenizer.config.context
-        if context is Context.NONE:
-            return None
-        if context is Context.FIRST:
-            return {camera: held[:, 0] for camera, held in clips.items()}
-        return self._scenes(reel, places, starts)
 
     def _scenes(self, reel: Reel, places: Sequence[Place], starts: IntArray) -> dict[str, Tensor]:
         tracks = reel.track_of(starts)

@@ -143,6 +143,10 @@ class VideoTokenizer(nn.Module):
         kind = next(kind for kind, names in self.kinds.items() if camera in names)
         return cast(Part, self.parts[kind])
 
+    def kind(self, camera: str) -> Kind:
+        """What a camera's pictures are."""
+        return next(Kind(kind) for kind, names in self.kinds.items() if camera in names)
+
     def latents(self, frames: int) -> int:
         """Latents in time of so many frames."""
         return latents_of(frames, self.config.time) if self.config.time else frames
