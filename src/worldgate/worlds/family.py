@@ -7,7 +7,8 @@ trains in seconds), and ``create(config, layout, normaliser)``, which returns an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from pathlib import Path
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from worldgate.core.errors import CapabilityMissing
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec, WorldModel
 from worldgate.worlds.batches import Batch
+from worldgate.worlds.feed import ClipFeed
 from worldgate.worlds.tracks import Inputs, Layout, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
 
@@ -59,6 +61,54 @@ class Phase(Protocol):
 
     def finish(self) -> None:
         """Run once after its last step, on the averaged weights."""
+        ...
+
+
+@runtime_checkable
+class Fed(Protocol):
+    """A phase that may also offer this: its batches come from a clip loader. The loop opens and closes it."""
+
+    feed: ClipFeed
+
+
+@runtime_checkable
+class Anywhere(Protocol):
+    """A phase that may also offer this: ``evaluate`` and ``sample`` work on the device of the weights.
+
+    The weights of all others come back to the CPU for it, as they do for every ``prepare`` and ``finish``.
+    """
+
+    anywhere: bool
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A phase that may also offer this: what the model makes of held-out data, watched for collapse."""
+
+    def latents(self) -> Tensor | None:
+        """(N, D) vectors, on averaged weights; None where there is nothing to look at."""
+        ...
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """A phase that may also offer this: pictures on the way."""
+
+    def sample(self, folder: Path) -> None:
+        """Write a few files, on averaged weights, into a folder that exists."""
+        ...
+
+
+@runtime_checkable
+class Stacked(Protocol):
+    """A model that may also offer this: its repeated layers, called as modules.
+
+    They are what is compiled, recomputed on the way back, and shared out among processes. Such a model writes no
+    parameter in ``prepare`` or ``finish``.
+    """
+
+    def blocks(self) -> list[nn.Module]:
+        """In any order; none lies within another."""
         ...
 
 

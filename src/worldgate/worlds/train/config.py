@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+from worldgate.core.choices import settle
+
+
+class Parallel(StrEnum):
+    """How processes that train together hold the weights."""
+
+    DDP = "ddp"
+    """Each holds all of them."""
+    FSDP = "fsdp"
+    """Each holds a part; for families that name their blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,6 +23,9 @@ class PhaseConfig:
 
     steps: int
     batch: int = 32
+    """Samples that are held at once, in each process."""
+    accumulate: int = 1
+    """Batches, in each process, whose gradients make one step."""
     rate: float = 1e-3
     """Peak learning rate; linear warm-up, then a cosine to a twentieth of it."""
     decay: float = 1e-2
@@ -37,7 +52,20 @@ class LoopConfig:
     """Steps between evaluations on held-out episodes, with baselines and action sensitivity."""
     shuffle_actions: bool = False
     """Train the deliberately broken control: actions carry nothing."""
-    bf16: bool = False
-    """Autocast to bfloat16; measured slower than float32 for these sizes on CPUs without AMX."""
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``mps``, or ``auto``: the fastest there is. Of several GPUs each process takes its own."""
+    bf16: bool | None = None
+    """Autocast to bfloat16. Unset: on GPUs that have it, not on CPUs, where it measured slower without AMX."""
+    compile: bool = False
+    """Compile the repeated blocks of a family that names them, or else the loss; takes a minute at the start."""
+    recompute: bool = False
+    """Keep no activations inside the blocks of a family that names them: less memory, a third more work."""
+    parallel: Parallel = Parallel.DDP
+    """Only matters under torchrun."""
+    workers: int = 0
+    """Processes that read clips, for each process that trains; 0: itself."""
     threads: int = 0
     """Torch threads; 0 leaves the process's setting."""
+
+    def __post_init__(self) -> None:
+        settle(self)

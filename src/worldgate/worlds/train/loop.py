@@ -1,41 +1,60 @@
 """The one training loop: every family hands it phases, it runs them with AdamW, warm-up and cosine, clipping and EMA.
 
-``train`` starts a run in an empty folder, ``resume`` goes on from its newest snapshot; a run bounded by steps gives the
-same losses to the bit whether or not it was interrupted. The folder holds ``config.json``, ``metrics.jsonl``,
-``heartbeat.json``, ``snapshots/``, ``latest`` and in the end ``model/``, the checkpoint that ``checkpoint.load`` reads.
+``train`` starts a run in an empty folder, ``resume`` goes on from its newest snapshot; a run of one process bounded by
+steps gives the same losses to the bit whether or not it was interrupted. The folder holds ``config.json``,
+``metrics.jsonl``, ``heartbeat.json``, ``cost.json``, ``snapshots/``, ``latest``, ``receipts/`` and ``samples/`` where a
+phase has them, and in the end ``model/``, the checkpoint that ``checkpoint.load`` reads.
+
+A step is made of as many batches as ``accumulate`` times the processes the run was started with. They are numbered, and
+each number has its own random generator or part of the clips' order; so the samples of a step do not depend on how many
+processes share its batches, and a run may go on with any number that divides them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
-import math
+import logging
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from worldgate.core.atomic import is_done, write_atomic
+from worldgate.core.atomic import atomic_dir, is_done, write_atomic
 from worldgate.core.config import decode
 from worldgate.core.digest import Json, canonical, digest_json, sha256
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import AlreadyExists, Interrupted, NotFound, UsageError, WorldgateError
 from worldgate.worlds import checkpoint
-from worldgate.worlds.family import FamilyConfig, Phase, Trainable, load_trainable
+from worldgate.worlds.family import (
+    FamilyConfig,
+    Fed,
+    Phase,
+    Sampling,
+    Telling,
+    Trainable,
+    load_trainable,
+)
+from worldgate.worlds.feed import Share
 from worldgate.worlds.tracks import Layout, fit_normaliser, make_tracks, resolve_layout, shuffle_actions
-from worldgate.worlds.train import snapshots
+from worldgate.worlds.train import cost, parallel, snapshots
+from worldgate.worlds.train.cost import Cost
+from worldgate.worlds.train.guards import Alarms, Losses, spread_of
 from worldgate.worlds.train.monitor import Monitor, Progress, Report
+from worldgate.worlds.train.receipts import Receipts
+from worldgate.worlds.train.steps import Learner, Steps, drawn
 
-_RECENT = 20
+Announce: TypeAlias = Callable[[Cost], None]
+"""Told what a training will cost, before it starts."""
+
+_logger = logging.getLogger(__name__)
 
 
 def train(
@@ -47,8 +66,9 @@ def train(
     progress: Report | None = None,
     *,
     dataset: str = "",
+    announce: Announce | None = None,
 ) -> Path:
-    """Train a family from scratch.
+    """Train a family from scratch; every process that torchrun started calls this alike.
 
     Args:
         family: a name in the ``models`` or ``tokenizers`` seam.
@@ -58,6 +78,7 @@ def train(
         run_dir: a folder that does not exist yet; its name is the run id.
         progress: called after every step.
         dataset: digest of the dataset, kept in the checkpoint.
+        announce: if given, the cost is measured first, which takes a few steps of every phase.
 
     Returns:
         The checkpoint's folder, ``run_dir/model``.
@@ -66,14 +87,20 @@ def train(
         AlreadyExists: the run's folder exists.
         DataRefused: episodes that disagree on rate, width or unit.
         Interrupted: stopped by the user, with a snapshot written.
-        WorldgateError: the loss diverged.
+        WorldgateError: the loss diverged, or the disk is full.
     """
-    if run_dir.exists():
+    ranks = parallel.current()
+    if ranks.same(run_dir.exists()):
         raise AlreadyExists("this run exists", where=run_dir, hint=f"worldgate train --resume {run_dir.name}")
-    run_dir.mkdir(parents=True)
-    about = {"family": family, "config": dataclasses.asdict(cast(Any, config)), "dataset": dataset}
-    write_atomic(run_dir / "config.json", canonical(about))
-    return _Run(family, episodes_train, episodes_val, config, run_dir, progress, dataset).go(None)
+    if ranks.first:
+        run_dir.mkdir(parents=True)
+        about = {"family": family, "config": dataclasses.asdict(cast(Any, config)), "dataset": dataset}
+        write_atomic(run_dir / "config.json", canonical(about | {"ranks": ranks.count}))
+    ranks.wait()
+    run = _Run(family, episodes_train, episodes_val, config, run_dir, progress, dataset=dataset, streams=ranks.count)
+    if announce is not None:
+        run.estimate(announce)
+    return run.go(None)
 
 
 def resume(
@@ -86,7 +113,8 @@ def resume(
 
     Raises:
         NotFound: no such run.
-        UsageError: other episodes than the run was started with.
+        UsageError: other episodes than the run was started with, or processes that cannot share its batches.
+        WeightsRefused: a snapshot that was changed.
     """
     if not (run_dir / "config.json").is_file():
         raise NotFound("no such run", got=run_dir.name, where=run_dir.parent)
@@ -94,7 +122,8 @@ def resume(
         return run_dir / "model"
     about = json.loads((run_dir / "config.json").read_bytes())
     config = decode(load_trainable(about["family"]).Config, about["config"], where=str(run_dir / "config.json"))
-    run = _Run(about["family"], episodes_train, episodes_val, config, run_dir, progress, about["dataset"])
+    more = {"dataset": about["dataset"], "streams": int(about["ranks"])}
+    run = _Run(about["family"], episodes_train, episodes_val, config, run_dir, progress, **more)
     return run.go(snapshots.load(run_dir) if (run_dir / "latest").exists() else None)
 
 
@@ -116,219 +145,318 @@ class _Run:
         config: FamilyConfig,
         run_dir: Path,
         report: Report | None,
+        *,
         dataset: str,
+        streams: int,
     ) -> None:
         self.family_name, self.config, self.loop, self.run_dir = family, config, config.loop, run_dir
-        self.dataset = dataset
+        self.dataset, self.streams, self.ranks = dataset, streams, parallel.current()
+        if self.loop.threads:
+            torch.set_num_threads(self.loop.threads)
         self.digests = {"code": code_digest(), "data": _data_digest(train, held_out)}
-        layout = resolve_layout(train, config.inputs)
-        self.model = _create(family, config, layout, train)
+        self.episodes = (train, held_out)
+        self.device = parallel.device_of(self.loop.device)
+        self.cost = _kept_cost(run_dir)
+        self.monitor = Monitor(run_dir, report if self.ranks.first else None)
+        self.alarms = Alarms()
+        self.before, self.begun = 0.0, time.monotonic()
+        self.stop = False
+
+    @property
+    def seconds(self) -> float:
+        """Training time used so far, over all processes of this run one after the other."""
+        return self.before + time.monotonic() - self.begun
+
+    def make(self) -> tuple[Learner, list[Phase]]:
+        """The untrained model and its phases; the same each time."""
+        train, held_out = self.episodes
+        layout = resolve_layout(train, self.config.inputs)
+        model = _create(self.family_name, self.config, layout, train)
         tracks = make_tracks(train, layout)
         if self.loop.shuffle_actions:
             tracks = shuffle_actions(tracks, self.loop.seed)
-        self.phases = self.model.phases(tracks, make_tracks(held_out, layout))
-        self.monitor = Monitor(run_dir, report)
-        self.seconds = 0.0
-        self.stop = False
+        phases = model.phases(tracks, make_tracks(held_out, layout))
+        return Learner(model, self.loop, self.device, self.ranks), phases
+
+    def estimate(self, announce: Announce) -> None:
+        """Measure what is to come, say it, and keep it beside the run."""
+        self.cost = cost.rehearse(self.make, self.loop, self.ranks, self.streams)
+        if self.ranks.first:
+            write_atomic(self.run_dir / _COST, canonical(self.cost))
+            announce(self.cost)
 
     def go(self, snapshot: snapshots.Snapshot | None) -> Path:
-        if self.loop.threads:
-            torch.set_num_threads(self.loop.threads)
-        if snapshot is not None and snapshot.digests["data"] != self.digests["data"]:
+        self.learner, self.phases = self.make()
+        self.begun = time.monotonic()
+        if snapshot is not None:
+            self._refuse(snapshot)
+            self.before = snapshot.seconds
+        with _stop_on_interrupt(self), _room(self.run_dir):
+            for index, phase in enumerate(self.phases):
+                if snapshot is None or index >= snapshot.phase:
+                    mine = snapshot if snapshot is not None and index == snapshot.phase else None
+                    self._phase(index, phase, mine)
+            return self._save()
+
+    def _refuse(self, snapshot: snapshots.Snapshot) -> None:
+        if snapshot.digests["data"] != self.digests["data"]:
             raise UsageError(
                 "a run resumes with the episodes it was started with",
                 got=self.digests["data"][:12],
                 where=self.run_dir / "latest",
                 hint="start a new run for other data",
             )
-        with _stop_on_interrupt(self):
-            for index, phase in enumerate(self.phases):
-                if snapshot is None or index >= snapshot.phase:
-                    mine = snapshot if snapshot is not None and index == snapshot.phase else None
-                    self._phase(index, phase, mine)
-        return self._save()
+        if snapshot.digests["code"] != self.digests["code"]:
+            now, then = self.digests["code"][:12], snapshot.digests["code"][:12]
+            _logger.warning("the code has changed since this run's snapshot: %s, not %s; losses may differ", now, then)
+            self.digests["code_before"] = snapshot.digests["code"]
+
+    # ---------------------------------------------------------------- a phase
 
     def _phase(self, index: int, phase: Phase, snapshot: snapshots.Snapshot | None) -> None:
-        rng = snapshots.generator(None, self.loop.seed * 1000 + index)
         if snapshot is not None:
-            self.model.load_state_dict(snapshot.weights)
-        phase.prepare()
+            self.learner.load(snapshot.weights)
+        with self.learner.whole():
+            phase.prepare()
         if not phase.parameters():
             self._fitted(index, phase)
             return
-        steps = _Steps(phase)
-        first = 0
-        if snapshot is None:
-            self._snapshot(index, 0, steps, rng)
-        else:
-            self.model.load_state_dict(snapshot.weights)
-            steps.restore(snapshot.optimiser)
-            rng.bit_generator.state = snapshot.rng
-            first, self.seconds = snapshot.step, snapshot.seconds
-            self.monitor.rewind(index, first)
-        self._steps(index, phase, steps, rng, first)
-        steps.average()
-        phase.finish()
+        work = _Work(self, index, phase)
+        try:
+            if snapshot is None:
+                work.begin()
+            else:
+                work.restore(snapshot)
+            work.run()
+        finally:
+            work.end()
+        work.steps.average()
+        self.learner.come_home()
+        with self.learner.whole():
+            phase.finish()
+        self.learner.release()
 
     def _fitted(self, index: int, phase: Phase) -> None:
         """A phase that its preparation fitted whole, as quantiles are; it is simply done again on resume."""
         note = Progress(phase=phase.name, step=0, steps=0, loss=0.0, rate=0.0, eta_s=0.0, facts=phase.evaluate())
-        self.monitor.rewind(index, -1)
-        self.monitor.step(index, note, force=True)
+        if self.ranks.first:
+            self.monitor.rewind(index, -1)
+            self.monitor.step(index, note, force=True)
         phase.finish()
-
-    def _steps(self, index: int, phase: Phase, steps: _Steps, rng: np.random.Generator, first: int) -> None:
-        length, losses = phase.config.steps, _Losses(phase.name)
-        begun, before = time.monotonic(), self.seconds
-        for step in range(first, length):
-            place = self._place(index, step, begun)
-            if place >= 1:
-                return
-            loss = losses.add(steps.step(phase, rng, place, bf16=self.loop.bf16), step)
-            done = step + 1
-            self.seconds = before + time.monotonic() - begun
-            facts = self._evaluate(phase, steps) if done % self.loop.evaluate_every == 0 or done == length else {}
-            rate = (done - first) / max(time.monotonic() - begun, 1e-9)
-            left = min((length - done) / rate, (1 - place) / max(place, 1e-9) * (time.monotonic() - begun))
-            note = Progress(phase=phase.name, step=done, steps=length, loss=loss, rate=rate, eta_s=left, facts=facts)
-            self.monitor.step(index, note, force=done == length)
-            if self.stop or done % self.loop.checkpoint_every == 0:
-                self._snapshot(index, done, steps, rng)
-            if self.stop:
-                hint = f"worldgate train --resume {self.run_dir.name}"
-                raise Interrupted("training stopped", where=f"{phase.name} step {done} of {length}", hint=hint)
-
-    def _place(self, index: int, step: int, begun: float) -> float:
-        """How far through its phase a step is, by steps or by time, whichever is further."""
-        config = self.phases[index].config
-        if not self.loop.max_seconds:
-            return step / config.steps
-        share = config.share / sum(p.config.share for p in self.phases)
-        return max(step / config.steps, (time.monotonic() - begun) / (share * self.loop.max_seconds))
-
-    def _evaluate(self, phase: Phase, steps: _Steps) -> dict[str, float]:
-        with steps.averaged(), torch.no_grad():
-            return phase.evaluate()
-
-    def _snapshot(self, index: int, step: int, steps: _Steps, rng: np.random.Generator) -> None:
-        snapshot = snapshots.Snapshot(
-            phase=index,
-            step=step,
-            seconds=self.seconds,
-            weights=self.model.state_dict(),
-            optimiser=steps.state(),
-            rng=cast(dict[str, Any], rng.bit_generator.state),
-            digests=self.digests,
-        )
-        snapshots.save(self.run_dir, snapshot)
 
     def _save(self) -> Path:
         about: dict[str, Json] = {
             "dataset": self.dataset,
             "run": self.run_dir.name,
             "seconds": round(self.seconds, 1),
+            "processes": self.streams,
             **dict(self.digests),
         }
-        return checkpoint.save(self.run_dir / "model", self.family_name, self.config, self.model, about)
+        folder, weights = self.run_dir / "model", self.learner.weights()
+        if self.ranks.first:
+            model = cast(Trainable, self.learner.model)
+            if self.learner.sharded:
+                layout = resolve_layout(self.episodes[0], self.config.inputs)
+                model = _create(self.family_name, self.config, layout, self.episodes[0])
+                model.load_state_dict(weights)
+            checkpoint.save(folder, self.family_name, self.config, model, about)
+        self.ranks.wait()
+        return folder
 
 
-class _Steps:
-    """AdamW over a phase's parameters, with their running average."""
+class _Work:
+    """A phase of a run while it takes steps."""
 
-    def __init__(self, phase: Phase) -> None:
-        self.config = phase.config
-        self.parameters = phase.parameters()
-        self.optimiser = torch.optim.AdamW(self.parameters, lr=self.config.rate, weight_decay=self.config.decay)
-        self.average_of = [p.detach().clone() for p in self.parameters]
-        self.count = 0
+    def __init__(self, run: _Run, index: int, phase: Phase) -> None:
+        self.run_of, self.index, self.phase = run, index, phase
+        self.learner, self.ranks, self.monitor = run.learner, run.ranks, run.monitor
+        in_all = phase.config.accumulate * run.streams
+        if in_all % self.ranks.count:
+            got, hint = f"{in_all} batches a step for {self.ranks.count}", f"torchrun --nproc-per-node {run.streams}"
+            raise UsageError("processes that cannot share this run's batches", got=got, hint=hint)
+        self.batches = in_all // self.ranks.count
+        numbers = range(self.ranks.rank * self.batches, (self.ranks.rank + 1) * self.batches)
+        seed = run.loop.seed * 1000 + index
+        self.generators = [snapshots.generator(seed, number) for number in numbers]
+        self.learner.leave_home()
+        self.steps = Steps(phase, self.learner)
+        self.receipts: Receipts | None = None
+        if isinstance(phase, Fed):
+            share = Share(
+                rank=self.ranks.rank,
+                ranks=self.ranks.count,
+                batches=self.batches,
+                seed=seed,
+                workers=run.loop.workers,
+            )
+            phase.feed.open(share)
+            if self.ranks.first:
+                self.receipts = Receipts(run.run_dir, index, phase.feed.table, in_all * phase.config.batch)
+        self.first, self.began = 0, run.seconds
 
-    def step(self, phase: Phase, rng: np.random.Generator, place: float, *, bf16: bool) -> tuple[float, float]:
-        """One update; returns the loss and the gradient's norm."""
-        warm = min(1.0, (self.count + 1) / max(1, self.config.warmup))
-        rate = self.config.rate * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * place)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
-        batch = phase.draw(rng)
-        if batch.seed is not None:
-            torch.manual_seed(batch.seed)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            loss = phase.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        self.optimiser.step()
-        self.count += 1
-        decay = min(self.config.ema, self.count / (10 + self.count))
-        with torch.no_grad():
-            torch._foreach_lerp_(self.average_of, [p.detach() for p in self.parameters], 1 - decay)
-        return loss.item(), norm.item()
+    def begin(self) -> None:
+        """From the first step on."""
+        if self.receipts is not None:
+            self.receipts.rewind(0)
+        if self.ranks.first:
+            self.monitor.rewind(self.index, 0)
+        self._snapshot(0)
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """The model with averaged weights, for the duration."""
-        raw = [p.detach().clone() for p in self.parameters]
-        self.average()
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for parameter, value in zip(self.parameters, raw, strict=True):
-                    parameter.copy_(value)
+    def restore(self, snapshot: snapshots.Snapshot) -> None:
+        """From a snapshot on; what was written after it is forgotten."""
+        self.learner.load(snapshot.weights)
+        self.steps.restore(snapshot.optimiser)
+        first = self.ranks.rank * self.batches
+        for rng, state in zip(self.generators, snapshot.rng[first : first + self.batches], strict=True):
+            rng.bit_generator.state = state
+        if isinstance(self.phase, Fed):
+            self.phase.feed.restore(snapshot.feed)
+        if self.receipts is not None:
+            self.receipts.rewind(snapshot.step)
+        if self.ranks.first:
+            self.monitor.rewind(self.index, snapshot.step)
+        self.first, self.began = snapshot.step, snapshot.began
 
-    @torch.no_grad()
-    def average(self) -> None:
-        """Put the averaged weights into the model."""
-        for parameter, value in zip(self.parameters, self.average_of, strict=True):
-            parameter.copy_(value)
+    def end(self) -> None:
+        """Let go of processes that read."""
+        if isinstance(self.phase, Fed):
+            self.phase.feed.close()
 
-    def state(self) -> dict[str, Tensor]:
-        """Averages and moments by name."""
-        out = {f"ema.{i:04d}": value for i, value in enumerate(self.average_of)}
-        for i, moments in self.optimiser.state_dict()["state"].items():
-            out |= {f"adam.{i:04d}.{field}": torch.as_tensor(value) for field, value in moments.items()}
-        return out | {"count": torch.tensor(self.count)}
+    def run(self) -> None:
+        """All steps that are left."""
+        run, phase, loop = self.run_of, self.phase, self.run_of.loop
+        length, losses = phase.config.steps, Losses(phase.name)
+        begun, draw = time.monotonic(), drawn(phase, self.generators)
+        for step in range(self.first, length):
+            place = self._place(step)
+            if place >= 1:
+                return
+            loss, norm = self.steps.step(draw, self.batches, place)
+            mean, stop = self.ranks.mean([loss, float(run.stop)])
+            losses.add(mean, norm, step)
+            done = step + 1
+            numbers = self._taken()
+            facts = self._evaluate(done) if done % loop.evaluate_every == 0 or done == length else {}
+            rate = (done - self.first) / max(time.monotonic() - begun, 1e-9)
+            left = min((length - done) / rate, (1 - place) / max(place, 1e-9) * (time.monotonic() - begun))
+            note = Progress(
+                phase=phase.name,
+                step=done,
+                steps=length,
+                loss=mean,
+                rate=rate,
+                eta_s=left,
+                facts=facts,
+                numbers=numbers | self._speed(rate),
+                alarms=run.alarms.read(facts) if facts else (),
+            )
+            self._say(note, force=done == length)
+            self._keep(done, stop > 0)
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """The inverse of :meth:`state`."""
-        self.count = int(state["count"])
-        self.average_of = [state[f"ema.{i:04d}"].clone() for i in range(len(self.parameters))]
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in state.items():
-            if name.startswith("adam."):
-                _, index, field = name.split(".")
-                moments.setdefault(int(index), {})[field] = value
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
+    def _say(self, note: Progress, *, force: bool) -> None:
+        for alarm in note.alarms:
+            _logger.warning("%s step %d: %s", note.phase, note.step, alarm)
+        if self.ranks.first:
+            self.monitor.step(self.index, note, force=force)
+
+    def _keep(self, done: int, stop: bool) -> None:
+        """A snapshot where one is due; and the end, where somebody asked for it."""
+        stop = stop or (self.ranks.count == 1 and self.run_of.stop)
+        if stop or done % self.run_of.loop.checkpoint_every == 0:
+            self._snapshot(done)
+        if stop:
+            hint = f"worldgate train --resume {self.run_of.run_dir.name}"
+            where = f"{self.phase.name} step {done} of {self.phase.config.steps}"
+            raise Interrupted("training stopped", where=where, hint=hint)
+
+    def _place(self, step: int) -> float:
+        """How far through its phase a step is, by steps or by time, whichever is further."""
+        config, budget = self.phase.config, self.run_of.loop.max_seconds
+        if not budget:
+            return step / config.steps
+        share = config.share / sum(p.config.share for p in self.run_of.phases if p.parameters())
+        spent = (self.run_of.seconds - self.began) / (share * budget)
+        return self.ranks.same(max(step / config.steps, spent))
+
+    def _taken(self) -> dict[str, float]:
+        """Keep the receipts of the step; the largest skew of its samples."""
+        if self.receipts is None or not isinstance(self.phase, Fed):
+            return {}
+        taken = self.phase.feed.receipts()
+        self.receipts.add(taken)
+        return {"max_skew_ms": self.phase.feed.skew_ms(taken)}
+
+    def _speed(self, rate: float) -> dict[str, float]:
+        if self.learner.device.type != "cuda":
+            return {}
+        known = self.run_of.cost.phases if self.run_of.cost is not None else ()
+        flops = next((phase.flops for phase in known if phase.phase == self.phase.name), 0.0)
+        mfu = cost.utilisation(flops, rate, self.learner.device)
+        memory = {"memory_gb": cost.peak_bytes(self.learner.device) / 1e9}
+        return memory if mfu is None else memory | {"mfu": mfu}
+
+    def _evaluate(self, done: int) -> dict[str, float]:
+        """Figures on averaged weights, and samples beside them; all processes together where each holds a part."""
+        if not (self.ranks.first or self.learner.sharded):
+            return {}
+        phase = self.phase
+        with self.learner.judged(phase), self.steps.averaged(), torch.no_grad():
+            facts = phase.evaluate()
+            latents = phase.latents() if isinstance(phase, Telling) else None
+            if latents is not None:
+                facts |= spread_of(latents)
+            if isinstance(phase, Sampling) and self.ranks.first:
+                self._sample(phase, done)
+        return facts
+
+    def _sample(self, phase: Sampling, done: int) -> None:
+        folder = self.run_of.run_dir / "samples" / f"phase-{self.index}-step-{done:06d}"
+        if not folder.exists():
+            with atomic_dir(folder) as partial:
+                phase.sample(partial)
+
+    def _snapshot(self, step: int) -> None:
+        states = [cast(dict[str, Any], rng.bit_generator.state) for rng in self.generators]
+        snapshot = snapshots.Snapshot(
+            phase=self.index,
+            step=step,
+            seconds=self.run_of.seconds,
+            began=self.began,
+            weights=self.learner.weights(),
+            optimiser=self.steps.state(),
+            rng=tuple(state for part in self.ranks.all(states) for state in part),
+            digests=self.run_of.digests,
+            feed=self.phase.feed.state() if isinstance(self.phase, Fed) else {},
+        )
+        if self.ranks.first:
+            if self.receipts is not None:
+                self.receipts.sync()
+            snapshots.save(self.run_of.run_dir, snapshot)
 
 
-class _Losses:
-    """Watches the loss and stops a run that has gone wrong."""
-
-    def __init__(self, phase: str) -> None:
-        self.phase = phase
-        self.start: list[float] = []
-        self.recent: deque[float] = deque(maxlen=_RECENT)
-
-    def add(self, result: tuple[float, float], step: int) -> float:
-        loss, norm = result
-        where = f"{self.phase} step {step}"
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise WorldgateError("training diverged", got=f"loss {loss}, gradient {norm}", where=where, hint=_CALM)
-        self.recent.append(loss)
-        if len(self.start) < _RECENT:
-            self.start.append(loss)
-        begun = float(np.median(self.start))
-        if len(self.recent) == _RECENT and np.median(self.recent) > begun + 5 * (abs(begun) + 1):
-            got = f"loss {np.median(self.recent):.3g} after {begun:.3g} at the start"
-            raise WorldgateError("training diverged", got=got, where=where, hint=_CALM)
-        return loss
+_COST = "cost.json"
 
 
-_CALM = "a lower learning rate; the newest snapshot is kept"
+def _kept_cost(run_dir: Path) -> Cost | None:
+    path = run_dir / _COST
+    return decode(Cost, json.loads(path.read_bytes()), where=str(path)) if path.is_file() else None
+
+
+@contextmanager
+def _room(run_dir: Path) -> Iterator[None]:
+    """Say what to do where a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise
+        hint = f"free some space, then worldgate train --resume {run_dir.name}; the snapshot before is whole"
+        raise WorldgateError("no room for a training run's files", got=str(error), where=run_dir, hint=hint) from error
 
 
 @contextmanager
 def _stop_on_interrupt(run: _Run) -> Iterator[None]:
-    """Turn Ctrl-C into a stop between two steps; only the main thread may catch signals."""
+    """Turn Ctrl-C and SIGTERM into a stop between two steps; only the main thread may catch signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -336,11 +464,13 @@ def _stop_on_interrupt(run: _Run) -> Iterator[None]:
     def ask(_signal: int, _frame: FrameType | None) -> None:
         run.stop = True
 
-    before = signal.signal(signal.SIGINT, ask)
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(kind, ask) for kind in kinds]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
 
 
 def _create(family: str, config: FamilyConfig, layout: Layout, episodes: Sequence[Episode]) -> Trainable:

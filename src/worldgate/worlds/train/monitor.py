@@ -15,6 +15,7 @@ from worldgate.core.progress import Progress as PlainProgress
 from worldgate.core.times import now_ns
 
 _HEARTBEAT_S = 2.0
+_OF_STEPS = ("phase_index", "phase", "step", "loss", "rate", "max_skew_ms", "mfu", "memory_gb", "alarms")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,10 @@ class Progress:
     """Seconds left in this phase at that rate."""
     facts: Mapping[str, float] = field(default_factory=dict)
     """Held-out figures, at evaluation points only."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """Of the step itself: the largest skew of its samples, the GPU's utilisation, memory."""
+    alarms: tuple[str, ...] = ()
+    """What has gone wrong since the last step, and goes on."""
 
 
 Report: TypeAlias = Callable[[Progress], None]
@@ -44,6 +49,7 @@ class Monitor:
         self.heartbeat = run_dir / "heartbeat.json"
         self.report = report
         self._beat = 0.0
+        self._alarms: tuple[str, ...] = ()
 
     def rewind(self, phase: int, step: int) -> None:
         """Forget lines after a checkpoint, so that a resumed run reads as one that never stopped."""
@@ -57,13 +63,17 @@ class Monitor:
         """Note one step; loss and facts always go to the file, the heartbeat every two seconds."""
         line: dict[str, Any] = {"phase_index": index, "phase": progress.phase, "step": progress.step}
         line |= {"loss": progress.loss, "rate": round(progress.rate, 3)}
+        line |= {k: round(v, 6) for k, v in progress.numbers.items()}
         line |= {k: v if math.isfinite(v) else None for k, v in progress.facts.items()}
+        line |= {"alarms": list(progress.alarms)} if progress.alarms else {}
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        self._alarms += progress.alarms
         now = time.monotonic()
-        if force or now - self._beat > _HEARTBEAT_S:
+        if force or progress.alarms or now - self._beat > _HEARTBEAT_S:
             self._beat = now
             beat = {"phase": progress.phase, "step": progress.step, "steps": progress.steps, "time_ns": str(now_ns())}
+            beat |= {"eta_s": round(progress.eta_s, 1), "alarms": list(self._alarms)}
             write_atomic(self.heartbeat, json.dumps(beat).encode(), overwrite=True)
         if self.report is not None:
             self.report(progress)
@@ -88,8 +98,7 @@ def plain(progress: PlainProgress) -> Report:
 def last_facts(metrics: Path) -> dict[str, float]:
     """The newest held-out figures of each phase in a metrics file."""
     out: dict[str, float] = {}
-    known = {"phase_index", "phase", "step", "loss", "rate"}
     for line in metrics.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
-        out |= {k: v for k, v in entry.items() if k not in known and v is not None}
+        out |= {k: v for k, v in entry.items() if k not in _OF_STEPS and v is not None}
     return out

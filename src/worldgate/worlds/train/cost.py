@@ -1,0 +1,173 @@
+"""What a training will cost on this machine, measured before it starts: a few real steps of every phase.
+
+A rehearsal makes the model as training would, goes through each phase's preparation, times a few steps and one
+evaluation, counts the floating point operations of a step, and throws all of it away. Memory is the largest that this
+process has held, rehearsal included; on a GPU what torch allocated there. What a rehearsal cannot see: machines that
+others use more or less later, snapshots on slow disks, and the last of a phase (``finish``).
+
+Peaks of GPUs are dense bfloat16 figures of NVIDIA's data sheets. Utilisation is model FLOPs (forward and backward,
+without recomputation) over the peak, as in PaLM (arXiv 2204.02311, appendix B).
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from worldgate.worlds.family import Fed, Phase
+from worldgate.worlds.feed import Share
+from worldgate.worlds.train.config import LoopConfig
+from worldgate.worlds.train.parallel import Ranks
+from worldgate.worlds.train.snapshots import generator
+from worldgate.worlds.train.steps import Learner, Steps, drawn
+
+_TIMED = 3
+_PEAKS = (
+    ("H200", 989e12),
+    ("H100 PCIe", 756e12),
+    ("H100", 989e12),
+    ("H20", 148e12),
+    ("B200", 2250e12),
+    ("A100", 312e12),
+    ("A10G", 70e12),
+    ("L40S", 362e12),
+    ("L4", 121e12),
+    ("RTX 4090", 165e12),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseCost:
+    """One phase."""
+
+    phase: str
+    steps: int
+    prepare_s: float
+    step_s: float
+    evaluate_s: float
+    evaluations: int
+    flops: float
+    """Of a step of one process, forward and backward; 0 where torch could not count them."""
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.prepare_s + self.steps * self.step_s + self.evaluations * self.evaluate_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a training will take."""
+
+    seconds: float
+    memory_bytes: int
+    parameters: int
+    device: str
+    phases: tuple[PhaseCost, ...]
+
+    def __str__(self) -> str:
+        name = self.device.partition(":")[0]
+        where = "on this machine" if name == "cpu" else f"on this machine's {name}"
+        return f"about {_spoken(self.seconds)} {where}, {self.memory_bytes / 1e9:.1f} GB; {self.parameters:,} weights"
+
+
+def rehearse(make: Callable[[], tuple[Learner, Sequence[Phase]]], loop: LoopConfig, ranks: Ranks, streams: int) -> Cost:
+    """Go through the beginning of every phase on weights that are thrown away.
+
+    Args:
+        make: the learner and its phases, new ones.
+        loop: how they are trained.
+        ranks: who else trains.
+        streams: processes that the run was started with.
+    """
+    learner, phases = make()
+    costs = []
+    for index, phase in enumerate(phases):
+        if phase.parameters():
+            costs.append(_phase(learner, phase, index, ranks, streams))
+        else:
+            phase.prepare()
+            phase.finish()
+    seconds = sum(cost.seconds for cost in costs)
+    if loop.max_seconds:
+        seconds = min(seconds, loop.max_seconds + sum(cost.prepare_s for cost in costs))
+    parameters = sum(p.numel() for p in learner.model.parameters())
+    return Cost(
+        seconds=seconds,
+        memory_bytes=peak_bytes(learner.device),
+        parameters=parameters,
+        device=str(learner.device),
+        phases=tuple(costs),
+    )
+
+
+def _phase(learner: Learner, phase: Phase, index: int, ranks: Ranks, streams: int) -> PhaseCost:
+    loop, config, begun = learner.loop, phase.config, time.monotonic()
+    phase.prepare()
+    batches = config.accumulate * streams // ranks.count
+    if isinstance(phase, Fed):
+        phase.feed.open(Share(rank=ranks.rank, ranks=ranks.count, batches=batches, workers=loop.workers))
+    prepared = time.monotonic()
+    learner.leave_home()
+    steps, draw = Steps(phase, learner), drawn(phase, [generator(0, ranks.rank)])
+    counter = FlopCounterMode(display=False)
+    with torch.compiler.set_stance("force_eager"), counter:
+        steps.step(draw, batches, 0.0)
+    steps.step(draw, batches, 0.0)
+    timed = _clock(learner.device)
+    for _ in range(_TIMED):
+        steps.step(draw, batches, 0.0)
+    stepped = _clock(learner.device)
+    if isinstance(phase, Fed):
+        phase.feed.close()
+    ready = time.monotonic()
+    with learner.judged(phase), steps.averaged(), torch.no_grad():
+        phase.evaluate()
+    judged = time.monotonic()
+    learner.come_home()
+    learner.release()
+    return PhaseCost(
+        phase=phase.name,
+        steps=config.steps,
+        prepare_s=prepared - begun,
+        step_s=(stepped - timed) / _TIMED,
+        evaluate_s=judged - ready,
+        evaluations=-(-config.steps // loop.evaluate_every),
+        flops=float(counter.get_total_flops()),
+    )
+
+
+def _clock(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic()
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that this process has held, where its weights learn."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def utilisation(flops: float, rate: float, device: torch.device) -> float | None:
+    """Share of the GPU's peak that a step's model FLOPs are, at so many steps a second; None where no peak is known."""
+    if device.type != "cuda" or not flops:
+        return None
+    name = torch.cuda.get_device_name(device)
+    peak = next((peak for part, peak in _PEAKS if part in name), None)
+    return None if peak is None else flops * rate / peak
+
+
+def _spoken(seconds: float) -> str:
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
