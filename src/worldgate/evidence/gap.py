@@ -144,6 +144,8 @@ def _signals(spec: ModelSpec, episodes: Sequence[Episode], config: GapConfig) ->
     for camera in spec.cameras:
         for metric in config.video_metrics:
             module = seams.load("metrics", metric)
+            if not hasattr(module, "measure"):
+                raise UsageError("this metric needs more than one window", got=metric, hint="worldgate world evaluate")
             name = f"{camera.name}/{metric}"
             out.append(
                 SignalInfo(

@@ -1,9 +1,7 @@
 """Mean squared error of frames where something happens, on intensities from 0 to 1.
 
-A pixel belongs to the moving region at step h if the real video differs there from the last known frame by more than
-``THRESHOLD`` in some colour at any step up to h: what has moved away and what has come count alike. The region
-depends on the real video alone, so nobody who is measured can change it. It favours whoever predicts some change over
-a plain copy, which is why ``video_mse`` stands beside it.
+The moving region is that of :mod:`worldgate.evidence.moving`. It favours whoever predicts some change over a plain
+copy, which is why ``video_mse`` stands beside it.
 
 Shape legend: K steps ahead, H x W pixels, 3 colours.
 """
@@ -14,8 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from worldgate.core.streams import BoolArray, ByteArray
+from worldgate.core.streams import ByteArray
+from worldgate.evidence.evaluation.measures import Setup
+from worldgate.evidence.evaluation.regions import Moving
 from worldgate.evidence.measured import Measured
+from worldgate.evidence.moving import region, squares
 
 CARD = {
     "line": "mean squared error where the real video moves, at each step ahead, on intensities from 0 to 1",
@@ -24,20 +25,18 @@ CARD = {
 }
 UNIT = "1"
 BETTER: Literal["lower", "higher"] = "lower"
-THRESHOLD = 16
-"""Grey levels of 255: above camera noise and compression, below any object."""
-
-
-def region(real_KHWC: ByteArray, last_HWC: ByteArray) -> BoolArray:
-    """(K, H, W) pixels that have changed by step h."""
-    changed = np.abs(real_KHWC.astype(np.int16) - last_HWC).max(axis=3) > THRESHOLD
-    return np.logical_or.accumulate(changed, axis=0)
 
 
 def measure(predicted_KHWC: ByteArray, real_KHWC: ByteArray, last_HWC: ByteArray) -> Measured:
     """Error at each step over the moving region; weight 0 where nothing has moved yet."""
-    mask_KHW = region(real_KHWC, last_HWC)
-    square = (((predicted_KHWC.astype(np.float64) - real_KHWC) / 255.0) ** 2).mean(axis=3)
-    count = mask_KHW.sum(axis=(1, 2)).astype(np.float64)
-    total = (square * mask_KHW).sum(axis=(1, 2))
+    total, count = squares(predicted_KHWC, real_KHWC, region(real_KHWC, last_HWC))
     return Measured(np.divide(total, count, out=np.zeros_like(total), where=count > 0), count)
+
+
+def build(setup: Setup) -> Moving:
+    """For every colour camera of an evaluation.
+
+    Raises:
+        NotMeasured: the model gives no colour pictures.
+    """
+    return Moving(setup, "moving", unit=UNIT, better=BETTER, reduction="mean")

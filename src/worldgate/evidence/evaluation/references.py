@@ -1,0 +1,99 @@
+"""Real episodes from a model's training split: what scales, read-outs and donors of actions are taken from.
+
+Frames stay where they are (the clip cache maps them); numbers of a few dozen episodes are small.
+
+Shape legend: T rows, D state channels, A action channels, H x W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+
+from worldgate.core.episodes import Episode
+from worldgate.core.normalisers import fit
+from worldgate.core.streams import Array, BoolArray, FloatArray, Kind
+from worldgate.core.worlds import ModelSpec
+from worldgate.data import clips
+from worldgate.evidence.evaluation.truth import Truth
+from worldgate.evidence.windows import FrameReader, Tracks, read_tracks
+
+Probe = TypeVar("Probe")
+
+
+def read_pictures(episode: Episode, camera: str, size: tuple[int, int]) -> Array:
+    """A camera's pictures at a model's size, colour averaged, depth and class ids taken from the nearest pixel."""
+    rows = episode.streams.get(camera)
+    if rows is not None and rows.info.kind in {Kind.DEPTH, Kind.SEGMENTATION}:
+        return clips.geometry(episode, camera, size[0])
+    return clips.frames(episode, camera, size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """What brings a stream's channels to comparable size."""
+
+    std: FloatArray
+    """(D,) of the training rows; 1 where a channel is constant."""
+    moves: BoolArray
+    """(D,) channels that are not constant; the others are left out of joint errors."""
+    circular: BoolArray
+    """(D,)"""
+
+    @classmethod
+    def of(cls, arrays: Sequence[FloatArray], unit: str) -> Scale:
+        """Measured on training rows."""
+        found = fit(list(arrays), unit=unit)
+        constant = np.asarray(found.constant, np.bool_)
+        moves = np.ones(len(found.std), np.bool_) if constant.all() else ~constant
+        return cls(std=np.asarray(found.std), moves=moves, circular=np.asarray(found.circular, np.bool_))
+
+
+class References:
+    """Training episodes as a model spec names them.
+
+    Args:
+        episodes: of the training split; all of one origin.
+        spec: of the model that is evaluated.
+        read_frames: how a camera's pictures are read.
+        most: episodes that are used, evenly spread.
+    """
+
+    def __init__(self, episodes: Sequence[Episode], spec: ModelSpec, read_frames: FrameReader, most: int) -> None:
+        count = min(most, len(episodes))
+        picked = [episodes[(i * (len(episodes) - 1)) // max(count - 1, 1)] for i in range(count)]
+        self.spec = spec
+        self._fitted: dict[str, Any] = {}
+        self.tracks: list[Tracks] = [read_tracks(episode, spec, read_frames) for episode in picked]
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    @cached_property
+    def truths(self) -> list[Truth]:
+        """What is known of each episode beside what the model sees."""
+        return [Truth(t.episode) for t in self.tracks]
+
+    def states(self, stream: str) -> list[FloatArray]:
+        """One (T, D) array an episode, NaN where alignment marked a gap."""
+        return [np.where(t.good[:, None], t.states[stream], np.nan) for t in self.tracks]
+
+    def scale(self, stream: str, unit: str) -> Scale:
+        """Of a state stream."""
+        return Scale.of(self.states(stream), unit)
+
+    def probe(self, camera: str, fit_probe: Callable[[References, str], Probe]) -> Probe:
+        """A read-out of a camera, fitted once."""
+        key = f"{fit_probe.__name__} {camera}"
+        if key not in self._fitted:
+            self._fitted[key] = fit_probe(self, camera)
+        found: Probe = self._fitted[key]
+        return found
+
+    def actions(self) -> list[FloatArray]:
+        """One (T, A) array an episode."""
+        return [np.asarray(t.actions, np.float64) for t in self.tracks if t.actions is not None]

@@ -1,0 +1,217 @@
+"""Contacts: whether the tool touches when it really did, and when contacts begin.
+
+The truth is the size of the recorded force on the tool, ``contact_n`` and more counts as touching, pauses of up to
+``contact_pause_s`` belong to a contact. A model that predicts the force is read the same way, of the mean of its
+futures (drawn noise has a size of its own, and would touch all the time); from other states and from pictures contact
+is read by a ridge read-out fitted on real training rows, whose own figures on real held-out rows stand as ``real``:
+the ceiling.
+
+* ``contact_f1``: of rows that touch, at each horizon.
+* ``onset_f1``: of contacts that begin, over whole windows; an imagined and a real onset match if they are at most
+  ``contact_tolerance_s`` apart, each is used once, nearest first.
+* ``onset_error``: mean absolute distance in time of the matched ones; ``onset_bias``: the mean with its sign, late is
+  above 0. Their grain is the row: 100 ms at 10 Hz.
+
+Source: event matching with a tolerance as in Mesaros, Heittola and Virtanen, Applied Sciences 6 (2016), section 3;
+governance of the gap, W4.
+
+Shape legend: B samples, K steps, T rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from worldgate.core.streams import BoolArray, FloatArray
+from worldgate.core.worlds import Frame
+from worldgate.evidence.evaluation.embedding import Embedding, embeddings, require
+from worldgate.evidence.evaluation.measures import (
+    WHOLE,
+    Chunk,
+    FigureInfo,
+    NotMeasured,
+    Reading,
+    Setup,
+    Watcher,
+    Window,
+)
+from worldgate.evidence.evaluation.readouts import Readout, fit_readout
+from worldgate.evidence.evaluation.truth import touching
+
+CARD = {
+    "line": "contact at each horizon and the onsets of contacts: F1 and timing, from forces or read-outs",
+    "inputs": "states with a force, other states, or frames; recorded forces",
+    "source": "governance of the gap, W4; Mesaros et al., Applied Sciences 6 (2016)",
+}
+
+
+def build(setup: Setup) -> Contact:
+    """From the predicted force, else from the other states, and from every camera.
+
+    Raises:
+        NotMeasured: no force was recorded, or nothing tells contact.
+    """
+    recorded = [n for n, rows in setup.streams.items() if rows.info.unit == "N" and rows.info.shape == (3,)]
+    require(bool(recorded), "no stream of the episodes is a force in three directions [N]")
+    return Contact(setup, tellers(setup, recorded[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """One way to tell contact: (K,) scores of the mean of the futures, touching from ``least`` on."""
+
+    label: str
+    score: Callable[[Frame], FloatArray]
+    holds: Callable[[Frame], bool]
+    least: float
+
+
+def tellers(setup: Setup, force: str) -> list[Teller]:
+    """Every way that the model's predictions allow.
+
+    Raises:
+        NotMeasured: none.
+    """
+    found: list[Teller] = []
+    if any(s.name == force for s in setup.spec.states):
+        found.append(
+            Teller(
+                force,
+                lambda frame: np.asarray(
+                    np.linalg.norm(np.asarray(frame.states[force], np.float64).mean(axis=0), axis=1)
+                ),
+                lambda frame: force in frame.states,
+                setup.config.contact_n,
+            )
+        )
+    if setup.fitted:
+        for embedding in embeddings(setup):
+            if embedding.camera or not found:
+                found.append(_fitted(setup, embedding))
+    if not found:
+        raise NotMeasured("the model predicts no force, and there are no training episodes to fit a read-out on")
+    return found
+
+
+def _fitted(setup: Setup, embedding: Embedding) -> Teller:
+    inputs, outputs = [], []
+    for tracks, truth in zip(setup.references.tracks, setup.references.truths, strict=True):
+        if truth.force is not None:
+            inputs.append(embedding.tracks(tracks))
+            outputs.append(_touch(truth.force, setup).astype(np.float64)[:, None])
+    if len(inputs) < 2 or not 0 < np.mean([o.mean() for o in outputs]) < 1:
+        raise NotMeasured("the training episodes do not show both contact and none")
+    readout: Readout = fit_readout(inputs, outputs, seed=setup.config.seed)
+
+    def score(frame: Frame) -> FloatArray:
+        count = len(next(iter((frame.frames if embedding.camera else frame.states).values())))
+        return np.asarray(np.mean([readout(embedding.sample(frame, b))[:, 0] for b in range(count)], axis=0))
+
+    return Teller(embedding.label, score, embedding.holds, 0.5)
+
+
+def _touch(force_T: FloatArray, setup: Setup) -> BoolArray:
+    pause = round(setup.config.contact_pause_s * setup.rate_hz)
+    return touching(force_T, setup.config.contact_n, pause)
+
+
+class Contact:
+    """The measure."""
+
+    def __init__(self, setup: Setup, found: list[Teller]) -> None:
+        self.setup, self.tellers = setup, found
+        tolerance = f"onsets within {setup.config.contact_tolerance_s * 1e3:g} ms match"
+        figures = []
+        for teller in found:
+            figures += [
+                FigureInfo(name=f"{teller.label}/contact_f1", unit="1", better="higher", reduction="f1"),
+                FigureInfo(name=f"{teller.label}/onset_f1", unit="1", better="higher", reduction="f1", note=tolerance),
+                FigureInfo(name=f"{teller.label}/onset_error", unit="ms", better="lower", note="of matched onsets"),
+                FigureInfo(
+                    name=f"{teller.label}/onset_bias", unit="ms", better="target", target=0.0, note="above 0: late"
+                ),
+            ]
+        self.figures = tuple(figures)
+
+    def watch(self, window: Window) -> Watcher:
+        """Keeps one truth value a step and contender."""
+        return _Watch(self, window)
+
+
+class _Watch:
+    def __init__(self, measure: Contact, window: Window) -> None:
+        self.measure, self.window = measure, window
+        self.said: dict[tuple[str, str], list[BoolArray]] = {}
+        force = window.truth.force
+        self.real = None if force is None else _touch(force, measure.setup)
+
+    def see(self, chunk: Chunk) -> list[Reading]:
+        out: list[Reading] = []
+        if self.real is None:
+            return out
+        row = self.window.start + chunk.first + 1
+        truth = self.real[row : row + chunk.steps]
+        for teller in self.measure.tellers:
+            for who in ("model", "hold", "velocity", "real"):
+                view = chunk.views[who]
+                if not teller.holds(view):
+                    continue
+                found = np.asarray(teller.score(view) >= teller.least)
+                self.said.setdefault((teller.label, who), []).append(found)
+                for step, k in chunk.at(self.measure.setup.horizons):
+                    sums = _confusion(found[k : k + 1], truth[k : k + 1])
+                    out.append(Reading(figure=f"{teller.label}/contact_f1", contender=who, sums=sums, step=step))
+        return out
+
+    def close(self) -> list[Reading]:
+        out: list[Reading] = []
+        if self.real is None:
+            return out
+        setup, start = self.measure.setup, self.window.start
+        pause = round(setup.config.contact_pause_s * setup.rate_hz)
+        truth = onsets(self.real[start : start + 1 + self.window.steps])
+        for (label, who), parts in self.said.items():
+            path = np.concatenate([self.real[start : start + 1], *parts])
+            closed = touching(path.astype(np.float64), 0.5, pause)
+            hits, late_s = match(onsets(closed), truth, setup.config.contact_tolerance_s * setup.rate_hz)
+            found = len(onsets(closed))
+            sums = (float(hits), float(found - hits), float(len(truth) - hits))
+            ms = np.asarray(late_s) / setup.rate_hz * 1e3
+            out += [
+                Reading(figure=f"{label}/onset_f1", contender=who, sums=sums, step=WHOLE),
+                Reading(
+                    figure=f"{label}/onset_error",
+                    contender=who,
+                    sums=(float(np.abs(ms).sum()), float(hits)),
+                    step=WHOLE,
+                ),
+                Reading(figure=f"{label}/onset_bias", contender=who, sums=(float(ms.sum()), float(hits)), step=WHOLE),
+            ]
+        return out
+
+
+def _confusion(said: BoolArray, real: BoolArray) -> tuple[float, float, float]:
+    return float((said & real).sum()), float((said & ~real).sum()), float((~said & real).sum())
+
+
+def onsets(touch_T: BoolArray) -> FloatArray:
+    """Rows at which contact begins; the first row is what was known."""
+    return np.flatnonzero(touch_T[1:] & ~touch_T[:-1]).astype(np.float64) + 1.0
+
+
+def match(said: FloatArray, real: FloatArray, tolerance: float) -> tuple[int, list[float]]:
+    """How many onsets match one to one, nearest pairs first, and by how much each is late, in rows."""
+    pairs = sorted((abs(s - r), i, j) for i, s in enumerate(said) for j, r in enumerate(real))
+    used_said: set[int] = set()
+    used_real: set[int] = set()
+    late: list[float] = []
+    for apart, i, j in pairs:
+        if apart > tolerance + 1e-9 or i in used_said or j in used_real:
+            continue
+        used_said.add(i)
+        used_real.add(j)
+        late.append(float(said[i] - real[j]))
+    return len(late), late

@@ -1,0 +1,105 @@
+"""How far the imagined object is from where the object was, m.
+
+Where a model predicts ``object.x`` and ``object.y`` they are taken; from pictures the place is read by a probe fitted
+on real training pictures, and ``real`` is that probe's own error on the real held-out ones: the floor. Several
+futures: the mean of their places is judged. An imagined picture without the object counts as the middle of the data.
+Rows at which the object is hidden from the segmented camera are left out for pictures of that camera (nothing could
+be read from the real one either) and kept for states: that is where object permanence shows.
+
+Source: governance of the gap, W1 (object group); Wu et al., NeurIPS 2015 (read-outs of state from imagined frames).
+
+Shape legend: B samples, K steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from worldgate.core.streams import BoolArray
+from worldgate.evidence.evaluation.measures import (
+    Chunk,
+    FigureInfo,
+    NotMeasured,
+    PerStep,
+    Reading,
+    Setup,
+    Watcher,
+    Window,
+)
+from worldgate.evidence.evaluation.places import FromPictures, FromStates, Source, sources
+from worldgate.evidence.evaluation.situations import hidden_rows
+
+CARD = {
+    "line": "distance of the imagined object from the real one, from states or read from pictures",
+    "inputs": "states with object.x and object.y, or frames; true places in the episodes",
+    "source": "definition; read-outs fitted on real data",
+}
+
+
+def build(setup: Setup) -> ObjectPose:
+    """From states and from every camera.
+
+    Raises:
+        NotMeasured: the episodes do not hold the object's place, or the model says nothing of it.
+    """
+    names = {name for rows in setup.streams.values() for name in rows.info.names}
+    if not {"object.x", "object.y"} <= names:
+        raise NotMeasured("no stream of the episodes holds object.x and object.y")
+    return ObjectPose(setup, sources(setup))
+
+
+class ObjectPose:
+    """The measure."""
+
+    def __init__(self, setup: Setup, found: list[Source]) -> None:
+        self.setup, self.sources = setup, found
+        self.figures = tuple(
+            FigureInfo(
+                name=f"{s.label}/object_error",
+                unit="m",
+                better="lower",
+                stream=s.label,
+                note="" if isinstance(s, FromStates) else "read from pictures; real is the read-out's own error",
+            )
+            for s in found
+        )
+
+    def watch(self, window: Window) -> Watcher:
+        """Each horizon by itself."""
+        truth = window.truth.object_xy
+        hidden = hidden_rows(window.truth)
+        known = {s.label: s.known(window, 2) for s in self.sources}
+
+        def read(step: int, k: int, chunk: Chunk) -> list[Reading]:
+            out: list[Reading] = []
+            if truth is None or not np.isfinite(truth[window.start + step]).all():
+                return out
+            place = truth[window.start + step]
+            for source in self.sources:
+                if isinstance(source, FromPictures) and self._unseen(source, window, hidden, step):
+                    continue
+                before, last = known[source.label]
+                for who in ("model", "hold", "velocity", "other", "real"):
+                    if who == "velocity":
+                        found = last + step * (last - before)
+                    elif who == "hold":
+                        found = last
+                    elif who == "real" and isinstance(source, FromStates):
+                        continue
+                    elif who in chunk.views and source.holds(chunk.views[who]):
+                        found = source.read(chunk.views[who], k)[0].mean(axis=0)
+                    else:
+                        continue
+                    apart = float(np.linalg.norm(found - place))
+                    out.append(
+                        Reading(figure=f"{source.label}/object_error", contender=who, sums=(apart, 1.0), step=step)
+                    )
+            return out
+
+        return PerStep(self.setup.horizons, read)
+
+    @staticmethod
+    def _unseen(source: FromPictures, window: Window, hidden: BoolArray | None, step: int) -> bool:
+        if hidden is None or not source.camera.endswith(f".{window.truth.segmented}"):
+            return False
+        return bool(hidden[window.start + step])
