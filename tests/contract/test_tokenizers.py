@@ -77,7 +77,8 @@ def untrained(name, logs, **video):
     config = configured(name, **video)
     layout = resolve_layout(logs, config.inputs)
     made = load_trainable(name).create(config, layout, Normaliser(streams={}))
-    made.tokenizer.fit(Reel(make_tracks(logs, layout)).frames)
+    tracks = make_tracks(logs, layout)
+    made.tokenizer.fit(lambda camera: (torch.as_tensor(track.frames[camera]) for track in tracks))
     return made
 
 

@@ -10,6 +10,8 @@ Shape legend: N pictures, S pixels a side, I channels of a field, O of answers, 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Protocol
 
 import torch
@@ -30,8 +32,8 @@ class Modality(Protocol):
     enters: int
     leaves: int
 
-    def fit(self, raw_NSS: Tensor) -> None:
-        """Learn ranges or classes from training pictures."""
+    def fit(self, raw: Iterable[Tensor]) -> None:
+        """Learn ranges or classes from training pictures, which come a few at a time and are only read if needed."""
         ...
 
     def field(self, raw_NSS: Tensor) -> Tensor:
@@ -60,7 +62,7 @@ class Colour(nn.Module):
 
     enters = leaves = 3
 
-    def fit(self, raw_NSS: Tensor) -> None:
+    def fit(self, raw: Iterable[Tensor]) -> None:
         """Nothing is to be learned."""
 
     def field(self, raw_NSS: Tensor) -> Tensor:
@@ -96,16 +98,16 @@ class Depth(nn.Module):
     range_2: Tensor
 
     @torch.no_grad()
-    def fit(self, raw_NSS: Tensor) -> None:
+    def fit(self, raw: Iterable[Tensor]) -> None:
         """The nearest and farthest return.
 
         Raises:
             DataRefused: no return at all.
         """
-        held = raw_NSS[torch.isfinite(raw_NSS) & (raw_NSS > 0)]
-        if not len(held):
+        ends = [held.aminmax() for part in raw if len(held := part[torch.isfinite(part) & (part > 0)])]
+        if not ends:
             raise DataRefused("a depth stream without one return", got="0 everywhere", hint="worldgate check")
-        near, far = held.min(), held.max()
+        near, far = torch.stack([end.min for end in ends]).min(), torch.stack([end.max for end in ends]).max()
         self.range_2.copy_(torch.stack([near, torch.maximum(far, near * 1.01)]))
 
     def field(self, raw_NSS: Tensor) -> Tensor:
@@ -149,19 +151,22 @@ class Classes(nn.Module):
     ids_K: Tensor
 
     @torch.no_grad()
-    def fit(self, raw_NSS: Tensor) -> None:
+    def fit(self, raw: Iterable[Tensor]) -> None:
         """Which ids there are, the one with the largest area first.
 
         Raises:
             DataRefused: more classes than channels.
         """
-        flat = raw_NSS.reshape(-1).long()
-        ids, areas = torch.unique(flat, return_counts=True)
+        counts: Counter[int] = Counter()
+        for part in raw:
+            found, areas = torch.unique(part.long(), return_counts=True)
+            counts.update(dict(zip(found.tolist(), areas.tolist(), strict=True)))
+        ids = sorted(counts, key=lambda name: (-counts[name], name))
         if len(ids) > len(self.ids_K):
             hint = f"--set classes={len(ids)}"
             raise DataRefused("more classes than the tokenizer has channels for", got=f"{len(ids)} ids", hint=hint)
         self.ids_K.fill_(-1)
-        self.ids_K[: len(ids)] = ids[areas.argsort(descending=True, stable=True)]
+        self.ids_K[: len(ids)] = torch.tensor(ids)
 
     def field(self, raw_NSS: Tensor) -> Tensor:
         """One channel a class, 0 or 1.

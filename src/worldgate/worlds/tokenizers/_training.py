@@ -1,22 +1,30 @@
 """Fitting a tokenizer: clips at random, and what it keeps of held-out ones at which rate.
 
+Clips come from the clip loader, so frames are mapped and not held, and every sample of every step has a receipt.
+
 Shape legend: R rows over all tracks, N clips, T frames of a clip, S pixels a side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worldgate.core.errors import DataRefused
+from worldgate.core.episodes import Episode
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import Array, IntArray
 from worldgate.worlds.batches import Batch
 from worldgate.worlds.family import Phase
+from worldgate.worlds.feed import ClipFeed, spread
+from worldgate.worlds.imagine.marks import burn
+from worldgate.worlds.nn.attention import Block
+from worldgate.worlds.nn.blocks import Residual
 from worldgate.worlds.rates import figures
 from worldgate.worlds.tokenizers._scenes import Scenes
 from worldgate.worlds.tokenizers._video import Context, VideoTokenizer
@@ -27,6 +35,8 @@ Place: TypeAlias = tuple[Mapping[str, Tensor], bool]
 """What a track is seen against, and whether that is a known empty scene."""
 
 _JUDGED = 48
+_SHOWN = 6
+"""Held-out frames of a sample."""
 _CLIP = 5
 """Frames of a training clip, where the tokenizer looks along time."""
 _CLIPS, _AGAINST = "clips/", "against/"
@@ -73,11 +83,15 @@ class TrainedTokenizer(nn.Module):
 
     def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[Phase]:
         """One phase."""
-        return [TokenizerPhase(self, self.config, Reel(train), Reel(held_out) if held_out else None)]
+        return [TokenizerPhase(self, self.config, train, held_out)]
+
+    def blocks(self) -> list[nn.Module]:
+        """Transformer layers, or residual convolutions, of all kinds of picture."""
+        return [module for module in self.tokenizer.modules() if isinstance(module, Block | Residual)]
 
 
 class Reel:
-    """Raw pictures of all tracks laid end to end."""
+    """Raw pictures of all tracks laid end to end, in memory."""
 
     def __init__(self, tracks: Sequence[Track]) -> None:
         self.tracks = tracks
@@ -101,17 +115,22 @@ class Reel:
 
 
 class TokenizerPhase:
-    """Fits all weights at once to the pixels' losses."""
+    """Fits all weights at once to the pixels' losses, on clips that the clip loader brings."""
 
     name = "tokenizer"
 
-    def __init__(self, model: TrainedTokenizer, config: PhaseConfig, train: Reel, held_out: Reel | None) -> None:
+    def __init__(
+        self, model: TrainedTokenizer, config: PhaseConfig, train: Sequence[Track], held_out: Sequence[Track]
+    ) -> None:
         self.model, self.tokenizer, self.config = model, model.tokenizer, config
         self.train, self.held_out = train, held_out
-        self.length = _CLIP if self.tokenizer.config.time else 1
-        self.starts = train.starts(self.length)
-        if not len(self.starts):
-            raise DataRefused("no clip without a gap to train on", got=f"under {self.length} valid rows in a row")
+        cameras = [camera.name for camera in model.layout.cameras]
+        length = _CLIP if self.tokenizer.config.time else 1
+        size = self.tokenizer.size
+        self.feed = ClipFeed(_episodes(train), cameras, frames=length, size=size, batch=config.batch)
+        self.judged: dict[str, Tensor] = {}
+        if held_out:
+            self.judged, self.judged_of = spread(_episodes(held_out), cameras, frames=length, size=size, most=_JUDGED)
 
     def parameters(self) -> list[nn.Parameter]:
         """Of the tokenizer."""
@@ -120,16 +139,16 @@ class TokenizerPhase:
     @torch.no_grad()
     def prepare(self) -> None:
         """Learn ranges, classes and empty scenes, and which of them each track is seen against."""
-        self.tokenizer.fit(self.train.frames)
-        self.model.scenes.fit(self.train.tracks, self.model.layout.groups)
-        self.places = [self.model.scenes.find(track.frames) for track in self.train.tracks]
+        self.tokenizer.fit(lambda camera: (torch.as_tensor(np.asarray(t.frames[camera])) for t in self.train))
+        self.model.scenes.fit(self.train, self.model.layout.groups)
+        self.places = [self.model.scenes.find(track.frames) for track in self.train]
+        self.known = [self.model.scenes.find(track.frames) for track in self.held_out]
 
     def draw(self, rng: np.random.Generator) -> Batch:
-        """Clips at random; hidden patches and noise follow the run's own generator."""
+        """The next clips; hidden patches and noise follow the run's own generator."""
         seed = int(rng.integers(2**31))
-        starts = self.starts[rng.integers(len(self.starts), size=self.config.batch)]
-        clips = self.train.clips(starts, self.length)
-        against = self.model.against(clips, self._scenes(self.train, self.places, starts)) or {}
+        clips, tracks = self.feed.take()
+        against = self.model.against(clips, _scenes(self.places, tracks)) or {}
         parts = {_CLIPS: clips, _AGAINST: against}
         return Batch(tensors={f"{part}{c}": held for part, by in parts.items() for c, held in by.items()}, seed=seed)
 
@@ -144,21 +163,45 @@ class TokenizerPhase:
 
     def evaluate(self) -> dict[str, float]:
         """Distortion of held-out clips at the tokenizer's rate, beside the empty scene's."""
-        if self.held_out is None:
-            return {}
-        starts = self.held_out.starts(self.length)
-        starts = starts[:: max(1, -(-len(starts) // _JUDGED))]
-        if not len(starts):
+        if not self.judged:
             return {}
         self.tokenizer.train(False)
-        places = [self.model.scenes.find(track.frames) for track in self.held_out.tracks]
-        clips = self.held_out.clips(starts, self.length)
-        scenes = self._scenes(self.held_out, places, starts)
-        return figures(self.tokenizer, clips, self.model.against(clips, scenes), scenes)
+        scenes = _scenes(self.known, self.judged_of)
+        return figures(self.tokenizer, self.judged, self.model.against(self.judged, scenes), scenes)
+
+    def latents(self) -> Tensor | None:
+        """Values of every place of the held-out clips."""
+        if not self.judged:
+            return None
+        self.tokenizer.train(False)
+        against = self.model.against(self.judged, _scenes(self.known, self.judged_of))
+        return torch.cat([held.flatten(0, -2) for held in self.tokenizer.encode(self.judged, against).values()])
+
+    def sample(self, folder: Path) -> None:
+        """One picture a colour camera: held-out frames above, what became of them below."""
+        colour = {c: held[:_SHOWN, :1] for c, held in self.judged.items() if held.shape[-1] == 3}
+        if not colour:
+            return
+        self.tokenizer.train(False)
+        scenes = _scenes(self.known, self.judged_of[:_SHOWN])
+        against = self.model.against(colour, scenes)
+        shown = self.tokenizer.decode(self.tokenizer.encode(colour, against), against)
+        origins = [_episodes(self.held_out)[track].origin for track in self.judged_of[:_SHOWN]]
+        for number, (camera, real) in enumerate(colour.items()):
+            above = [burn(frame, origin) for frame, origin in zip(real[:, 0].numpy(), origins, strict=True)]
+            rows = [np.concatenate(list(row), axis=1) for row in (above, burn(shown[camera][:, 0].numpy()))]
+            done, data = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+            assert done
+            (folder / f"camera-{number}.png").write_bytes(data.tobytes())
 
     def finish(self) -> None:
         """Nothing is left to do."""
 
-    def _scenes(self, reel: Reel, places: Sequence[Place], starts: IntArray) -> dict[str, Tensor]:
-        tracks = reel.track_of(starts)
-        return {camera: torch.stack([places[t][0][camera] for t in tracks]) for camera in reel.frames}
+
+def _episodes(tracks: Sequence[Track]) -> list[Episode]:
+    return [track.episode for track in tracks if track.episode is not None]
+
+
+def _scenes(places: Sequence[Place], tracks: IntArray) -> dict[str, Tensor]:
+    """Camera -> (N, S, S, ...) what the clips of these tracks are seen against."""
+    return {camera: torch.stack([places[t][0][camera] for t in tracks]) for camera in places[0][0]}

@@ -10,7 +10,7 @@ O of answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, cast
@@ -152,10 +152,10 @@ class VideoTokenizer(nn.Module):
         return latents_of(frames, self.config.time) if self.config.time else frames
 
     @torch.no_grad()
-    def fit(self, frames: Mapping[str, Tensor]) -> None:
-        """Learn ranges and classes from raw training pictures, camera -> (R, S, S, ...)."""
+    def fit(self, frames: Callable[[str], Iterable[Tensor]]) -> None:
+        """Learn ranges and classes from raw training pictures: of a camera, (R, S, S, ...) at a time."""
         for kind, names in self.kinds.items():
-            cast(Part, self.parts[kind]).looks.fit(torch.cat([frames[name] for name in names]))
+            cast(Part, self.parts[kind]).looks.fit(part for name in names for part in frames(name))
 
     def encode(self, frames: Mapping[str, Tensor], against: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         """Raw clips to values.
