@@ -139,7 +139,7 @@ class TokenizerPhase:
     @torch.no_grad()
     def prepare(self) -> None:
         """Learn ranges, classes and empty scenes, and which of them each track is seen against."""
-        self.tokenizer.fit(lambda camera: (torch.as_tensor(np.asarray(t.frames[camera])) for t in self.train))
+        self.tokenizer.fit(lambda camera: (torch.as_tensor(np.array(t.frames[camera])) for t in self.train))
         self.model.scenes.fit(self.train, self.model.layout.groups)
         self.places = [self.model.scenes.find(track.frames) for track in self.train]
         self.known = [self.model.scenes.find(track.frames) for track in self.held_out]
