@@ -80,10 +80,7 @@ def export_dataset(
     held = manifest(ws, dataset.digest)
     contract = contracts.load(ws, held.contract)
     shelf = Shelf(ws)
-    for entry in held.episodes:
-        record = shelf.record(entry.log)
-        _refuse_shown(contract.privacy.unmet(_cameras(record), record.facts), record)
-        _refuse_forbidden(contract.privacy.forbids(s.name for s in record.streams), record)
+    refuse_private(ws, held)
     shipment = Shipment(
         name=held.name,
         items=_Episodes(ws, shelf, held, contract.spec(), progress),
@@ -193,6 +190,19 @@ def _ship(ws: Workspace, kind: str, what: Ref, shipment: Shipment, to: str, out:
 
 
 # -------------------------------------------------------------------- privacy
+
+
+def refuse_private(ws: Workspace, held: DatasetManifest) -> None:
+    """Refuse a dataset that holds what its contract hides, before anything of it leaves.
+
+    Raises:
+        DataRefused: a camera that the contract masks is not masked, or a stream that it forbids is there.
+    """
+    contract, shelf = contracts.load(ws, held.contract), Shelf(ws)
+    for entry in held.episodes:
+        record = shelf.record(entry.log)
+        _refuse_shown(contract.privacy.unmet(_cameras(record), record.facts), record)
+        _refuse_forbidden(contract.privacy.forbids(s.name for s in record.streams), record)
 
 
 def _cameras(record: IngestedLog) -> list[str]:

@@ -38,7 +38,7 @@ CONTRACT = {
 
 def simulate(path, seed):
     sensors = SensorConfig(cameras=("front",), geometry=("depth", "segmentation"), lidar=False)
-    environment = CellEnvironment("north", config=EnvironmentConfig(horizon_s=2.4), sensors=sensors)
+    environment = CellEnvironment("north", config=EnvironmentConfig(horizon_s=1.8), sensors=sensors)
     policy = Expert(EXPERTS["noisy"], "north")
     policy.reset(seed=seed)
     observation, done = environment.reset(seed=seed), False
@@ -64,13 +64,14 @@ def made(tmp_path_factory):
         config = dataclasses.replace(load_trainable(family).debug(), inputs=inputs, **options)
         return stage.train(ws, dataset.digest, family, config, name=name)
 
+    colour = Inputs(states=(), action="", cameras=(FRONT,), size=32)
     cameras = Inputs(states=(), action="", cameras=(FRONT, DEPTH, CLASSES), size=32)
     return SimpleNamespace(
         ws=ws,
         dataset=dataset,
         pictures=train("fsq", "pictures", cameras, video=VideoConfig(context="background", time=4)),
-        continuous=train("kl", "continuous", cameras),
-        first=train("fsq", "first", cameras, video=VideoConfig(context="first")),
+        continuous=train("kl", "continuous", colour),
+        first=train("fsq", "first", colour, video=VideoConfig(context="first")),
         actions=train("dct", "actions", Inputs(states=(), action="action")),
         bins=train("bins", "bins", Inputs(states=(), action="action")),
         states=train("bins", "states", Inputs(states=(), action="observation.state")),

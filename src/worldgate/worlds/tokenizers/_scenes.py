@@ -49,18 +49,33 @@ class Scenes(nn.Module):
                     middle = torch.as_tensor(np.median(held, axis=0).astype(held.dtype))
                 self.scene(camera.name)[g] = middle
 
-    def find(self, frames: Mapping[str, Array]) -> tuple[dict[str, Tensor], bool]:
-        """The place that fits the last of these frames best in all colour cameras, or else those frames themselves.
+    @property
+    def places(self) -> int:
+        """G."""
+        return len(self.get_buffer("scene_0"))
 
-        Also says whether one fitted; without a colour camera the first place does.
+    def at(self, place: int) -> dict[str, Tensor]:
+        """The empty scene of a place: camera -> (S, S, ...)."""
+        return {camera.name: self.scene(camera.name)[place] for camera in self.cameras}
+
+    def nearest(self, frames: Mapping[str, Array]) -> tuple[int, bool]:
+        """The place nearest to the last of these frames in all colour cameras, and whether it fits.
+
+        Without a colour camera it is the first place.
         """
-        last = {camera.name: torch.as_tensor(np.array(frames[camera.name][-1])) for camera in self.cameras}
         apart = [
-            (self.scene(c.name).short() - last[c.name].short()).abs().amax(dim=-1).flatten(1).float().median(dim=1)[0]
+            (self.scene(c.name).short() - torch.as_tensor(np.array(frames[c.name][-1])).short()).abs().amax(dim=-1)
             for c in self.cameras
             if c.kind is Kind.IMAGE
         ]
-        worst = torch.stack(apart).amax(dim=0) / 255 if apart else torch.zeros(1)
+        middle = [held.flatten(1).float().median(dim=1)[0] for held in apart]
+        worst = torch.stack(middle).amax(dim=0) / 255 if middle else torch.zeros(1)
         best = int(worst.argmin())
-        fits = float(worst[best]) <= FITS
-        return ({c.name: self.scene(c.name)[best] for c in self.cameras} if fits else last), fits
+        return best, float(worst[best]) <= FITS
+
+    def find(self, frames: Mapping[str, Array]) -> tuple[dict[str, Tensor], bool]:
+        """The scene of the nearest place, or the last of these frames where none fits; and whether one does."""
+        place, fits = self.nearest(frames)
+        if fits:
+            return self.at(place), True
+        return {camera.name: torch.as_tensor(np.array(frames[camera.name][-1])) for camera in self.cameras}, False
