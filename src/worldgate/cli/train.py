@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import os
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from worldgate.cli._output import JsonFlag, answer, progress
+from worldgate.cli._output import JsonFlag, answer, note, progress
 from worldgate.cli._recipe import SetOption
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 from worldgate.core.errors import UsageError
+from worldgate.core.progress import silent
 
 if TYPE_CHECKING:
     from worldgate.core.progress import Progress
@@ -23,6 +26,7 @@ def train(
     /,
     *,
     name: str = "",
+    size: Literal["debug", "nano", "small", "base", "large"] | None = None,
     debug_config: Annotated[bool, Parameter(name="--debug-config", negative=())] = False,
     set_: SetOption = (),
     resume: str | None = None,
@@ -34,30 +38,41 @@ def train(
     For example:
 
         worldgate train state cell-1 --name arm-dynamics
-        worldgate train fsq cell-1 --set video.context=background
+        worldgate train fsq cell-1 --size base --set video.context=background
         worldgate train --resume 4c7a9a17
 
-    Ctrl-C writes a snapshot and prints the line that resumes; asking again for the same finds the same run.
+    A few steps are timed first, and what the whole will take is said before it starts. Ctrl-C writes a snapshot and
+    prints the line that resumes; asking again for the same finds the same run. Several processes or GPUs train
+    together under torchrun: `torchrun --nproc-per-node 2 -m worldgate train ...`.
 
     Args:
         family: A family of `worldgate list models`, or a tokenizer of `worldgate list tokenizers`.
         dataset: Id or name of a dataset; it learns from the split train and is judged on val.
         name: What people will call the model.
-        debug_config: The family's small configuration, which trains in seconds on a CPU.
+        size: How large the model is made; small is the default.
+        debug_config: The same as --size debug, which trains in seconds on a CPU.
         resume: Id of a run to go on with; takes nothing else.
     """
-    given = family is not None or dataset is not None or bool(name or set_ or debug_config)
+    given = family is not None or dataset is not None or bool(name or set_ or debug_config or size)
     if resume is not None and given:
         raise UsageError("--resume takes a run id and nothing else", got=resume)
-    with open_workspace(workspace) as ws, progress("train") as tell:
+    if debug_config and size not in {None, "debug"}:
+        raise UsageError("--debug-config is --size debug", got=f"--size {size}")
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started; the others are silent
+    with open_workspace(workspace) as ws, progress("train") if first else nullcontext(silent) as tell:
         if resume is not None:
             from worldgate.worlds.train import stage
 
             model = stage.resume(ws, resume, progress=tell)
         else:
-            model = _start(ws, family, dataset, name, debug_config, set_, tell)
+            model = _start(ws, family, dataset, name, "debug" if debug_config else size, set_, tell)
+        if not first:
+            return
         made = next(event for event in ws.ledger.events(f"{model.kind}.trained") if model in event.outputs)
     figures = [f"{key} {value:.4g}" for key, value in sorted(made.body["held_out"].items())]
+    took = made.body["cost"]
+    if "estimated_s" in took:
+        figures.append(f"{took['took_s']:.0f} s, where {took['estimated_s']:.0f} s were expected")
     body = {"model": model, **made.body}
     what = model.kind.replace("_", " ")
     said = f"{what} {model.digest[:12]} {model.name}".rstrip() + f", after {made.body['seconds']:g} s"
@@ -70,7 +85,7 @@ def _start(
     family: str | None,
     dataset: str | None,
     name: str,
-    debug_config: bool,
+    size: str | None,
     sets: tuple[str, ...],
     tell: Progress,
 ) -> Ref:
@@ -78,10 +93,13 @@ def _start(
         raise UsageError("train takes a family and a dataset", hint="worldgate train state DATASET")
     from worldgate.core.config import resolve
     from worldgate.worlds.family import load_trainable
+    from worldgate.worlds.sizes import Size, config_of
 
-    module = load_trainable(family)
-    config = resolve(module.debug() if debug_config else module.Config(), sets=sets).value
+    chosen = config_of(family, load_trainable(family), Size(size or "small"))
+    config = resolve(chosen, sets=sets).value
     ref = ws.resolve(dataset, "dataset")
     from worldgate.worlds.train import stage
 
-    return stage.train(ws, ref.digest, family, config, name=name, progress=tell)
+    return stage.train(
+        ws, ref.digest, family, config, name=name, progress=tell, announce=lambda cost: note(f"train: {cost}")
+    )

@@ -1,7 +1,8 @@
 """What a model family offers to training, checkpoints and imagination; each file in ``models`` fulfils it.
 
 A family module holds ``CARD``, ``Config`` (a frozen dataclass with ``inputs`` and ``loop``), ``debug()`` (a config that
-trains in seconds), and ``create(config, layout, normaliser)``, which returns an untrained :class:`Family`.
+trains in seconds), ``create(config, layout, normaliser)``, which returns an untrained :class:`Family`, and, where it
+comes in sizes, ``sized(size)`` (:mod:`worldgate.worlds.sizes`).
 """
 
 from __future__ import annotations

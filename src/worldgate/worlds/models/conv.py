@@ -12,7 +12,7 @@ action channels, E condition.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from worldgate.worlds.nn.rolling import Rolling
 from worldgate.worlds.pictures import Pictures, TokenizerPhase
 from worldgate.worlds.pixels import to_bytes, to_signed
 from worldgate.worlds.prompts import check_actions, check_prompt, joined_states, past_actions
+from worldgate.worlds.sizes import Size, slower, wider
 from worldgate.worlds.telemetry import TelemetryPhase
 from worldgate.worlds.tokenizers import background
 from worldgate.worlds.tokenizers.background import BackgroundTokenizer
@@ -82,6 +83,23 @@ def debug() -> Config:
         tokens=PhaseConfig(steps=20, batch=8, rate=2e-3, warmup=5),
         dynamics=PhaseConfig(steps=20, batch=8, rate=2e-3, warmup=5),
         loop=LoopConfig(checkpoint_every=10, evaluate_every=20),
+    )
+
+
+def sized(size: Size) -> Config:
+    """The configuration of a size: channels of the convolution and of the tokenizer, not of its latents."""
+    small = Config()
+    tokenizer = replace(
+        small.tokenizer, coarse=wider(small.tokenizer.coarse, size), fine=wider(small.tokenizer.fine, size)
+    )
+    return replace(
+        small,
+        ensemble=replace(small.ensemble, width=wider(small.ensemble.width, size)),
+        tokenizer=tokenizer,
+        net=replace(small.net, width=wider(small.net.width, size), painted=wider(small.net.painted, size)),
+        telemetry=slower(small.telemetry, size),
+        tokens=slower(small.tokens, size),
+        dynamics=slower(small.dynamics, size),
     )
 
 

@@ -11,7 +11,7 @@ Shape legend: M members, B samples, N windows, C context rows, K steps, D state 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from worldgate.worlds.family import Phase, seeded
 from worldgate.worlds.nn.ensemble import Ensemble, EnsembleConfig
 from worldgate.worlds.nn.rolling import Rolling
 from worldgate.worlds.prompts import check_actions, check_prompt, joined_states, past_actions
+from worldgate.worlds.sizes import Size, slower, wider
 from worldgate.worlds.telemetry import TelemetryPhase
 from worldgate.worlds.tracks import Inputs, Layout, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
@@ -52,6 +53,13 @@ def debug() -> Config:
         phase=PhaseConfig(steps=30, batch=16, warmup=5),
         loop=LoopConfig(checkpoint_every=10, evaluate_every=15),
     )
+
+
+def sized(size: Size) -> Config:
+    """The configuration of a size; a member's hidden layers are as wide as the size says."""
+    small = Config()
+    ensemble = replace(small.ensemble, width=wider(small.ensemble.width, size))
+    return replace(small, ensemble=ensemble, phase=slower(small.phase, size))
 
 
 def create(config: Config, layout: Layout, normaliser: Normaliser) -> StateFamily:

@@ -8,11 +8,12 @@ Shape legend: see ``_video``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from worldgate.core.normalisers import Normaliser
 from worldgate.worlds.nn.autoencoders import ConvConfig, ConvCore
 from worldgate.worlds.nn.bottlenecks import Gaussian
+from worldgate.worlds.sizes import Size, slower, wider
 from worldgate.worlds.tokenizers._training import TrainedTokenizer
 from worldgate.worlds.tokenizers._video import VideoConfig, VideoTokenizer
 from worldgate.worlds.tracks import Inputs, Layout
@@ -55,6 +56,13 @@ def debug() -> Config:
         phase=PhaseConfig(steps=20, batch=8, rate=2e-3, warmup=5),
         loop=LoopConfig(checkpoint_every=10, evaluate_every=10),
     )
+
+
+def sized(size: Size) -> Config:
+    """The configuration of a size; the rate in bits is the same at all of them."""
+    small = Config()
+    net = replace(small.net, coarse=wider(small.net.coarse, size), fine=wider(small.net.fine, size))
+    return replace(small, net=net, phase=slower(small.phase, size))
 
 
 def create(config: Settings, layout: Layout, normaliser: Normaliser) -> TrainedTokenizer:

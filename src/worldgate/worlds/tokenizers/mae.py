@@ -9,11 +9,12 @@ Shape legend: see ``_video``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from worldgate.core.normalisers import Normaliser
 from worldgate.worlds.nn.autoencoders import MaskedConfig, MaskedCore
 from worldgate.worlds.nn.bottlenecks import Tanh
+from worldgate.worlds.sizes import Size, slower, wider
 from worldgate.worlds.tokenizers._training import TrainedTokenizer
 from worldgate.worlds.tokenizers._video import VideoConfig, VideoTokenizer
 from worldgate.worlds.tracks import Inputs, Layout
@@ -48,6 +49,14 @@ def debug() -> Config:
         phase=PhaseConfig(steps=20, batch=8, rate=2e-3, warmup=5),
         loop=LoopConfig(checkpoint_every=10, evaluate_every=10),
     )
+
+
+def sized(size: Size) -> Config:
+    """The configuration of a size; heads are as wide at all of them, and the rate in bits is the same."""
+    small, depths = Config(), {Size.NANO: 2, Size.SMALL: 3, Size.BASE: 6, Size.LARGE: 12}
+    width, heads = wider(small.net.width, size), wider(small.net.heads, size)
+    net = replace(small.net, width=width, heads=heads, depth=depths[size])
+    return replace(small, net=net, phase=slower(small.phase, size))
 
 
 def create(config: Config, layout: Layout, normaliser: Normaliser) -> TrainedTokenizer:

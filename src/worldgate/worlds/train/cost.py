@@ -11,15 +11,22 @@ without recomputation) over the peak, as in PaLM (arXiv 2204.02311, appendix B).
 
 from __future__ import annotations
 
+import json
 import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
+from worldgate.core.atomic import write_atomic
+from worldgate.core.config import decode
+from worldgate.core.digest import canonical
 from worldgate.worlds.family import Fed, Phase
 from worldgate.worlds.feed import Share
 from worldgate.worlds.train.config import LoopConfig
@@ -27,6 +34,7 @@ from worldgate.worlds.train.parallel import Ranks
 from worldgate.worlds.train.snapshots import generator
 from worldgate.worlds.train.steps import Learner, Steps, drawn
 
+_FILE = "cost.json"
 _TIMED = 3
 _PEAKS = (
     ("H200", 989e12),
@@ -53,7 +61,7 @@ class PhaseCost:
     evaluate_s: float
     evaluations: int
     flops: float
-    """Of a step of one process, forward and backward; 0 where torch could not count them."""
+    """Of a step of one process, forward and backward; operations that torch has no formula for count nothing."""
 
     @property
     def seconds(self) -> float:
@@ -116,7 +124,7 @@ def _phase(learner: Learner, phase: Phase, index: int, ranks: Ranks, streams: in
     prepared = time.monotonic()
     learner.leave_home()
     steps, draw = Steps(phase, learner), drawn(phase, [generator(0, ranks.rank)])
-    counter = FlopCounterMode(display=False)
+    counter = _Flops()
     with torch.compiler.set_stance("force_eager"), counter:
         steps.step(draw, batches, 0.0)
     steps.step(draw, batches, 0.0)
@@ -139,8 +147,27 @@ def _phase(learner: Learner, phase: Phase, index: int, ranks: Ranks, streams: in
         step_s=(stepped - timed) / _TIMED,
         evaluate_s=judged - ready,
         evaluations=-(-config.steps // loop.evaluate_every),
-        flops=float(counter.get_total_flops()),
+        flops=float(counter.total),
     )
+
+
+class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Counts floating point operations of what runs within.
+
+    By torch's own formulas. Its ``FlopCounterMode`` also tells modules apart, and for that fails on a loss that calls
+    the network without gradients.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        count = flop_registry.get(func._overloadpacket)
+        if count is not None:
+            self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 def _clock(device: torch.device) -> float:
@@ -155,6 +182,17 @@ def peak_bytes(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def keep(run_dir: Path, cost: Cost) -> None:
+    """Write it beside the run."""
+    write_atomic(run_dir / _FILE, canonical(cost))
+
+
+def kept(run_dir: Path) -> Cost | None:
+    """What was measured before a run started; None where nothing was."""
+    path = run_dir / _FILE
+    return decode(Cost, json.loads(path.read_bytes()), where=str(path)) if path.is_file() else None
 
 
 def utilisation(flops: float, rate: float, device: torch.device) -> float | None:

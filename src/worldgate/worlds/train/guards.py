@@ -77,12 +77,12 @@ class Alarms:
     """Reads the figures of each evaluation and says what is wrong, once for as long as it lasts."""
 
     def __init__(self) -> None:
-        self._without: dict[str, int] = {}
+        self._streak: dict[str, int] = {}
         self._said: set[str] = set()
 
     def read(self, facts: Mapping[str, float]) -> tuple[str, ...]:
         """New alarms of an evaluation."""
-        found = [*self._insensitive(facts), *_collapsed(facts)]
+        found = [*self._insensitive(facts), *self._collapsed(facts)]
         self._said &= {name for name, _ in found}
         new = [(name, text) for name, text in found if name not in self._said]
         self._said |= {name for name, _ in new}
@@ -93,17 +93,20 @@ class Alarms:
         for name, value in facts.items():
             if "action_sensitivity" not in name:
                 continue
-            self._without[name] = self._without.get(name, 0) + 1 if value < INSENSITIVE else 0
-            if self._without[name] >= _PATIENCE:
-                text = f"actions make no difference: {name} {value:.3f} at {self._without[name]} evaluations in a row"
+            if self._lasts(name, value < INSENSITIVE):
+                text = f"actions make no difference: {name} {value:.3f} at {_PATIENCE} evaluations in a row"
                 out.append((name, text))
         return out
 
+    def _collapsed(self, facts: Mapping[str, float]) -> list[tuple[str, str]]:
+        if "effective_rank" not in facts:
+            return []
+        rank, width, dead = (facts[name] for name in ("effective_rank", "latent_width", "dead_share"))
+        if not self._lasts("collapse", rank <= 1 + _FEW * (width - 1) or dead > 1 - _FEW):
+            return []
+        return [("collapse", f"latents collapsed: effective rank {rank:.2f} of {width:.0f}, {dead:.0%} of them still")]
 
-def _collapsed(facts: Mapping[str, float]) -> list[tuple[str, str]]:
-    if "effective_rank" not in facts:
-        return []
-    rank, width, dead = (facts[name] for name in ("effective_rank", "latent_width", "dead_share"))
-    if rank > 1 + _FEW * (width - 1) and dead <= 1 - _FEW:
-        return []
-    return [("collapse", f"latents collapsed: effective rank {rank:.2f} of {width:.0f}, {dead:.0%} of them still")]
+    def _lasts(self, name: str, bad: bool) -> bool:
+        """Whether something has been so for several evaluations in a row, this one included."""
+        self._streak[name] = self._streak.get(name, 0) + 1 if bad else 0
+        return self._streak[name] >= _PATIENCE

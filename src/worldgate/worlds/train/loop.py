@@ -156,7 +156,7 @@ class _Run:
         self.digests = {"code": code_digest(), "data": _data_digest(train, held_out)}
         self.episodes = (train, held_out)
         self.device = parallel.device_of(self.loop.device)
-        self.cost = _kept_cost(run_dir)
+        self.cost = cost.kept(run_dir)
         self.monitor = Monitor(run_dir, report if self.ranks.first else None)
         self.alarms = Alarms()
         self.before, self.begun = 0.0, time.monotonic()
@@ -182,7 +182,7 @@ class _Run:
         """Measure what is to come, say it, and keep it beside the run."""
         self.cost = cost.rehearse(self.make, self.loop, self.ranks, self.streams)
         if self.ranks.first:
-            write_atomic(self.run_dir / _COST, canonical(self.cost))
+            cost.keep(self.run_dir, self.cost)
             announce(self.cost)
 
     def go(self, snapshot: snapshots.Snapshot | None) -> Path:
@@ -432,14 +432,6 @@ class _Work:
             if self.receipts is not None:
                 self.receipts.sync()
             snapshots.save(self.run_of.run_dir, snapshot)
-
-
-_COST = "cost.json"
-
-
-def _kept_cost(run_dir: Path) -> Cost | None:
-    path = run_dir / _COST
-    return decode(Cost, json.loads(path.read_bytes()), where=str(path)) if path.is_file() else None
 
 
 @contextmanager

@@ -7,11 +7,12 @@ that all of them take the same turn.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import distributed
@@ -42,20 +43,20 @@ class Ranks:
         return [float(value) / self.count for value in held]
 
     def same(self, value: T) -> T:
-        """What the first process says."""
-        if self.count == 1:
-            return value
-        held: list[Any] = [value]
-        distributed.broadcast_object_list(held, src=0)
-        return held[0]  # type: ignore[no-any-return]  # what it was given
+        """What the first process says; anything with a JSON form."""
+        return value if self.count == 1 else self.all(value)[0]
 
     def all(self, value: T) -> list[T]:
-        """What each process says."""
+        """What each process says; anything with a JSON form, for torch's own way would unpickle."""
         if self.count == 1:
             return [value]
-        held: list[Any] = [None] * self.count
-        distributed.all_gather_object(held, value)
-        return held
+        data = json.dumps(value).encode()
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
+        distributed.all_gather(lengths, torch.tensor([len(data)]))
+        longest = max(int(length) for length in lengths)
+        held = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.count)]
+        distributed.all_gather(held, torch.frombuffer(bytearray(data.ljust(longest)), dtype=torch.uint8))
+        return [json.loads(bytes(part.numpy())) for part in held]
 
     def wait(self) -> None:
         """Until all are here."""

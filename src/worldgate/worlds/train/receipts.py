@@ -16,7 +16,7 @@ import numpy as np
 
 from worldgate.core.atomic import write_atomic
 from worldgate.core.config import decode
-from worldgate.core.digest import canonical, read_json
+from worldgate.core.digest import canonical, read_json, sha256
 from worldgate.core.errors import NotFound
 from worldgate.core.streams import Array
 from worldgate.data.loader import RECEIPT, ReceiptTable
@@ -84,6 +84,12 @@ def taken(run_dir: Path, phase: int, step: int) -> tuple[Array, ReceiptTable]:
     if not 0 < step <= len(held) // samples:
         raise NotFound("no such step", got=step, where=path, hint=f"1 to {len(held) // samples}")
     return held[(step - 1) * samples : step * samples], table
+
+
+def digests(run_dir: Path) -> dict[str, str]:
+    """Of every phase's receipts and of their table, by file name."""
+    folder = run_dir / FOLDER
+    return {path.name: sha256(path.read_bytes()) for path in sorted(folder.glob("phase-*"))}
 
 
 def _path(run_dir: Path, phase: int) -> Path:

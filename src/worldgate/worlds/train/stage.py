@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+
 from worldgate.core.atomic import atomic_dir, is_done
 from worldgate.core.config import decode
 from worldgate.core.digest import digest_json, short
@@ -27,7 +29,7 @@ from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 from worldgate.worlds import checkpoint
 from worldgate.worlds.family import FamilyConfig, is_tokenizer, load_trainable
-from worldgate.worlds.train import loop, monitor
+from worldgate.worlds.train import cost, loop, monitor, parallel, receipts
 
 STARTED = "run.started"
 FINISHED = {"world_model": "world_model.trained", "tokenizer": "tokenizer.trained"}
@@ -35,9 +37,18 @@ FINISHED = {"world_model": "world_model.trained", "tokenizer": "tokenizer.traine
 
 
 def train(
-    ws: Workspace, dataset: str, family: str, config: FamilyConfig, *, name: str = "", progress: Progress = silent
+    ws: Workspace,
+    dataset: str,
+    family: str,
+    config: FamilyConfig,
+    *,
+    name: str = "",
+    progress: Progress = silent,
+    announce: loop.Announce | None = None,
 ) -> Ref:
     """Train a family or tokenizer on a dataset's ``train`` split, judged on ``val`` beside the loss; record both ends.
+
+    Every process that torchrun started calls this alike; the first of them writes.
 
     Args:
         ws: the workspace.
@@ -46,6 +57,7 @@ def train(
         config: the family's configuration.
         name: what people will call the model.
         progress: reported to at every step.
+        announce: if given, the cost is measured before a new run starts, said to it, and kept in the record.
 
     Returns:
         The world model or tokenizer, by the digest of its checkpoint.
@@ -55,12 +67,13 @@ def train(
         Interrupted: stopped by the user; the hint resumes.
     """
     asked = {"dataset": dataset, "family": family, "config": dataclasses.asdict(cast(Any, config)), "name": name}
-    digest = ws.put_json(asked)
-    run_dir = ws.root / "runs" / short(digest)
-    if not (run_dir / "config.json").is_file():
-        body = {"run": run_dir.name, "family": family, "code": loop.code_digest()}
-        ws.record(STARTED, body=body, inputs=[Ref("dataset", dataset)], outputs=[Ref("run", digest, run_dir.name)])
-    return _go(ws, asked, digest, config, run_dir, progress)
+    with parallel.group() as ranks:
+        digest = ranks.same(ws.put_json(asked) if ranks.first else "")
+        run_dir = ws.root / "runs" / short(digest)
+        if ranks.first and not (run_dir / "config.json").is_file():
+            body = {"run": run_dir.name, "family": family, "code": loop.code_digest(), "processes": ranks.count}
+            ws.record(STARTED, body=body, inputs=[Ref("dataset", dataset)], outputs=[Ref("run", digest, run_dir.name)])
+        return _go(ws, asked, digest, config, run_dir, progress, announce)
 
 
 def resume(ws: Workspace, run: str, *, progress: Progress = silent) -> Ref:
@@ -72,7 +85,8 @@ def resume(ws: Workspace, run: str, *, progress: Progress = silent) -> Ref:
     digest = ws.resolve(run, "run").digest
     asked = cast(dict[str, Any], ws.get_json(digest))
     config = decode(load_trainable(asked["family"]).Config, asked["config"], where=f"run {short(digest)}")
-    return _go(ws, asked, digest, config, ws.root / "runs" / short(digest), progress)
+    with parallel.group():
+        return _go(ws, asked, digest, config, ws.root / "runs" / short(digest), progress, None)
 
 
 def kind_of(family: str) -> str:
@@ -104,30 +118,38 @@ def checkout(ws: Workspace, digest: str) -> Path:
 
 
 def _go(
-    ws: Workspace, asked: dict[str, Any], digest: str, config: FamilyConfig, run_dir: Path, progress: Progress
+    ws: Workspace,
+    asked: dict[str, Any],
+    digest: str,
+    config: FamilyConfig,
+    run_dir: Path,
+    progress: Progress,
+    announce: loop.Announce | None,
 ) -> Ref:
-    kind = kind_of(asked["family"])
-    done = next((e for e in ws.ledger.events(FINISHED[kind]) if e.inputs and e.inputs[-1].digest == digest), None)
-    if done is not None:
-        return done.outputs[0]
+    kind, ranks = kind_of(asked["family"]), parallel.current()
+    made = [e.outputs[0] for e in ws.ledger.events(FINISHED[kind]) if e.inputs and e.inputs[-1].digest == digest]
+    if ranks.same(bool(made)):
+        return made[0]
     episodes = _split(ws, asked["dataset"], "train")
     try:
         held_out = _split(ws, asked["dataset"], "val")
     except NotFound:
         held_out = []
     begun, report = time.monotonic(), monitor.plain(progress)
-    if (run_dir / "config.json").is_file():
+    if ranks.same((run_dir / "config.json").is_file()):
         folder = loop.resume(run_dir, episodes, held_out, report)
     else:
-        dataset = asked["dataset"]
-        folder = loop.train(asked["family"], episodes, held_out, config, run_dir, report, dataset=dataset)
-    for file in (checkpoint.CONFIG, checkpoint.WEIGHTS, checkpoint.NORMALISER):
-        ws.store.put_file(folder / file)
+        about = {"dataset": asked["dataset"], "announce": announce}
+        folder = loop.train(asked["family"], episodes, held_out, config, run_dir, report, **about)
     model = Ref(kind, checkpoint.identity(folder), asked["name"])
-    if kind == "world_model":
-        # First what it was fed: whoever is killed now trains nothing again, and no model stands without this record.
-        _record_fed(ws, model, Ref("dataset", asked["dataset"]), episodes)
-    _record(ws, asked, digest, folder, model, time.monotonic() - begun)
+    if ranks.first:
+        for file in (checkpoint.CONFIG, checkpoint.WEIGHTS, checkpoint.NORMALISER):
+            ws.store.put_file(folder / file)
+        if kind == "world_model":
+            # First what it was fed: whoever is killed now trains nothing again, and no model stands without it.
+            _record_fed(ws, model, Ref("dataset", asked["dataset"]), episodes)
+        _record(ws, asked, digest, folder, model, time.monotonic() - begun)
+    ranks.wait()
     return model
 
 
@@ -150,8 +172,20 @@ def _record(ws: Workspace, asked: dict[str, Any], digest: str, folder: Path, mod
         "held_out": monitor.last_facts(folder.parent / "metrics.jsonl"),
         "code": about["about"]["code"],
         "config": digest_json(asked["config"]),
+        "processes": about["about"]["processes"],
+        "receipts": receipts.digests(folder.parent),
+        "cost": _cost(folder.parent, float(about["about"]["seconds"])),
     }
     outputs = [model, Ref("weights", about["weights"]), Ref("normaliser", about["normaliser"])]
     ws.record(
         FINISHED[model.kind], body=body, inputs=[Ref("dataset", asked["dataset"]), Ref("run", digest)], outputs=outputs
     )
+
+
+def _cost(run_dir: Path, took_s: float) -> dict[str, Any]:
+    """What the training took, and what was said before it started."""
+    taken = {"took_s": took_s, "peak_bytes": cost.peak_bytes(torch.device("cpu"))}
+    said = cost.kept(run_dir)
+    if said is None:
+        return taken
+    return taken | {"estimated_s": round(said.seconds, 1), "estimated_bytes": said.memory_bytes}
