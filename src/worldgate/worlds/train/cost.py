@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -36,6 +37,9 @@ from worldgate.worlds.train.steps import Learner, Steps, drawn
 
 _FILE = "cost.json"
 _TIMED = 3
+"""Steps that are timed, at least."""
+_TIMED_S = 1.0
+"""And for how long."""
 _PEAKS = (
     ("H200", 989e12),
     ("H100 PCIe", 756e12),
@@ -116,11 +120,12 @@ def rehearse(make: Callable[[], tuple[Learner, Sequence[Phase]]], loop: LoopConf
 
 
 def _phase(learner: Learner, phase: Phase, index: int, ranks: Ranks, streams: int) -> PhaseCost:
-    loop, config, begun = learner.loop, phase.config, time.monotonic()
-    phase.prepare()
+    loop, config = learner.loop, phase.config
     batches = config.accumulate * streams // ranks.count
-    if isinstance(phase, Fed):
+    if isinstance(phase, Fed):  # which makes the clip cache: once, and not again in the training that follows
         phase.feed.open(Share(rank=ranks.rank, ranks=ranks.count, batches=batches, workers=loop.workers))
+    begun = time.monotonic()
+    phase.prepare()
     prepared = time.monotonic()
     learner.leave_home()
     steps, draw = Steps(phase, learner), drawn(phase, [generator(0, ranks.rank)])
@@ -128,10 +133,12 @@ def _phase(learner: Learner, phase: Phase, index: int, ranks: Ranks, streams: in
     with torch.compiler.set_stance("force_eager"), counter:
         steps.step(draw, batches, 0.0)
     steps.step(draw, batches, 0.0)
-    timed = _clock(learner.device)
-    for _ in range(_TIMED):
+    took: list[float] = []
+    alone = ranks.count == 1  # several processes must take the same number of steps
+    while len(took) < _TIMED or (alone and sum(took) < _TIMED_S and len(took) < config.steps):
+        timed = _clock(learner.device)
         steps.step(draw, batches, 0.0)
-    stepped = _clock(learner.device)
+        took.append(_clock(learner.device) - timed)
     if isinstance(phase, Fed):
         phase.feed.close()
     ready = time.monotonic()
@@ -144,7 +151,7 @@ def _phase(learner: Learner, phase: Phase, index: int, ranks: Ranks, streams: in
         phase=phase.name,
         steps=config.steps,
         prepare_s=prepared - begun,
-        step_s=(stepped - timed) / _TIMED,
+        step_s=median(took),
         evaluate_s=judged - ready,
         evaluations=-(-config.steps // loop.evaluate_every),
         flops=float(counter.total),
