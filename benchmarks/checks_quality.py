@@ -270,9 +270,7 @@ def measure(sources: Sequence[Source], kinds: Sequence[str], *, recall: int, mat
             for magnitude in fault.sweep:
                 logs = source.logs[: recall if magnitude == fault.least else sweep]
                 told = [c for c in cases(source, logs, kind, magnitude, others=False) if not c.blind]
-                hits = [c.caught for c in told]
-                old = row["caught"].get(f"{magnitude:g}", [0, 0])
-                row["caught"][f"{magnitude:g}"] = [old[0] + sum(hits), old[1] + len(hits)]
+                hits = counted(row, source.name, f"{magnitude:g}", told, missed=magnitude >= fault.least)
                 if magnitude == fault.least:
                     row.setdefault("sources", {})[source.name] = [sum(hits), len(hits)]
                     tally = tallies[CAUGHT_BY[kind.partition(".")[0]]]
@@ -287,6 +285,19 @@ def measure(sources: Sequence[Source], kinds: Sequence[str], *, recall: int, mat
         "checks": [checked(name, tally, seconds) for name, tally in tallies.items()],
         "kinds": [{**row, "held_out": row["kind"] in HELD_OUT} for row in by_kind.values()],
     }
+
+
+def counted(row: dict[str, Any], source: str, size: str, told: Sequence[Case], *, missed: bool) -> list[bool]:
+    """One magnitude's cases into a kind's row: those that show the fault, those that do not, and which were missed."""
+    hits = [c.caught for c in told if not c.hidden]
+    for key, found in (("caught", hits), ("hidden", [c.caught for c in told if c.hidden])):
+        if found or key == "caught":
+            old = row.setdefault(key, {}).get(size, [0, 0])
+            row[key][size] = [old[0] + sum(found), old[1] + len(found)]
+    names = [f"{source} {c.log.rpartition('/')[2]}" for c in told if missed and not c.hidden and not c.caught]
+    if names:
+        row.setdefault("missed", {}).setdefault(size, []).extend(names)
+    return hits
 
 
 def checked(name: str, tally: Tally, seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -371,7 +382,12 @@ def markdown(table: Mapping[str, Any]) -> str:
         )
     lines += ["", "| fault | must be found from | caught at each magnitude |", "|---|---|---|"]
     for row in table["kinds"]:
-        swept = "; ".join(f"{size}: {hits}/{trials}" for size, (hits, trials) in row["caught"].items() if trials)
+        hidden = {size: " ({} of {})".format(*counts) for size, counts in row.get("hidden", {}).items()}
+        swept = "; ".join(
+            f"{size}: {hits}/{trials}{hidden.get(size, '')}"
+            for size, (hits, trials) in row["caught"].items()
+            if trials or size in hidden
+        )
         unseen = " (held out)" if row["held_out"] else ""
         lines.append(f"| `{row['kind']}`{unseen} | {row['least']:g} {row['unit']} | {swept} |")
     return "\n".join(lines)

@@ -127,6 +127,18 @@ def test_a_log_that_a_fault_cannot_befall_is_refused(kind: str) -> None:
         injectors.inject(Held(), kind, KINDS[kind].least)
 
 
+def test_a_fault_that_changes_next_to_nothing_says_that_it_leaves_no_trace() -> None:
+    plain = run().read("observation.images.front")
+    grey = dataclasses.replace(plain, values=Pictures(pixels=np.full((len(plain), 48, 64, 3), 120, np.uint8)))
+    assert hurt("occluder.dirt").trace and hurt("occluder.cloth").trace
+    assert not injectors.inject(Held(grey), "occluder.dirt", 0.2).trace, "grease over what is plain"
+    assert injectors.inject(Held(grey), "occluder.cloth", 0.2).trace
+    still = np.repeat([0.0, 1.0, 0.4, 1.0, 0.2], SECONDS * 10)[:, None]  # a robot that stops between two messages
+    stops = made("observation.state", Kind.VECTOR, 50, still, (1,), "rad")
+    assert not injectors.inject(Held(stops), "clipping.coarse", 0.15).trace
+    assert hurt("clipping.coarse").trace
+
+
 def test_a_window_of_a_hurt_stream_is_cut_from_it() -> None:
     log = hurt("silence.middle")
     whole, (start, end) = log.read("observation.state"), (START + 10**9, START + 3 * 10**9)

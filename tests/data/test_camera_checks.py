@@ -16,6 +16,7 @@ from worldgate.core.errors import NotFound, Tampered
 from worldgate.core.streams import Kind, Stream, StreamInfo
 from worldgate.data.checks import run
 from worldgate.data.checks._frames import measure
+from worldgate.data.checks._renewal import renewal
 from worldgate.data.checks.blur import sharpness
 from worldgate.data.checks.frozen import Config as FrozenConfig
 from worldgate.data.checks.frozen import still
@@ -188,8 +189,8 @@ def test_stretches_of_one_picture_never_bridge_a_real_change(fakes: Any) -> None
     images = video(60, noise=0.0)
     images[10:30], images[30:50] = images[10], images[40]
     camera = fakes.stream("camera", np.arange(60, dtype=np.int64) * STEP, fakes.Frames(images), kind=Kind.IMAGE)
-    assert (10, 29) in still(measure(camera), FrozenConfig())
-    assert (30, 49) in still(measure(camera), FrozenConfig())
+    assert (10, 29) in still(renewal(measure(camera)), FrozenConfig())
+    assert (30, 49) in still(renewal(measure(camera)), FrozenConfig())
 
 
 # one pass however often a log is opened
@@ -292,6 +293,16 @@ def test_a_cover_hides_what_was_plain_before_it_as_well(fakes: Any) -> None:
     (found,) = run("occluded", log_of(fakes, covered), {"part": 0.2})
     assert found.spans_ns[0][0] == 40 * STEP
     assert run("occluded", log_of(fakes, images), {"part": 0.2}) == ()
+
+
+def test_a_cover_that_hangs_for_most_of_the_log_is_not_confused_with_its_absence(fakes: Any) -> None:
+    """Named reproduction: the wall that it hid, plain and of another brightness, was taken for a second cover."""
+    images = video(90)
+    images[:, :72, :40] = 150  # a bright wall
+    images[30:, :, :48] = 30
+    (found,) = run("occluded", log_of(fakes, images))
+    assert found.value == pytest.approx(48 / 128, abs=0.1)
+    assert found.spans_ns[0][0] == 30 * STEP
 
 
 @pytest.mark.parametrize("gain", [0.5, 1.5])

@@ -102,6 +102,20 @@ def test_the_rate_of_the_content_is_found_under_a_higher_declared_one(encode: En
     assert finding.value == pytest.approx(RATE / factor, rel=0.15)
 
 
+def test_repeats_in_long_groups_are_found_though_each_is_coded_better_than_what_it_repeats(
+    tmp_path: Path, fakes: Any
+) -> None:
+    """Named reproduction: what moves is coded coarsely and corrected in the repeat, which passed for a new picture."""
+    slow = video(90, size=(64, 64)).repeat(2, axis=0)
+    options = {"crf": "20", "preset": "veryfast", "g": "16", "bf": "0", "x264-params": "mbtree=0:rc-lookahead=0"}
+    write_video(tmp_path / "camera.mp4", slow, "libx264", options)
+    camera = stream_of(tmp_path / "camera.mp4")
+    equal = float(measure(camera).same[1::2].mean())
+    (finding,) = run("content_rate", fakes.log(camera, robot(180)))
+    assert equal < 0.3, "few repeats decode to equal pixels"
+    assert finding.value == pytest.approx(RATE / 2, rel=0.1)
+
+
 def test_repeats_that_fall_on_key_frames_are_found_too(tmp_path: Path, fakes: Any) -> None:
     slow = pictures()[: COUNT // 2].repeat(2, axis=0)
     late = np.concatenate([slow[:1], slow])[:COUNT]  # every repeat is now a key frame, coded anew

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,3 +96,14 @@ def test_a_check_that_speaks_up_anyway_proves_nothing_and_others_are_false_alarm
     assert case is not None and case.blind and case.alarms == ()
     odd = proving.tried(arm, proving.held_as_it_is(arm, rules), "not_a_number.nan", 1.0, rules, others=True)
     assert odd is not None and odd.caught and not odd.blind
+
+
+def test_a_fault_without_a_trace_is_counted_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = injectors.inject
+
+    def traceless(*args: Any, **given: Any) -> injectors.Injected:
+        return replace(made(*args, **given), trace=False)
+
+    monkeypatch.setattr(injectors, "inject", traceless)
+    (line,) = proving.prove([Arm()], {"finite": {}}, faults=["not_a_number.nan"]).lines
+    assert (line.caught, line.trials, line.blind, line.hidden) == (0, 0, 0, 1)

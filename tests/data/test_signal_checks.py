@@ -413,6 +413,36 @@ def test_a_joint_that_comes_to_rest_at_the_end_of_its_travel_is_not_cut() -> Non
     assert run("saturation", log(made(STATE, switch))) == ()
 
 
+def coarse(line: Any, period_ms: int = 10) -> Any:
+    """One joint behind a converter of 8 bits."""
+    step = np.ptp(line) / 255
+    times = NOW + np.arange(len(line), dtype=np.int64) * period_ms * MS
+    return log(made(STATE, (np.round(line / step) * step)[:, None], times, names=("elbow",), rate_hz=1000 / period_ms))
+
+
+def eased(share: Any) -> Any:
+    return share**2 * (3 - 2 * share)
+
+
+def test_a_cut_behind_a_coarse_converter_is_told_from_a_rest_by_edges_that_do_not_slow_down() -> None:
+    swing = np.cos(np.arange(600) / 600 * 4 * np.pi)  # the log begins and ends at the greatest value
+    (found,) = run("saturation", coarse(np.minimum(swing, 0.8)))
+    assert "greatest" in found.message and len(found.spans_ns) == 3
+    # Rests at both ends of the travel and in between, each reached and left within a quarter of a second.
+    ramps = [np.full(60, 0.0), eased(np.linspace(0, 1, 50)), np.full(150, 1.0), 1 - 0.5 * eased(np.linspace(0, 1, 50))]
+    rests = np.concatenate([*ramps, np.full(80, 0.5), 0.5 + 0.5 * eased(np.linspace(0, 1, 50)), np.full(60, 1.0)])
+    assert run("saturation", coarse(rests)) == ()
+
+
+def test_a_stop_between_two_messages_is_no_cut_and_an_edge_sharper_than_any_other_is() -> None:
+    stops = np.concatenate([np.full(20, 0.0), np.linspace(0, 1, 9), np.full(20, 1.0), np.linspace(1, 0.3, 7)])
+    stops = np.concatenate([stops, np.full(20, 0.3), np.linspace(0.3, 0.9, 7), np.full(9, 0.9)])
+    assert run("saturation", coarse(stops, 100)) == ()
+    swing = np.cos(np.arange(200) / 200 * 6 * np.pi) + 0.2 * np.cos(np.arange(200) / 7)
+    (found,) = run("saturation", coarse(np.minimum(swing, 0.6), 100))
+    assert "greatest" in found.message
+
+
 # spike
 
 
@@ -572,11 +602,25 @@ def touched(zero: Any = 0.0) -> Any:
 def test_a_zero_that_is_not_nought_or_wanders_is_found_and_a_contact_is_neither() -> None:
     assert run("force", touched()) == ()
     (bias,) = run("force", touched(np.array([0, 6.0, 0])))
-    assert bias.message.startswith("y reads 6")
+    assert bias.message.startswith("y reads") and bias.value == pytest.approx(6.0, abs=0.1)
     drift = run("force", touched(np.linspace(0, 5, 600)[:, None] * [1, 0, 0]))
     assert [f.message.split()[0] for f in drift] == ["x"]
     assert drift[0].value > 2
     assert run("force", touched(np.array([0, 6.0, 0])), {"bias": 10.0}) == ()
+
+
+def test_a_zero_that_steps_is_seen_between_the_touches_of_a_tool_that_bounces() -> None:
+    """Named reproduction: windows of 0.2 s held touches wherever the tool pushed, and told nothing of the zero."""
+    rng = np.random.default_rng(0)
+    force = rng.normal(0, 0.03, (600, 3))
+    touching = (np.arange(600) >= 250) & (np.arange(600) % 20 < 13)
+    force[touching] += rng.normal((0, 1.0, 0), 0.7, (int(touching.sum()), 3))
+    place = made(STATE, moving())
+    limits = {"bias": 0.3, "drift": 0.3}
+    assert run("force", log(made("observation.force", force, unit="N"), place), limits) == ()
+    force[280:, 1] -= 1.0
+    (found,) = run("force", log(made("observation.force", force, unit="N"), place), limits)
+    assert found.value == pytest.approx(1.0, abs=0.1)
 
 
 def test_an_arm_that_leans_on_something_at_rest_has_no_other_zero() -> None:

@@ -94,6 +94,8 @@ def _rows(proof: Proof) -> list[tuple[str, ...]]:
         note = "" if line.magnitude >= line.least else "below what must be found"
         if line.blind:
             note = f"{note}; {line.blind} logs where the check speaks up anyway".lstrip("; ")
+        if line.hidden:
+            note = f"{note}; {line.hidden} logs that show nothing of it".lstrip("; ")
         size = f"{line.magnitude:g} {line.unit}"
         out.append((line.kind, line.check, size, f"{line.caught}/{line.trials}", *told, note))
     return out

@@ -110,6 +110,8 @@ class Case:
     caught: bool
     blind: bool = False
     """The check spoke of these streams before the fault was there, so that nothing can be told."""
+    hidden: bool = False
+    """Nothing of the fault shows in this log, so that nobody could tell."""
     alarms: tuple[str, ...] = ()
     """Other checks that spoke up though it was not true."""
 
@@ -175,7 +177,16 @@ def tried(
     silent = {check, *ALSO_TRUE.get(injector, ())}
     alarms = tuple(n for n in rules if others and n not in silent and _new(n, hurt, before, rules))
     caught = any(where(f, hurt.truth) for f in found)
-    return Case(log=log.name, kind=kind, magnitude=magnitude, check=check, caught=caught, blind=blind, alarms=alarms)
+    return Case(
+        log=log.name,
+        kind=kind,
+        magnitude=magnitude,
+        check=check,
+        caught=caught,
+        blind=blind,
+        hidden=not hurt.trace,
+        alarms=alarms,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +201,10 @@ class Line:
     """The magnitude from which on it must be found."""
     caught: int
     trials: int
-    """Logs that it can befall and in which its check was silent before."""
+    """Logs that it can befall, that show it, and in which its check was silent before."""
     blind: int
+    hidden: int
+    """Logs that show nothing of it, by what the injector did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +276,7 @@ def _wanted(rules: Rules, faults: Sequence[str]) -> list[str]:
 
 def _line(kind: str, magnitude: float, cases: Sequence[Case]) -> Line:
     fault = injectors.named(kind)
-    told = [case.caught for case in cases if not case.blind]
+    told = [case.caught for case in cases if not case.blind and not case.hidden]
     return Line(
         kind=kind,
         check=CAUGHT_BY[kind.partition(".")[0]],
@@ -272,7 +285,8 @@ def _line(kind: str, magnitude: float, cases: Sequence[Case]) -> Line:
         least=fault.least,
         caught=sum(told),
         trials=len(told),
-        blind=len(cases) - len(told),
+        blind=sum(case.blind for case in cases),
+        hidden=sum(case.hidden and not case.blind for case in cases),
     )
 
 

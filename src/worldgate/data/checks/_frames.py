@@ -412,8 +412,11 @@ def _no_chroma(frame: VideoFrame) -> float:
     """Share of pixels whose chroma is at zero, which no camera gives and a decoder without data does."""
     if len(frame.planes) != 3 or frame.format.name not in _PLANAR:
         return 0.0
-    blue, red = (_plane(frame, number)[::4, ::4] for number in (1, 2))
-    return float(((blue < 16) & (red < 16)).mean())
+    blue = _plane(frame, 1)[::4, ::4]
+    none = blue < 16
+    if not none.any():  # which is nearly every frame
+        return 0.0
+    return float((none & (_plane(frame, 2)[::4, ::4] < 16)).mean())
 
 
 def _image(at: int, item: Encoded) -> _Decoded:

@@ -30,6 +30,8 @@ _UNKNOWN: Final = 2.0
 """Grey levels: most coding noise that pictures may carry of which it is not known how they were coded before."""
 _AGAINST: Final = 0.1
 """Share of the usual motion that a key frame's coding noise may reach."""
+_LEFT: Final = 0.3
+"""Share of the change just before that a predicted frame may still correct where the encoder was coarse."""
 _MOST: Final = 5.0
 """Grey levels that coding noise of averaged tiles never exceeds."""
 _CLASS: Final = 6
@@ -55,15 +57,21 @@ class Renewal:
 def renewal(features: Features) -> Renewal:
     """Judge every frame of a camera."""
     tiles = features.change.reshape(len(features), -1)
-    change = np.sort(tiles, axis=1)[:, -TOP:].mean(axis=1, dtype=np.float64)
+    ordered, half = np.sort(tiles, axis=1), tiles.shape[1] // 2  # sorting once is much faster than a median beside it
+    change = ordered[:, -TOP:].mean(axis=1, dtype=np.float64)
+    quiet = ordered[:, half - 1 : half + 1].mean(axis=1)
     judged = features.ok.copy()
     judged[:1] = False
-    noise = _noise(features, np.median(tiles, axis=1), judged)
+    noise = _noise(features, quiet, judged)
     if not features.exact and not features.key.all():
         # A rate control may code one key frame much better than the next; against real motion that is still little.
         clear = change[judged & ~features.key & (change >= 2.0 * np.maximum(noise, 1.0))]
         usual = float(np.median(clear)) if len(clear) >= _CLASS else 0.0
         noise = np.where(features.key, np.maximum(noise, min(_AGAINST * usual, _MOST)), noise)
+    if not features.exact:
+        # What moves fast is coded coarsely; the same picture again is then first of all a better copy of it.
+        left = np.minimum(_LEFT * np.concatenate([[0.0], change[:-1]]), _MOST)
+        noise = np.where(features.group > 0, np.maximum(noise, left), noise)
     fresh = judged & ~features.same
     alive = bool(features.exact and fresh.any() and np.quantile((tiles[fresh] > 0).mean(axis=1), 0.05) > _ALIVE)
     still = features.same | ((change <= noise) & (not alive))

@@ -1,10 +1,11 @@
 """Force: a sensor that reads a force where nothing is touched, or whose zero wanders during the log.
 
 What touches nothing is quiet: the sensor's noise alone remains. So the quietest windows of each half of the log are
-taken, and the least reading among them is the sensor's zero there. Only a robot that moves is looked at: an arm that
-rests on something is quiet, too. A zero far from nought is a sensor that was not
-tared; two zeros far apart are one that drifts (temperature, a cable, a tool that slipped). A robot that holds
-something all the time has no such window, and its weight looks like a bias; that is for the contract's limit.
+taken, and the least reading among them is the sensor's zero there. A tool that pushes bounces, and leaves its object
+for a few hundredths of a second at a time: windows are short enough to lie between two touches. Only a robot that moves
+is looked at: an arm that rests on something is quiet, too. A zero far from nought is a sensor that was not tared; two
+zeros far apart are one that drifts (temperature, a cable, a tool that slipped). A robot that holds something all the
+time has no such window, and its weight looks like a bias; that is for the contract's limit.
 
 Shape legend: N messages, D = 3 axes, W windows.
 """
@@ -29,6 +30,10 @@ CARD = {
 
 _QUIET = 0.25
 """Share of a half's windows that count as quiet."""
+_BARE = 2.5
+"""Times the sensor's own noise up to which a window holds nothing else; where there are some, these tell its zero."""
+_WITHIN = 5
+"""Messages of a window, at least."""
 _FEWEST = 8
 """Windows of each half that must be there."""
 _ALIKE = 4.0
@@ -47,8 +52,8 @@ class Config:
     """Greatest change of it between the halves of the log, in the stream's unit."""
     noises: float = 4.0
     """And at least this many times the noise of a quiet window."""
-    window_s: float = 0.2
-    """Length of a window."""
+    window_s: float = 0.05
+    """Length of a window, or five messages where these take longer."""
     streams: tuple[str, ...] = ()
     """Only these; empty: all in N or N*m, or with force, wrench or torque in their names."""
 
@@ -108,7 +113,7 @@ def _zero(
 ) -> tuple[FloatArray, tuple[int, int], FloatArray] | None:
     """(D,) reading in the quietest windows, where it is least in size; their first span; (D,) noise in them."""
     count = int((times[-1] - times[0]) / (config.window_s * SECOND)) if len(times) > 1 else 0
-    count = min(count, len(times) // 3)
+    count = min(count, len(times) // _WITHIN)
     if count < _FEWEST:
         return None
     edges = np.linspace(0, len(times), count + 1).astype(np.int64)
@@ -118,7 +123,10 @@ def _zero(
         return None
     level = np.asarray([np.median(values[a:b], axis=0) for a, b in windows])
     noise = np.asarray([values[a:b].std(axis=0) for a, b in windows])
-    quiet = np.argsort(noise.max(axis=1), kind="stable")[: max(3, round(_QUIET * len(windows)))]
+    worst = noise.max(axis=1)
+    quiet = np.argsort(worst, kind="stable")[: max(3, round(_QUIET * len(windows)))]
+    bare = quiet[worst[quiet] <= _BARE * np.quantile(worst, 0.02)]
+    quiet = bare if len(bare) >= 3 else quiet  # a touch may pull as hard as the zero is off
     size = np.linalg.norm(level[quiet], axis=1)
     least = quiet[np.argsort(size, kind="stable")[: max(1, len(quiet) // 3)]]
     start, end = windows[int(least[0])]

@@ -55,6 +55,8 @@ _EDGE = 2
 """Tiles from the picture's edge."""
 _RING = range(2, 9)
 """Old pictures that a ring of buffers may show in turn."""
+_BUSY = 24
+"""Tiles that change most over the log, which rule most rings out."""
 _DIM = 0.3
 """Grey levels by which a tile counts as brighter or darker."""
 _BACK = 0.5
@@ -86,45 +88,46 @@ def check(log: Log, config: Config) -> tuple[Finding, ...]:
     motion: Motion | None = None
     found = []
     for features in cameras(log, config.streams):
-        # A blank picture repeats too, and has a check of its own.
-        seen = (s for s in still(features, config) if np.median(features.contrast[s[0] : s[1] + 1]) >= _BLANK)
-        stretches = [s for s in seen if _lasts(features, s, config)]
-        turns = rings(features, config)
+        seen = renewal(features)
+        stretches = [s for s in still(seen, config) if _lasts(features, s, config) and not _blank(features, s)]
+        turns = rings(features, seen, config)
         if stretches or turns:
             motion = motion_of(log) if motion is None else motion
-            spans = _frozen(features, stretches, motion, config)
+            spans = _frozen(features, seen, stretches, motion, config)
             spans += [s for s in turns if motion.known and motion.during(s, config.motion)]
             found += [_finding(features, spans, config, motion)] if spans else []
     return tuple(found)
 
 
-def still(features: Features, config: Config) -> list[tuple[int, int]]:
+def still(seen: Renewal, config: Config) -> list[tuple[int, int]]:
     """First and last frame of each stretch that shows one picture; one re-encoded frame between repeats is bridged."""
-    seen = renewal(features)
     repeat = seen.still.copy()
     bridge = np.zeros_like(repeat)
     bridge[1:-1] = ~repeat[1:-1] & repeat[:-2] & repeat[2:] & (seen.change[1:-1] <= config.recoded)
     return [(int(a) - 1, int(b) - 1) for a, b in runs((repeat | bridge)[1:]) + 1]
 
 
-def rings(features: Features, config: Config) -> list[tuple[int, int]]:
+def rings(features: Features, seen: Renewal, config: Config) -> list[tuple[int, int]]:
     """Spans in which the same few old pictures are shown in turn.
 
     Every frame equals the one so many frames before, while those that follow each other differ in places: what moves
     does not come back to where it was to the pixel, again and again, and a lamp that flickers changes it all.
     """
-    seen = renewal(features)
     tiles = features.tiles.reshape(len(features), -1)
     lamp = np.zeros(len(features), dtype=np.bool_)
     step, near = np.diff(tiles, axis=0), _apart(tiles, 1)
     lamp[1:] = np.maximum((step > _DIM).mean(axis=1), (step < -_DIM).mean(axis=1)) >= _LAMP
     live = seen.moved & ~lamp
+    busy = tiles[:, np.argsort(np.ptp(tiles, axis=0))[-_BUSY:]]
     out: list[tuple[int, int]] = []
     for depth in _RING:
         window = max(2 * depth, config.repeats, round(config.least_s * SECOND / features.period_ns))
         if len(features) < depth + window:
             break
-        back, onward, moved = (_sums(v[depth:], window) for v in (_apart(tiles, depth), near, live.astype(np.float64)))
+        onward, moved = (_sums(v[depth:], window) for v in (near, live.astype(np.float64)))
+        if (_sums(_apart(busy, depth)[depth:], window) > _BACK * onward).all():
+            continue  # all tiles together differ by no less
+        back = _sums(_apart(tiles, depth)[depth:], window)
         for first, end in runs((back <= _BACK * onward) & (moved * depth >= window)).tolist():
             last = depth + end - 1 + window - 1
             out.append((int(features.times_ns[depth + first]), int(features.times_ns[last]) + features.period_ns))
@@ -154,20 +157,24 @@ def _lasts(features: Features, stretch: tuple[int, int], config: Config) -> bool
     )
 
 
+def _blank(features: Features, stretch: tuple[int, int]) -> bool:
+    """Whether it shows nothing: a blank picture repeats too, and has a check of its own."""
+    return bool(np.median(features.contrast[stretch[0] : stretch[1] + 1]) < _BLANK)
+
+
 def _whole(features: Features, stretch: tuple[int, int]) -> bool:
     """Whether it is the whole log; an encoder may refine the first picture of a video once or twice."""
     return stretch[0] <= (0 if features.exact else _REFINED) and stretch[1] == len(features) - 1
 
 
 def _frozen(
-    features: Features, stretches: list[tuple[int, int]], motion: Motion, config: Config
+    features: Features, seen: Renewal, stretches: list[tuple[int, int]], motion: Motion, config: Config
 ) -> list[tuple[int, int]]:
     """Spans of the stretches for which there is evidence."""
-    seen = renewal(features)
     out = []
     for stretch in stretches:
         span, whole = _span(features, stretch), _whole(features, stretch)
-        if whole and not _same_throughout(features, stretch[0]):
+        if whole and not _same_throughout(features, seen, stretch[0]):
             continue
         if not motion.known:
             out += [span] if whole else []
@@ -178,11 +185,11 @@ def _frozen(
     return out
 
 
-def _same_throughout(features: Features, first: int) -> bool:
+def _same_throughout(features: Features, seen: Renewal, first: int) -> bool:
     """Equal to the pixel; in a video, as its key frames and its predicted frames tell it."""
     if features.exact:
         return bool(features.same[1:].all())
-    if not bool(renewal(features).still[first + 1 :].all()):
+    if not bool(seen.still[first + 1 :].all()):
         return False
     sizes = features.packet[features.key][1:]  # the first carries headers
     alike = int(np.unique(sizes, return_counts=True)[1].max(initial=0))

@@ -43,6 +43,8 @@ _WINDOW_S = 0.6
 """Time over which a tile must be still."""
 _BARE = 0.3
 """Share of such a thing that must hide what showed detail, or another brightness."""
+_ABSENT = 0.5
+"""What stands in a piece's place at another brightness and hides less than this share of the detail is its absence."""
 _SUDDEN = 10.0
 """Grey levels by which the piece changes when the thing comes or goes; an arm that comes to rest does so slowly."""
 _ALONE = 2.0
@@ -80,7 +82,8 @@ def _occluded(features: Features, config: Config) -> Finding | None:
     if len(kept) < 4:
         return None
     detail = np.stack([_detail(picture) for picture in features.pictures])
-    pieces = _pieces(features, _bare(features, detail, config), detail < _plain(detail))
+    lost, bare = _bare(features, detail, config)
+    pieces = _present(_pieces(features, bare, detail < _plain(detail)), lost, features.tiles[kept])
     covered = np.zeros(len(features), dtype=np.bool_)
     part = 0.0
     large = pieces.mean(axis=(1, 2)) >= config.part
@@ -131,8 +134,8 @@ def _plain(detail: FloatArray) -> float:
     return float(np.clip(1.3 * np.quantile(detail, 0.05), *_PLAIN))
 
 
-def _bare(features: Features, detail: FloatArray, config: Config) -> BoolArray:
-    """(K, R, C) tiles that have lost the detail they show at other times, or plain ones that have another brightness.
+def _bare(features: Features, detail: FloatArray, config: Config) -> tuple[BoolArray, BoolArray]:
+    """(K, R, C) tiles that lost the detail they show at other times; those and plain ones that have another brightness.
 
     Nothing where all of the picture has lost its detail, which is blur.
     """
@@ -146,7 +149,23 @@ def _bare(features: Features, detail: FloatArray, config: Config) -> BoolArray:
     sharp[sharp] &= np.nanmedian(kept[sharp], axis=(1, 2)) >= 0.6
     enough = sharp & (lost.mean(axis=(1, 2)) >= config.part / 2)
     bare: BoolArray = (lost | other) & enough[:, None, None]
-    return bare
+    return lost & bare, bare
+
+
+def _present(pieces: BoolArray, lost: BoolArray, levels: FloatArray) -> BoolArray:
+    """Pieces without those that show the place of the largest one while nothing stands before it.
+
+    Where a cover hangs for most of the log, its brightness is the usual one and its edge the usual detail. Then what is
+    plain behind it looks like another thing, as large as the cover, until it comes.
+    """
+    hidden = (pieces & lost).sum(axis=(1, 2))
+    most = int(hidden.argmax())
+    out = pieces.copy()
+    for at in np.flatnonzero((hidden < _ABSENT * hidden[most]) & pieces.any(axis=(1, 2))):
+        shared = pieces[at] & pieces[most]
+        if shared.any() and float(np.median(np.abs(levels[at] - levels[most])[shared])) > _OTHER:
+            out[at] = False
+    return out
 
 
 def _bounds(features: Features, piece: BoolArray, first: int, end: int) -> tuple[int, int]:

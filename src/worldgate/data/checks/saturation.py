@@ -4,6 +4,8 @@ Two kinds of evidence. A continuous signal hardly ever shows the same number twi
 one that shows it many times over, while the values inside its range are all different, was cut there. Where values
 repeat anyway, a flat top counts that is entered and left at speed: the signal is cut where it was still rising. A
 robot that comes to rest at the end of its travel slows down first, and a switch has but two values; neither counts.
+Slowing down takes a robot about a tenth of a second. Where messages come too rarely to show it, every stop looks like a
+cut, and only edges sharper than anything else that the channel does are believed.
 Where the contract gives a channel's ends, staying at them is enough.
 
 Shape legend: N messages, D channels.
@@ -17,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from worldgate.core.streams import BoolArray, Finding, FloatArray, IntArray, Kind, Log
+from worldgate.core.times import SECOND
 from worldgate.data.checks._signals import Series, body_streams, name_of, rests, runs, series
 from worldgate.data.checks._spans import merge, period_ns
 
@@ -29,6 +32,16 @@ _DIFFERENT = 0.8
 """Share of different values among those inside the range for a signal to be continuous."""
 _OFTEN = 5
 """Times that the end must be shown then, at least."""
+_REACH = 4
+"""Messages before and after a stay by which its edges are judged."""
+_STOPS_NS = SECOND // 10
+"""A robot takes about so long to stop or to set off: what is sampled more finely shows it."""
+_EVEN = 0.6
+"""Speed at an edge, as a share of that before or behind; an even stop from the same speed covers a third of the way."""
+_RESOLVED = 3
+"""Steps of the converter that the way at an edge must cover."""
+_SHARPER = 1.3
+"""Times that an edge bends more than the channel does elsewhere."""
 _TWO_VALUED = 0.8
 """A channel whose two commonest values are this share of all is a switch."""
 
@@ -70,7 +83,8 @@ def _stream(found: Series, config: Config) -> Iterator[Finding]:
         for end, side in ((float(line.max()), "greatest"), (float(line.min()), "least")):
             told = ends is not None and (end >= ends[1] if side == "greatest" else end <= ends[0])
             at: BoolArray = np.asarray(line == end)
-            flat = runs(at) if told or _crowded(line, at, config) else _cut(line, at, config)
+            step = period_ns(found.info, times) or SECOND
+            flat = runs(at) if told or _crowded(line, at, config) else _cut(line, at, step, config)
             share = sum(b - a for a, b in flat) / len(line)
             if flat and share >= config.least and (told or not _switch(line)):
                 yield _finding(
@@ -103,22 +117,58 @@ def _runs(at: BoolArray, least: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in runs(at) if b - a >= least]
 
 
-def _cut(line: FloatArray, at: BoolArray, config: Config) -> list[tuple[int, int]]:
-    """Flat tops entered and left at speed. Those at either end of the log have one side only and do not count."""
+def _cut(line: FloatArray, at: BoolArray, period_ns: int, config: Config) -> list[tuple[int, int]]:
+    """Flat tops with sharp edges. A stay at either end of the log has one edge, and one at both ends of it none."""
+    if period_ns * _REACH <= _STOPS_NS:
+        return _unslowed(line, at, config)
+    best: list[tuple[int, int]] = []
+    for reach in (1, 2, _REACH):
+        bent = _bent(line, reach)
+        elsewhere = np.ones(len(line), np.bool_)
+        for first, end in runs(at):
+            elsewhere[max(first - reach, 0) : end + reach] = False
+        usual = float(bent[elsewhere].max(initial=0.0))
+        edges = [(stay, _edges(*stay, len(line))) for stay in _runs(at, config.run)]
+        sharp = [stay for stay, ends in edges if ends and min(bent[x] for x, _ in ends) > _SHARPER * usual > 0]
+        best = max(best, sharp, key=len)
+    return best
+
+
+def _unslowed(line: FloatArray, at: BoolArray, config: Config) -> list[tuple[int, int]]:
+    """Stays whose every edge is as fast as what lies before or behind it, longer than any such stay elsewhere."""
     steps = np.abs(np.diff(line))
     moving = steps[steps > 0]
     if len(moving) < 8:
         return []
-    steep = config.steep * float(np.quantile(moving, 0.9))
+    step, high = (float(q) for q in np.quantile(moving, (0.05, 0.9)))
+    least = max(_RESOLVED * step, _REACH * config.steep * high)
     inside = (line > line.min()) & (line < line.max())
-    usual = max((b - a for a, b in runs((steps == 0.0) & inside[1:])), default=0)  # values held elsewhere too
-    out = []
-    for a, b in _runs(at, max(config.run, 2 * usual + 2)):
-        if a < 2 or b > len(line) - 2:
-            continue
-        before, after = max(steps[a - 1], steps[a - 2]), max(steps[b - 1], steps[min(b, len(steps) - 1)])
-        if min(before, after) > steep:
-            out.append((a, b))
+    others = [(a, b + 1) for a, b in runs((steps == 0.0) & inside[1:])]
+    usual = max((b - a for a, b in others if _fast(line, a, b, least)), default=0)
+    return [(a, b) for a, b in _runs(at, max(config.run, 2 * usual + 2)) if _fast(line, a, b, least)]
+
+
+def _fast(line: FloatArray, first: int, end: int, least: float) -> bool:
+    """Whether a stay is entered and left without slowing down, as far as the log shows it."""
+    told = []
+    for edge, way in _edges(first, end, len(line)):
+        near, far = edge + way * _REACH, edge + 2 * way * _REACH
+        if 0 <= far < len(line):
+            close, beyond = abs(line[near] - line[edge]), abs(line[far] - line[near])
+            told.append(close >= max(least, _EVEN * beyond))
+    return bool(told) and all(told)
+
+
+def _edges(first: int, end: int, count: int) -> list[tuple[int, int]]:
+    """The first and last message of a stay with the way that leads out of it, where the log goes on there."""
+    return [(place, way) for place, way, told in ((first, -1, first > 0), (end - 1, 1, end < count)) if told]
+
+
+def _bent(line: FloatArray, reach: int) -> FloatArray:
+    """(N,) size of the second difference over so many messages to both sides; 0 where there are not so many."""
+    out = np.zeros(len(line))
+    if len(line) > 2 * reach:
+        out[reach:-reach] = np.abs(line[2 * reach :] - 2 * line[reach:-reach] + line[: -2 * reach])
     return out
 
 

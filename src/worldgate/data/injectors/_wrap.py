@@ -86,6 +86,8 @@ class Injected:
     stated: Mapping[str, str | float | bool] = field(default_factory=dict)
     """Facts that now read otherwise."""
     truth: tuple[Truth, ...]
+    trace: bool = True
+    """Whether the fault shows in this log at all, told from what was done to it and never from a check."""
 
     @property
     def name(self) -> str:
@@ -121,11 +123,12 @@ def injected(
     *,
     spans: Spans = (),
     stated: Mapping[str, str | float | bool] | None = None,
+    trace: bool = True,
 ) -> Injected:
     """The log with these streams in place of its own, each hurt within the same spans."""
     held = {stream.info.name: stream for stream in streams}
     truth = tuple(Truth(stream=name, spans_ns=spans) for name in held) or (Truth(stream="", spans_ns=spans),)
-    out = Injected(log=log, replaced=held, stated=stated or {}, truth=truth)
+    out = Injected(log=log, replaced=held, stated=stated or {}, truth=truth, trace=trace)
     for stream in held.values():
         path = getattr(stream.values, "path", None)
         if isinstance(path, Path) and path.parent == _scratch():
@@ -320,12 +323,19 @@ def _sweep(root: Path) -> None:
 
 
 def film(
-    log: Log, stream: str, seed: int, codec: Codec, change: Callable[[ByteArray, Stream], tuple[ByteArray, Spans]]
+    log: Log,
+    stream: str,
+    seed: int,
+    codec: Codec,
+    change: Callable[[ByteArray, Stream], tuple[ByteArray, Spans]],
+    shows: Callable[[ByteArray, ByteArray], bool] | None = None,
 ) -> Injected:
-    """A camera whose pictures were changed before they were encoded."""
+    """A camera whose pictures were changed before they were encoded; ``shows`` tells by both if anybody can see it."""
     held = camera(log, stream, seed)
-    changed, spans = change(pictures(held), held)
-    return injected(log, [with_pictures(held, changed, codec)], spans=spans)
+    before = pictures(held)
+    changed, spans = change(before.copy() if shows is not None else before, held)
+    trace = shows is None or shows(before, changed)
+    return injected(log, [with_pictures(held, changed, codec)], spans=spans, trace=trace)
 
 
 def rate_of(stream: Stream) -> float:

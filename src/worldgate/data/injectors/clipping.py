@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldgate.core.streams import Log
+from worldgate.core.streams import FloatArray, Log
 from worldgate.data.injectors._wrap import Fault, Injected, injected, liveliest, numbers, span_of, with_values
 
 CARD = {"line": "values cut flat at a greatest or least one", "inputs": "any stream of numbers"}
 
+_REACH = (1, 2, 4, 8)
+"""Messages over which a bend is looked at."""
 _SWEEP = (0.01, 0.05, 0.15, 0.3)
 FAULTS = (
     Fault(name="high", line="cut at the top", unit="share of messages", least=0.15, sweep=_SWEEP),
@@ -38,7 +40,11 @@ class Config:
 
 
 def inject(log: Log, config: Config, seed: int) -> Injected:
-    """The log with the channel of most motion cut."""
+    """The log with the channel of most motion cut.
+
+    Behind a coarse converter a cut has a trace only where the record bends more sharply than the signal does anywhere:
+    else the robot came to rest there and set off again, and the record would be the same.
+    """
     held = numbers(log, config.stream, seed)
     values, channel, share = np.array(held.array, dtype=np.float64), liveliest(held), config.magnitude
     low, high = {
@@ -50,7 +56,13 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
     if config.variant == "coarse":
         step = np.ptp(values[:, channel]) / 255
         values[:, channel] = np.round(values[:, channel] / step) * step
-    cut = np.clip(values[:, channel], *np.quantile(values[:, channel], [low, high]))
-    spans = span_of(held, cut != values[:, channel])
+    true = values[:, channel].copy()
+    cut = np.clip(true, *np.quantile(true, [low, high]))
     values[:, channel] = cut
-    return injected(log, [with_values(held, values)], spans=spans)
+    trace = config.variant != "coarse" or any(_bend(cut, reach) > _bend(true, reach) for reach in _REACH)
+    return injected(log, [with_values(held, values)], spans=span_of(held, cut != true), trace=trace)
+
+
+def _bend(line: FloatArray, reach: int) -> float:
+    """Greatest second difference over so many messages to both sides."""
+    return float(np.abs(line[2 * reach :] - 2 * line[reach:-reach] + line[: -2 * reach]).max(initial=0.0))
