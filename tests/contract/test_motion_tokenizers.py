@@ -19,7 +19,7 @@ from worldgate.core.errors import CapabilityMissing, DataRefused, UsageError, We
 from worldgate.core.normalisers import Normaliser
 from worldgate.worlds import checkpoint
 from worldgate.worlds.family import load_trainable
-from worldgate.worlds.tokenizers._motion import MotionTokenizer
+from worldgate.worlds.tokenizers._motion import MotionTokenizer, RangeConfig
 from worldgate.worlds.tokenizers.bins import Bins
 from worldgate.worlds.tokenizers.dct import Dct
 from worldgate.worlds.tracks import Inputs, make_tracks, resolve_layout
@@ -137,6 +137,23 @@ def test_a_gripper_that_closes_for_a_moment_and_a_still_channel_come_back(name, 
         back = model.decode(model.encode(way))
         np.testing.assert_allclose(back[:, 1:], way[:, 1:], atol=0.03)
     assert model.high_A[1] == 1.0
+
+
+def test_ends_get_a_margin_unless_the_rows_stop_there(logs):
+    plain, wide = (fitted("bins", logs, ranges=RangeConfig(margin=m, least=0.0)) for m in (0.0, 0.1))
+    reach = (plain.high_A - plain.low_A).numpy()
+    assert wide.low_A[0] == pytest.approx(plain.low_A[0] - 0.1 * reach[0])
+    assert wide.high_A[0] == pytest.approx(plain.high_A[0] + 0.1 * reach[0])
+    assert (wide.low_A[1], wide.high_A[1]) == (0.0, 1.0), "a gripper stops at both ends"
+    assert wide.low_A[2] == wide.high_A[2] == 0.25, "what never moves has no range"
+
+
+def test_a_channel_that_hardly_moves_is_given_a_part_of_the_widest(logs):
+    small = [make(f"s{i}", np.zeros((60, 1)), held.array("action") * [1, 1e-3, 1]) for i, held in enumerate(logs)]
+    model = fitted("bins", small, ranges=RangeConfig(margin=0.0, least=0.2))
+    reach = (model.high_A - model.low_A).numpy()
+    assert reach[1] == pytest.approx(0.2 * reach[0])
+    assert model.low_A[1] < 0 < 1e-3 < model.high_A[1]
 
 
 def test_values_beyond_the_range_become_its_end(name, model):

@@ -25,18 +25,28 @@ from worldgate.worlds.family import Phase
 from worldgate.worlds.tracks import Layout, Track
 from worldgate.worlds.train.config import PhaseConfig
 
+_STOP, _DWELL = 1e-6, 0.02
+"""Rows stop at an end where more than this share of them is within this part of the range from it."""
 _CHUNKS = 4000
 """Most chunks that are learned from or judged on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeConfig:
-    """Which values have a code of their own."""
+    """Which values have a code of their own; all beyond become the nearest end.
 
-    low: float = 0.01
-    """Quantile of the recorded rows below which all values are one."""
-    high: float = 0.99
-    """Quantile above which all values are one."""
+    Most of the error on unseen episodes comes from values beyond the range, not from the steps within it: see the rows
+    of motion in ``benchmarks/tokenizer_rate.py``.
+    """
+
+    low: float = 0.001
+    """Quantile of the recorded rows at the lower end."""
+    high: float = 0.999
+    """Quantile at the upper end."""
+    margin: float = 0.1
+    """Part of the range that is added at each end, unless the rows stop there, as a gripper does."""
+    least: float = 0.2
+    """Part of the widest range of its unit that every channel which moves at all is given."""
 
 
 class MotionTokenizer(nn.Module):
@@ -108,13 +118,26 @@ class MotionTokenizer(nn.Module):
         rows_TA = np.concatenate([np.zeros((0, self.width)), *held]).astype(np.float64)
         if not len(rows_TA):
             raise DataRefused("no valid row to fit a tokenizer on", got=self.signal.name, hint="worldgate check")
-        low, high = (np.quantile(rows_TA, q, axis=0) for q in (self.ranges.low, self.ranges.high))
-        # A gripper that closes for under a hundredth of the time still has two places.
-        still = low == high
-        low, high = np.where(still, rows_TA.min(axis=0), low), np.where(still, rows_TA.max(axis=0), high)
+        low, high = self._ends(rows_TA)
         self.low_A.copy_(torch.from_numpy(low))
         self.high_A.copy_(torch.from_numpy(high))
         self.learn(whole_chunks(tracks, self.rows))
+
+    def _ends(self, rows_TA: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper end of every channel."""
+        low, high = (np.quantile(rows_TA, q, axis=0) for q in (self.ranges.low, self.ranges.high))
+        # A gripper that closes for under a thousandth of the time still has two places.
+        still = low == high
+        low, high = np.where(still, rows_TA.min(axis=0), low), np.where(still, rows_TA.max(axis=0), high)
+        reach = high - low
+        near = _STOP * reach
+        stops = [((rows_TA <= low + near).mean(axis=0) > _DWELL), ((rows_TA >= high - near).mean(axis=0) > _DWELL)]
+        low, high = (end + sign * ~stop * self.ranges.margin * reach
+                     for end, sign, stop in zip((low, high), (-1, 1), stops, strict=True))  # fmt: skip
+        units = np.array(self.signal.unit.split(",") if "," in self.signal.unit else [self.signal.unit] * self.width)
+        widest = np.array([reach[units == unit].max() for unit in units])
+        short = np.where(reach > 0, np.maximum(0.0, self.ranges.least * widest - (high - low)), 0.0)
+        return low - short / 2, high + short / 2
 
     def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[Phase]:
         """One, without parameters."""
@@ -219,9 +242,12 @@ class FitPhase:
         reach = np.maximum((model.high_A - model.low_A).numpy(), 1e-12)
         apart = np.concatenate([(model.decode(c) - chunk) / reach for c, chunk in zip(codes, chunks, strict=True)])
         moving = (model.high_A > model.low_A).numpy()
+        rows_TA = np.concatenate(chunks)
+        beyond = (rows_TA < model.low_A.numpy()) | (rows_TA > model.high_A.numpy())
         seconds = len(chunks) * model.rows / model.layout.rate_hz
         return {
             "error_of_range": float(np.sqrt((apart[:, moving] ** 2).mean())) if moving.any() else 0.0,
+            "clipped": float(beyond.mean()),
             "tokens_per_second": sum(map(len, codes)) / seconds,
             "vocabulary": float(model.vocabulary),
         }
