@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any, TypeAlias, cast
 
@@ -405,15 +406,16 @@ class _Work:
             latents = phase.latents() if isinstance(phase, Telling) else None
             if latents is not None:
                 facts |= spread_of(latents)
-            if isinstance(phase, Sampling) and self.ranks.first:
+            if isinstance(phase, Sampling):
                 self._sample(phase, done)
         return facts
 
     def _sample(self, phase: Sampling, done: int) -> None:
+        """Keep samples once; where each process holds a part all of them go through it, and the first one writes."""
         folder = self.run_of.run_dir / "samples" / f"phase-{self.index}-step-{done:06d}"
-        if not folder.exists():
-            with atomic_dir(folder) as partial:
-                phase.sample(partial)
+        wanted = self.ranks.first and not folder.exists()
+        with atomic_dir(folder) if wanted else TemporaryDirectory() as partial:
+            phase.sample(Path(partial))
 
     def _snapshot(self, step: int) -> None:
         states = [cast(dict[str, Any], rng.bit_generator.state) for rng in self.generators]
