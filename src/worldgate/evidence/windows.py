@@ -51,6 +51,13 @@ class Tracks:
         good = [int(t) for t in picked if self.good[t - before + 1 : t + steps + 1].all()]
         return good, count - len(good)
 
+    def windows(self, spec: ModelSpec, steps: int) -> list[int]:
+        """Every row t at which a good window stands."""
+        before = max(spec.context, LEAST_CONTEXT)
+        bad = np.concatenate([[0], np.cumsum(~self.good)])
+        rows = np.arange(before - 1, len(self.good) - steps, dtype=np.int64)
+        return [int(t) for t in rows if bad[t + steps + 1] == bad[t - before + 1]]
+
     def prompt(self, spec: ModelSpec, t: int) -> Prompt:
         """The context that ends at row t."""
         rows = slice(t - spec.context + 1, t + 1)

@@ -62,6 +62,7 @@ class Points:
     statistic: Callable[[FloatArray, FloatArray, IntArray], tuple[float, float | None]]
     """(real, imagined, episode of each) -> value and p."""
     note: str = ""
+    detail: bool = False
     held: dict[tuple[str, int, str], list[FloatArray]] = field(default_factory=dict)
     episodes: dict[tuple[str, int], list[int]] = field(default_factory=dict)
 
@@ -70,7 +71,14 @@ class Points:
         """One a state stream and camera."""
         spec = self.setup.spec
         return tuple(
-            FigureInfo(name=f"{s.name}/{self.suffix}", unit="1", better="lower", stream=s.name, note=self.note)
+            FigureInfo(
+                name=f"{s.name}/{self.suffix}",
+                unit="1",
+                better="lower",
+                stream=s.name,
+                note=self.note,
+                detail=self.detail,
+            )
             for s in (*spec.states, *spec.cameras)
         )
 

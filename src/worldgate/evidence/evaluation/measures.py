@@ -57,6 +57,8 @@ class EvaluateConfig:
     """Whether each window is also imagined under other actions; without, nothing is said of counterfactuals."""
     measures: tuple[str, ...] = ()
     """Entries of the seam ``metrics``; empty: all but those that need weights."""
+    situation_windows: int = 2
+    """Most windows more that are cut from an episode for each special situation; they count for it alone."""
     contact_n: float = 0.3
     """Force from which the tool counts as touching, N."""
     contact_pause_s: float = 0.2

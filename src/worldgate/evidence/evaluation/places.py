@@ -67,13 +67,13 @@ class FromPictures:
 Source = FromStates | FromPictures
 
 
-def state_source(setup: Setup) -> FromStates | None:
-    """The model's own channels ``object.x`` and ``object.y``."""
+def state_source(setup: Setup, wanted: tuple[str, str] = ("object.x", "object.y")) -> FromStates | None:
+    """The model's own two channels of a place."""
     for signal in setup.spec.states:
         rows = setup.streams.get(signal.name)
         names = signal.names or (rows.info.names if rows is not None else ())
-        if "object.x" in names and "object.y" in names:
-            return FromStates(signal.name, (names.index("object.x"), names.index("object.y")))
+        if set(wanted) <= set(names):
+            return FromStates(signal.name, (names.index(wanted[0]), names.index(wanted[1])))
     return None
 
 

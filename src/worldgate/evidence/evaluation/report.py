@@ -190,6 +190,7 @@ def _tested(verdicts: Sequence[Verdict], infos: Mapping[str, FigureInfo]) -> lis
             values={v.contender: Estimate(value=v.value, episodes=v.episodes) for v in found},
             p={v.contender: v.p for v in found if v.p is not None},
             note=infos[figure].note,
+            detail=infos[figure].detail,
         )
         for (figure, step), found in grouped.items()
     ]

@@ -78,9 +78,9 @@ def evaluate(
     horizons = _horizons(config, spec, episodes)
     held = References(references or episodes, spec, read_frames, config.references)
     run = _Run(model, config, horizons, held, features or Pooled(), bool(references), episodes[0])
-    begun, steps = time.perf_counter(), 0
+    begun = time.perf_counter()
     for number, episode in enumerate(episodes):
-        steps += run.episode(number, read_tracks(episode, spec, read_frames))
+        run.episode(number, read_tracks(episode, spec, read_frames))
         progress(number + 1, len(episodes), episode.name)
     seconds = time.perf_counter() - begun
     facts = Facts(
@@ -97,7 +97,7 @@ def evaluate(
         nonfinite=run.nonfinite,
         features=run.setup.features.name,
         not_measured=run.not_measured,
-        rollout_steps=steps,
+        rollout_steps=run.steps,
         rollout_seconds=round(run.rolling_s, 3),
         seconds=round(seconds, 3),
         situations=run.situations,
@@ -163,7 +163,7 @@ class _Run:
     ) -> None:
         self.model, self.config = model, config
         self.table = Table()
-        self.windows = self.skipped = self.nonfinite = 0
+        self.windows = self.skipped = self.nonfinite = self.steps = 0
         self.rolling_s = 0.0
         self.situations: dict[str, int] = {}
         self.scales = {s.name: references.scale(s.name, s.unit) for s in model.spec.states}
@@ -193,13 +193,14 @@ class _Run:
         )
         self.measures, self.not_measured = _measures(config.measures, self.setup)
 
-    def episode(self, number: int, tracks: Tracks) -> int:
-        """All windows of one episode; returns the steps rolled out."""
-        steps = self.setup.horizons[-1]
-        starts, skipped = tracks.starts(self.model.spec, steps, self.config.windows)
+    def episode(self, number: int, tracks: Tracks) -> None:
+        """All windows of one episode, and some more where something special happens."""
+        spec, steps = self.model.spec, self.setup.horizons[-1]
+        starts, skipped = tracks.starts(spec, steps, self.config.windows)
         self.skipped += skipped
         truth = Truth(tracks.episode)
-        for start in starts:
+        extra = situations.places(truth, tracks.windows(spec, steps), steps, spec.rate_hz, self.config)
+        for start in (*starts, *sorted(extra - set(starts))):
             seed = self.config.seed + 1000 * number + start
             window = Window(
                 model=self.model,
@@ -211,31 +212,33 @@ class _Run:
                 episode=number,
                 circular=self.circular,
                 scales=self.scales,
-                donor=self.donors.pick(tracks, start) if self.donors is not None else None,
+                donor=self.donors.pick(tracks, start) if self.donors is not None and start in starts else None,
             )
-            self._window(number, window)
+            self._window(number, window, everyday=start in starts)
         self.windows += len(starts)
-        return len(starts) * steps
 
-    def _window(self, number: int, window: Window) -> None:
+    def _window(self, number: int, window: Window, *, everyday: bool) -> None:
         masks = situations.find(window.truth, window.start, window.steps, self.model.spec.rate_hz, self.config)
         for name in masks:
             self.situations[name] = self.situations.get(name, 0) + 1
-        watchers = [measure.watch(window) for measure in self.measures]
+        measures = [m for m in self.measures if everyday or not hasattr(m, "conclude")]
+        watchers = [measure.watch(window) for measure in measures]
         finite = True
         for chunk in self._chunks(window):
             finite &= all(np.isfinite(v).all() for v in chunk.views["model"].states.values())
             for watcher in watchers:
-                self._take(number, watcher.see(chunk), masks)
+                self._take(number, watcher.see(chunk), masks, everyday=everyday)
         for watcher in watchers:
-            self._take(number, watcher.close(), masks)
+            self._take(number, watcher.close(), masks, everyday=everyday)
         self.nonfinite += not finite
 
-    def _take(self, number: int, readings: Sequence[Reading], masks: Mapping[str, BoolArray]) -> None:
+    def _take(
+        self, number: int, readings: Sequence[Reading], masks: Mapping[str, BoolArray], *, everyday: bool
+    ) -> None:
         for reading in readings:
             values = np.asarray(reading.sums, np.float64)
             holds = [name for name, mask in masks.items() if (mask[reading.step - 1] if reading.step else mask.any())]
-            for situation in ("", *holds):
+            for situation in (*([""] if everyday else []), *holds):
                 self.table.add((reading.figure, situation, reading.step, reading.contender), number, values)
 
     def _chunks(self, window: Window) -> Iterator[Chunk]:
@@ -255,6 +258,7 @@ class _Run:
             if window.donor is not None:
                 views["other"] = rolled["other"].step(window.donor.actions[first : first + size])
             views["point"] = rolled["point"].step(own) if "point" in rolled else views["model"]
+            self.steps += size * len(rolled)
             self.rolling_s += time.perf_counter() - begun
             views |= baselines.views(first, size)
             yield Chunk(first=first, actions=np.asarray(own, np.float64), views=views)

@@ -10,23 +10,25 @@
 * ``person``: steps at which the hand is over the table.
 * ``sensor_drift``: steps at which a sensor's clock is wrong by more than half a row.
 
+Windows spread evenly over an episode rarely meet these, so some more are cut where one is about to begin
+(:func:`places`); they count for their situations alone, never for the figures over all windows.
+
 Shape legend: K steps, T rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from worldgate.core.streams import BoolArray
 from worldgate.evidence.evaluation.measures import EvaluateConfig
-from worldgate.evidence.evaluation.truth import Truth, touching
+from worldgate.evidence.evaluation.truth import Truth
 
 PERSON_M = 0.03
 OVER_TABLE_M = 0.60
 """A hand nearer than this is over the table or about to be; parked it is at 0.95 m."""
-HIDDEN_SHARE = 0.25
 
 NAMES = ("occluded", "contact_forming", "contact_breaking", "person_entering", "person", "sensor_drift")
 
@@ -35,11 +37,11 @@ def find(truth: Truth, start: int, steps: int, rate_hz: float, config: EvaluateC
     """Situation -> (K,) steps at which it holds; those that never hold are left out."""
     rows = slice(start + 1, start + 1 + steps)
     found: dict[str, BoolArray] = {}
-    hidden = hidden_rows(truth)
+    hidden = truth.hidden
     if hidden is not None and not hidden[start]:
         found["occluded"] = np.logical_or.accumulate(hidden[rows])
-    if truth.force is not None:
-        touch = touching(truth.force, config.contact_n, round(config.contact_pause_s * rate_hz))
+    touch = truth.touch(config.contact_n, round(config.contact_pause_s * rate_hz))
+    if touch is not None:
         if touch[start]:
             found["contact_breaking"] = np.logical_or.accumulate(~touch[rows])
         else:
@@ -50,12 +52,31 @@ def find(truth: Truth, start: int, steps: int, rate_hz: float, config: EvaluateC
     return {name: mask for name, mask in found.items() if mask.any()}
 
 
-def hidden_rows(truth: Truth) -> BoolArray | None:
-    """(T,) rows at which the object is hidden from the segmented camera."""
-    if truth.visible is None:
-        return None
-    usual = max(float(np.median(truth.visible)), 0.5 * float(truth.visible.max(initial=0.0)), 4.0)
-    return np.asarray(truth.visible < HIDDEN_SHARE * usual)
+def places(truth: Truth, rows: Sequence[int], steps: int, rate_hz: float, config: EvaluateConfig) -> frozenset[int]:
+    """Rows of windows in which something special begins soon: as many a situation as the configuration wants.
+
+    Args:
+        truth: of the episode.
+        rows: at which a window may stand.
+        steps: of a window.
+        rate_hz: of the rows.
+        config: how many.
+    """
+    if not config.situation_windows or not rows:
+        return frozenset()
+    lead = max(1, min(steps // 4, round(0.3 * rate_hz)))
+    picked: set[int] = set()
+    for name in ("occluded", "contact_forming", "contact_breaking", "person_entering"):
+        fitting = [t for t in rows if _begins(truth, name, t, lead, rate_hz, config)]
+        count = min(config.situation_windows, len(fitting))
+        picked |= {fitting[(i * (len(fitting) - 1)) // max(count - 1, 1)] for i in range(count)}
+    return frozenset(picked)
+
+
+def _begins(truth: Truth, name: str, start: int, lead: int, rate_hz: float, config: EvaluateConfig) -> bool:
+    """Whether a situation begins exactly ``lead`` steps after a row, and not before."""
+    mask = find(truth, start, lead, rate_hz, config).get(name)
+    return mask is not None and bool(mask[-1]) and int(mask.sum()) == 1
 
 
 def _person(truth: Truth, start: int, rows: slice) -> dict[str, BoolArray]:

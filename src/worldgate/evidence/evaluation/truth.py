@@ -19,6 +19,7 @@ from worldgate.core.streams import Array, BoolArray, FloatArray, Kind
 PICTURE = 64
 """Pixels a side at which class ids are read."""
 OBJECT = "object"
+HIDDEN_SHARE = 0.25
 CLASS_IDS = {"object": 4, "person": 7}
 """Of the embedded cell; another source of class ids that means other things by them is not recognised."""
 
@@ -45,6 +46,7 @@ class Truth:
 
     def __init__(self, episode: Episode) -> None:
         self.episode = episode
+        self._touch: dict[tuple[float, int], BoolArray] = {}
 
     def __len__(self) -> int:
         return len(self.episode)
@@ -116,6 +118,24 @@ class Truth:
             return None
         since = (self.episode.times_ns - self.episode.times_ns[0]) / 1e9
         return np.asarray(drift * 1e-6 * since + offset * 1e-3)
+
+    @cached_property
+    def hidden(self) -> BoolArray | None:
+        """(T,) rows at which the object is hidden from the segmented camera.
+
+        Hidden is less than a quarter of the area that it shows in the median row, or in half of the best one.
+        """
+        if self.visible is None:
+            return None
+        usual = max(float(np.median(self.visible)), 0.5 * float(self.visible.max(initial=0.0)), 4.0)
+        return np.asarray(self.visible < HIDDEN_SHARE * usual)
+
+    def touch(self, least_n: float, pause_rows: int) -> BoolArray | None:
+        """(T,) whether the tool touches; see :func:`touching`."""
+        key = (least_n, pause_rows)
+        if self.force is not None and key not in self._touch:
+            self._touch[key] = touching(self.force, least_n, pause_rows)
+        return self._touch.get(key)
 
 
 def touching(force_T: FloatArray, least_n: float, pause_rows: int) -> BoolArray:

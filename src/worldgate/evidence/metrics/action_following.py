@@ -95,6 +95,7 @@ def _infos(label: str) -> list[FigureInfo]:
             better="target",
             reduction="r2",
             note="against actions that were not given: the floor of action_r2",
+            detail=True,
         ),
         FigureInfo(
             name=f"{label}/action_following",

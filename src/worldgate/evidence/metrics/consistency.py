@@ -1,9 +1,11 @@
 """Whether two views of one imagined moment show the same thing: the object's place read from each, and their distance.
 
 Cameras of colour and of depth alike, so it holds views against views and depth against colour; and pictures against
-the model's own states, where it predicts the place. Both read-outs are fitted on real training pictures; ``real`` is
-their disagreement on the real held-out ones: the floor. A consistent model can be wrong, so ``object_error`` stands
-beside it; copying the last frame is always consistent.
+the model's own states, where it predicts the place. ``both_see`` is the share of moments, of those at which both real
+views show the object, at which both imagined ones do: a distance exists only there, and an object that is lost from
+every view would be consistent. Both read-outs are fitted on real training pictures; ``real`` is their disagreement on
+the real held-out ones: the floor. A consistent model can be wrong, so ``object_error`` stands beside it; copying the
+last frame is always consistent.
 
 Source: definition; the reading is that of Wu et al., NeurIPS 2015.
 
@@ -52,14 +54,11 @@ class Consistency:
 
     def __init__(self, setup: Setup, pairs: list[tuple[Source, Source]]) -> None:
         self.setup, self.pairs = setup, pairs
-        self.figures = tuple(
-            FigureInfo(
-                name=f"{a.label}+{b.label}/consistency",
-                unit="m",
-                better="lower",
-                note="real is how much the read-outs disagree on real views",
-            )
-            for a, b in pairs
+        note = "real is how much the read-outs disagree on real views"
+        names = [f"{a.label}+{b.label}" for a, b in pairs]
+        self.figures = (
+            *(FigureInfo(name=f"{n}/consistency", unit="m", better="lower", note=note) for n in names),
+            *(FigureInfo(name=f"{n}/both_see", unit="1", better="higher") for n in names),
         )
 
     def watch(self, window: Window) -> Watcher:
@@ -72,10 +71,14 @@ class Consistency:
                 if not all(s.read(chunk.views["real"], k)[1].all() for s in (a, b) if isinstance(s, FromPictures)):
                     continue
                 for who in ("model", "hold", "real"):
-                    view = chunk.views[who]
-                    apart = np.linalg.norm(a.read(view, k)[0] - b.read(view, k)[0], axis=1)
+                    (one, sees_one), (two, sees_two) = (source.read(chunk.views[who], k) for source in (a, b))
+                    both = sees_one & sees_two
+                    apart = np.linalg.norm(one - two, axis=1)[both]
+                    name = f"{a.label}+{b.label}"
                     sums = (float(apart.sum()), float(len(apart)))
-                    out.append(Reading(figure=f"{a.label}+{b.label}/consistency", contender=who, sums=sums, step=step))
+                    out.append(Reading(figure=f"{name}/consistency", contender=who, sums=sums, step=step))
+                    sums = (float(both.sum()), float(len(both)))
+                    out.append(Reading(figure=f"{name}/both_see", contender=who, sums=sums, step=step))
             return out
 
         return PerStep(self.setup.horizons, read)

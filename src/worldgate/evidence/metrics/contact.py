@@ -129,9 +129,14 @@ class Contact:
             figures += [
                 FigureInfo(name=f"{teller.label}/contact_f1", unit="1", better="higher", reduction="f1"),
                 FigureInfo(name=f"{teller.label}/onset_f1", unit="1", better="higher", reduction="f1", note=tolerance),
-                FigureInfo(name=f"{teller.label}/onset_error", unit="ms", better="lower", note="of matched onsets"),
+                FigureInfo(name=f"{teller.label}/onset_error", unit="ms", better="target", note="of matched onsets"),
                 FigureInfo(
-                    name=f"{teller.label}/onset_bias", unit="ms", better="target", target=0.0, note="above 0: late"
+                    name=f"{teller.label}/onset_bias",
+                    unit="ms",
+                    better="target",
+                    target=0.0,
+                    note="above 0: late",
+                    detail=True,
                 ),
             ]
         self.figures = tuple(figures)
@@ -145,8 +150,9 @@ class _Watch:
     def __init__(self, measure: Contact, window: Window) -> None:
         self.measure, self.window = measure, window
         self.said: dict[tuple[str, str], list[BoolArray]] = {}
-        force = window.truth.force
-        self.real = None if force is None else _touch(force, measure.setup)
+        setup = measure.setup
+        pause = round(setup.config.contact_pause_s * setup.rate_hz)
+        self.real = window.truth.touch(setup.config.contact_n, pause)
 
     def see(self, chunk: Chunk) -> list[Reading]:
         out: list[Reading] = []

@@ -79,8 +79,12 @@ def _infos(stream: str) -> list[FigureInfo]:
             reduction="slope",
             stream=stream,
         ),
-        FigureInfo(name=f"{stream}/counterfactual_change", unit="1", better="target", stream=stream, note=note),
-        FigureInfo(name=f"{stream}/counterfactual_mismatch", unit="1", better="target", stream=stream, note=note),
+        FigureInfo(
+            name=f"{stream}/counterfactual_change", unit="1", better="target", stream=stream, note=note, detail=True
+        ),
+        FigureInfo(
+            name=f"{stream}/counterfactual_mismatch", unit="1", better="target", stream=stream, note=note, detail=True
+        ),
     ]
 
 

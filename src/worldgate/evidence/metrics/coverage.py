@@ -80,6 +80,7 @@ class Coverage:
                         better="target",
                         target=level / 100,
                         stream=stream,
+                        detail=level != max(LEVELS),
                     )
                     for level in LEVELS
                 ]

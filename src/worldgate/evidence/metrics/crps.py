@@ -77,7 +77,7 @@ class Crps:
         figures = []
         for group in self.groups:
             for end, note in (("crps", ""), ("crps_claimed", "of the model's own deviation, as a normal")):
-                figures.append(self._info(f"{group.name}/{end}", group, note, detail=False))
+                figures.append(self._info(f"{group.name}/{end}", group, note, detail=bool(note)))
             figures += [
                 self._info(f"{group.stream}/{channel}/crps", group, "", detail=True)
                 for channel in self.channels[group.name]

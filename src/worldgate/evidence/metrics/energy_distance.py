@@ -30,7 +30,7 @@ def build(setup: Setup) -> Points:
         config = setup.config
         return relabelled(real, said, episode, negative, relabellings=config.resamples, seed=config.seed)
 
-    return Points(setup, "energy_distance", statistic, note="p of no difference")
+    return Points(setup, "energy_distance", statistic, note="p of no difference", detail=True)
 
 
 def negative(apart: FloatArray) -> FloatArray:

@@ -32,7 +32,7 @@ def build(setup: Setup) -> Points:
         del episode
         return frechet(real, said), None
 
-    return Points(setup, "frechet", statistic, note=f"over {setup.features.name}; biased for few windows")
+    return Points(setup, "frechet", statistic, note=f"over {setup.features.name}; biased for few windows", detail=True)
 
 
 def frechet(one_NF: FloatArray, two_NF: FloatArray) -> float:

@@ -27,7 +27,6 @@ from worldgate.evidence.evaluation.measures import (
     Window,
 )
 from worldgate.evidence.evaluation.places import FromPictures, FromStates, Source, sources
-from worldgate.evidence.evaluation.situations import hidden_rows
 
 CARD = {
     "line": "distance of the imagined object from the real one, from states or read from pictures",
@@ -67,7 +66,7 @@ class ObjectPose:
     def watch(self, window: Window) -> Watcher:
         """Each horizon by itself."""
         truth = window.truth.object_xy
-        hidden = hidden_rows(window.truth)
+        hidden = window.truth.hidden
         known = {s.label: s.known(window, 2) for s in self.sources}
 
         def read(step: int, k: int, chunk: Chunk) -> list[Reading]:
