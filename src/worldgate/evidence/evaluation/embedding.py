@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldgate.core.streams import Array, FloatArray
+from worldgate.core.streams import Array, FloatArray, IntArray
 from worldgate.core.worlds import Frame
 from worldgate.evidence.evaluation.measures import NotMeasured, Setup
 from worldgate.evidence.evaluation.readouts import shrink
@@ -42,10 +42,10 @@ class Embedding:
                 parts += [np.sin(values[:, turning]), np.cos(values[:, turning])]
         return np.asarray(np.concatenate(parts, axis=1))
 
-    def tracks(self, tracks: Tracks) -> FloatArray:
-        """(T, F) of a real episode; rows with gaps are NaN."""
-        found = self.rows(tracks.states, tracks.frames)
-        return np.where(tracks.good[:, None], found, np.nan)
+    def at(self, tracks: Tracks, rows: IntArray) -> FloatArray:
+        """(K, F) of some rows of a real episode."""
+        frames = {self.camera: tracks.frames[self.camera][rows]} if self.camera else {}
+        return self.rows({name: values[rows] for name, values in tracks.states.items()}, frames)
 
     def sample(self, frame: Frame, b: int) -> FloatArray:
         """(K, F) of one sample of a contender."""

@@ -1,8 +1,9 @@
 """Read-outs fitted on real data: from features to numbers by ridge regression, from pictures to the object's place.
 
 A read-out's own error on real held-out frames stands beside every figure taken with it (contender ``real``): a model
-cannot be said to be worse than that. Ridge regression works on standardised inputs and fixed random cosines of them
-(random Fourier features), with the penalty chosen on a fifth of the episodes; nothing is learned by gradient.
+cannot be said to be worse than that. Ridge regression works on standardised inputs, products of few ones, and fixed
+random cosines of them (random Fourier features), with the penalty chosen on a fifth of the episodes; nothing is
+learned by gradient.
 
 Sources: Hoerl and Kennard, Technometrics 12 (1970); Rahimi and Recht, NIPS 2007 (random features). The object's mask
 comes from a table of colours, P(object | colour), by Bayes' rule on real class ids (Jones and Rehg, IJCV 46, 2002).
@@ -25,6 +26,8 @@ from worldgate.evidence.evaluation.truth import CLASS_IDS, OBJECT, PICTURE, Trut
 
 MOST_ROWS = 6000
 COSINES = 192
+MOST_PAIRED = 32
+"""Inputs up to which their products are taken: what rests on a distance is a product of places."""
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 _LEAST_ROWS = 30
 
@@ -47,7 +50,11 @@ class Readout:
 
 
 def _lift(unit_NF: FloatArray, turn_FC: FloatArray, phase_C: FloatArray) -> FloatArray:
-    return np.concatenate([unit_NF, np.cos(unit_NF @ turn_FC + phase_C) * np.sqrt(2.0)], axis=1)
+    parts = [unit_NF, np.cos(unit_NF @ turn_FC + phase_C) * np.sqrt(2.0)]
+    if unit_NF.shape[1] <= MOST_PAIRED:
+        one, two = np.triu_indices(unit_NF.shape[1])
+        parts.append(unit_NF[:, one] * unit_NF[:, two])
+    return np.concatenate(parts, axis=1)
 
 
 def fit_readout(inputs: Sequence[FloatArray], outputs: Sequence[FloatArray], *, seed: int = 0) -> Readout:
@@ -213,11 +220,12 @@ def fit_place(references: References, camera: str) -> PlaceProbe:
 
 def _coloured(references: References, truth: Truth) -> tuple[Array, BoolArray] | None:
     """Pictures of the segmented camera with the object's mask; from the episode, whatever cameras the model sees."""
-    from worldgate.evidence.evaluation.references import read_pictures
-
     camera = f"observation.images.{truth.segmented}"
-    if truth.segmented is None or truth.ids is None or camera not in truth.episode.streams:
+    if truth.segmented is None or camera not in truth.episode.streams:
         return None
-    frames = read_pictures(truth.episode, camera, (PICTURE, PICTURE))
-    rows = np.arange(0, len(frames), 3)
-    return np.asarray(frames[rows]), np.asarray(truth.ids[rows] == CLASS_IDS[OBJECT])
+    frames = references.pictures(truth.episode, camera)
+    rows = np.arange(0, len(frames), max(3, len(frames) // 60))
+    frames = frames[rows]
+    if frames.shape[1:3] != (PICTURE, PICTURE):
+        frames = np.stack([cv2.resize(f, (PICTURE, PICTURE), interpolation=cv2.INTER_NEAREST) for f in frames])
+    return np.asarray(frames), np.asarray(truth.ids(rows) == CLASS_IDS[OBJECT])

@@ -16,10 +16,10 @@ import numpy as np
 
 from worldgate.core.episodes import Episode
 from worldgate.core.normalisers import fit
-from worldgate.core.streams import Array, BoolArray, FloatArray, Kind
+from worldgate.core.streams import Array, BoolArray, FloatArray, IntArray, Kind
 from worldgate.core.worlds import ModelSpec
 from worldgate.data import clips
-from worldgate.evidence.evaluation.truth import Truth
+from worldgate.evidence.evaluation.truth import PICTURE, Truth
 from worldgate.evidence.windows import FrameReader, Tracks, read_tracks
 
 Probe = TypeVar("Probe")
@@ -67,6 +67,7 @@ class References:
         count = min(most, len(episodes))
         picked = [episodes[(i * (len(episodes) - 1)) // max(count - 1, 1)] for i in range(count)]
         self.spec = spec
+        self._read_frames = read_frames
         self._fitted: dict[str, Any] = {}
         self.tracks: list[Tracks] = [read_tracks(episode, spec, read_frames) for episode in picked]
 
@@ -77,6 +78,19 @@ class References:
     def truths(self) -> list[Truth]:
         """What is known of each episode beside what the model sees."""
         return [Truth(t.episode) for t in self.tracks]
+
+    def pictures(self, episode: Episode, camera: str) -> Array:
+        """A camera's pictures at the size that the model sees it, or else 64 x 64."""
+        size = next((c.shape[:2] for c in self.spec.cameras if c.name == camera), (PICTURE, PICTURE))
+        return self._read_frames(episode, camera, (size[0], size[1]))
+
+    def rows(self, tracks: Tracks, around: int, most: int) -> IntArray:
+        """Good rows of one episode with ``around`` good ones on each side, at most ``most`` over all episodes."""
+        bad = np.concatenate([[0], np.cumsum(~tracks.good)])
+        t = np.arange(around, len(tracks.good) - around)
+        fitting = t[bad[t + around + 1] == bad[t - around]]
+        share = sum(len(held.good) for held in self.tracks) / most
+        return np.asarray(fitting[:: max(1, round(share))])
 
     def states(self, stream: str) -> list[FloatArray]:
         """One (T, D) array an episode, NaN where alignment marked a gap."""

@@ -230,7 +230,7 @@ class _Run:
                 self._take(number, watcher.see(chunk), masks, everyday=everyday)
         for watcher in watchers:
             self._take(number, watcher.close(), masks, everyday=everyday)
-        self.nonfinite += not finite
+        self.nonfinite += everyday and not finite
 
     def _take(
         self, number: int, readings: Sequence[Reading], masks: Mapping[str, BoolArray], *, everyday: bool

@@ -14,12 +14,14 @@ from functools import cached_property
 import numpy as np
 
 from worldgate.core.episodes import Episode
-from worldgate.core.streams import Array, BoolArray, FloatArray, Kind
+from worldgate.core.streams import Array, BoolArray, FloatArray, IntArray, Kind
 
 PICTURE = 64
 """Pixels a side at which class ids are read."""
 OBJECT = "object"
 HIDDEN_SHARE = 0.25
+_AT_ONCE = 128
+"""Pictures of class ids read together."""
 CLASS_IDS = {"object": 4, "person": 7}
 """Of the embedded cell; another source of class ids that means other things by them is not recognised."""
 
@@ -90,21 +92,21 @@ class Truth:
                 return stream.removeprefix("observation.segmentation.")
         return None
 
-    @cached_property
-    def ids(self) -> Array | None:
-        """(T, 64, 64) class ids of that camera."""
-        from worldgate.data import clips
-
-        if self.segmented is None:
-            return None
-        return clips.geometry(self.episode, f"observation.segmentation.{self.segmented}", PICTURE)
+    def ids(self, rows: IntArray) -> Array:
+        """(K, 64, 64) class ids of that camera at some rows, each pixel the nearest of the source's."""
+        values = self.episode.streams[f"observation.segmentation.{self.segmented}"].values
+        held = values[rows] if isinstance(values, np.ndarray) else values.read(rows)
+        down, across = (((np.arange(PICTURE) + 0.5) * side / PICTURE).astype(np.int64) for side in held.shape[1:3])
+        return np.asarray(held[:, down[:, None], across])
 
     @cached_property
     def visible(self) -> FloatArray | None:
         """(T,) pixels of the object in the segmented camera."""
-        if self.ids is None or self.object_xy is None:
+        if self.segmented is None or self.object_xy is None:
             return None
-        return np.asarray((self.ids == CLASS_IDS[OBJECT]).sum(axis=(1, 2)), np.float64)
+        parts = [np.arange(first, min(first + _AT_ONCE, len(self))) for first in range(0, len(self), _AT_ONCE)]
+        seen = [(self.ids(part) == CLASS_IDS[OBJECT]).sum(axis=(1, 2)) for part in parts]
+        return np.concatenate(seen).astype(np.float64)
 
     @cached_property
     def clock_error_s(self) -> FloatArray | None:

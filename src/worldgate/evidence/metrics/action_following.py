@@ -30,7 +30,7 @@ from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Frame
 from worldgate.evidence.evaluation.embedding import Embedding, embeddings, require
 from worldgate.evidence.evaluation.measures import Chunk, FigureInfo, Reading, Setup, Watcher, Window
-from worldgate.evidence.evaluation.readouts import Readout, fit_readout
+from worldgate.evidence.evaluation.readouts import MOST_ROWS, Readout, fit_readout
 from worldgate.evidence.windows import Tracks
 
 CARD = {
@@ -72,9 +72,11 @@ class ActionFollowing:
     def _fit(self, embedding: Embedding) -> Readout:
         inputs, outputs = [], []
         for tracks in self.setup.references.tracks:
-            if tracks.actions is not None and len(tracks.good) > 3:
-                inputs.append(triples(embedding.tracks(tracks)))
-                outputs.append(self.unit(np.asarray(tracks.actions, np.float64)[1:-1]))
+            rows = self.setup.references.rows(tracks, 1, MOST_ROWS)
+            if tracks.actions is not None and len(rows):
+                before, now, after = (embedding.at(tracks, rows + k) for k in (-1, 0, 1))
+                inputs.append(np.concatenate([now, now - before, after - now], axis=1))
+                outputs.append(self.unit(np.asarray(tracks.actions[rows], np.float64)))
         return fit_readout(inputs, outputs, seed=self.setup.config.seed)
 
     def unit(self, actions_KA: FloatArray) -> FloatArray:

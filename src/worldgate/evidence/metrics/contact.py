@@ -38,7 +38,7 @@ from worldgate.evidence.evaluation.measures import (
     Watcher,
     Window,
 )
-from worldgate.evidence.evaluation.readouts import Readout, fit_readout
+from worldgate.evidence.evaluation.readouts import MOST_ROWS, Readout, fit_readout
 from worldgate.evidence.evaluation.truth import touching
 
 CARD = {
@@ -99,23 +99,34 @@ def tellers(setup: Setup, force: str) -> list[Teller]:
 def _fitted(setup: Setup, embedding: Embedding) -> Teller:
     inputs, outputs = [], []
     for tracks, truth in zip(setup.references.tracks, setup.references.truths, strict=True):
-        if truth.force is not None:
-            inputs.append(embedding.tracks(tracks))
-            outputs.append(_touch(truth.force, setup).astype(np.float64)[:, None])
+        touch = truth.touch(setup.config.contact_n, _pause(setup))
+        rows = setup.references.rows(tracks, 0, MOST_ROWS)
+        if touch is not None and len(rows):
+            inputs.append(embedding.at(tracks, rows))
+            outputs.append(touch[rows].astype(np.float64)[:, None])
     if len(inputs) < 2 or not 0 < np.mean([o.mean() for o in outputs]) < 1:
         raise NotMeasured("the training episodes do not show both contact and none")
     readout: Readout = fit_readout(inputs, outputs, seed=setup.config.seed)
+    least = _best_least(readout(np.concatenate(inputs))[:, 0], np.concatenate(outputs)[:, 0] > 0.5)
 
     def score(frame: Frame) -> FloatArray:
         count = len(next(iter((frame.frames if embedding.camera else frame.states).values())))
         return np.asarray(np.mean([readout(embedding.sample(frame, b))[:, 0] for b in range(count)], axis=0))
 
-    return Teller(embedding.label, score, embedding.holds, 0.5)
+    return Teller(embedding.label, score, embedding.holds, least)
 
 
-def _touch(force_T: FloatArray, setup: Setup) -> BoolArray:
-    pause = round(setup.config.contact_pause_s * setup.rate_hz)
-    return touching(force_T, setup.config.contact_n, pause)
+def _pause(setup: Setup) -> int:
+    """Rows up to which a pause belongs to a contact."""
+    return round(setup.config.contact_pause_s * setup.rate_hz)
+
+
+def _best_least(score_N: FloatArray, real_N: BoolArray) -> float:
+    """The score from which on training rows are best told to touch, by F1."""
+    tried = np.quantile(score_N, np.linspace(0.02, 0.98, 49))
+    hits = np.array([(real_N & (score_N >= least)).sum() for least in tried], np.float64)
+    said = np.array([(score_N >= least).sum() for least in tried], np.float64)
+    return float(tried[int(np.argmax(2.0 * hits / (said + real_N.sum())))])
 
 
 class Contact:
@@ -150,9 +161,7 @@ class _Watch:
     def __init__(self, measure: Contact, window: Window) -> None:
         self.measure, self.window = measure, window
         self.said: dict[tuple[str, str], list[BoolArray]] = {}
-        setup = measure.setup
-        pause = round(setup.config.contact_pause_s * setup.rate_hz)
-        self.real = window.truth.touch(setup.config.contact_n, pause)
+        self.real = window.truth.touch(measure.setup.config.contact_n, _pause(measure.setup))
 
     def see(self, chunk: Chunk) -> list[Reading]:
         out: list[Reading] = []
@@ -177,11 +186,10 @@ class _Watch:
         if self.real is None:
             return out
         setup, start = self.measure.setup, self.window.start
-        pause = round(setup.config.contact_pause_s * setup.rate_hz)
         truth = onsets(self.real[start : start + 1 + self.window.steps])
         for (label, who), parts in self.said.items():
             path = np.concatenate([self.real[start : start + 1], *parts])
-            closed = touching(path.astype(np.float64), 0.5, pause)
+            closed = touching(path.astype(np.float64), 0.5, _pause(setup))
             hits, late_s = match(onsets(closed), truth, setup.config.contact_tolerance_s * setup.rate_hz)
             found = len(onsets(closed))
             sums = (float(hits), float(found - hits), float(len(truth) - hits))

@@ -1,0 +1,207 @@
+"""A small world whose truth is known, and models of it that are good, lazy, boastful or broken.
+
+A tool goes where its action says; an object is carried along while the tool is near it; a force tells contact; two
+cameras draw both, and one of them has class ids. Everything is cheap, so that whole evaluations run in a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from worldgate.core.digest import sha256
+from worldgate.core.episodes import Episode, Rows
+from worldgate.core.streams import Array, FloatArray, Kind, Origin, StreamInfo
+from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, Signal
+
+RATE_HZ, STEP_NS = 10.0, 100_000_000
+STATE, FORCE, ACTION = "observation.state", "observation.force", "action"
+FRONT, TOP = "observation.images.front", "observation.images.top"
+NAMES = ("tool.x", "tool.y", "tool.z", "object.x", "object.y", "goal.x", "goal.y", "person.x", "person.y")
+SIDE = 32
+REACH = 0.06
+PARKED = (0.95, 0.0)
+
+
+def rows(name: str, kind: Kind, values: Array, unit: str = "", names: tuple[str, ...] = ()) -> Rows:
+    index = np.arange(len(values), dtype=np.int64)
+    zeros = np.zeros(len(values), np.int64)
+    info = StreamInfo(name=name, kind=kind, count=len(values), shape=values.shape[1:], unit=unit, names=names)
+    return Rows(
+        info=info,
+        values=values,
+        index=index,
+        source_ns=index * STEP_NS,
+        skew_ns=zeros,
+        staleness_ns=zeros,
+        gap=np.zeros(len(values), np.bool_),
+    )
+
+
+def move(state_D: FloatArray, action_A: FloatArray, gain: float = 1.0) -> FloatArray:
+    """One step: the tool moves, the object goes with it while it is near."""
+    after = state_D.copy()
+    after[:2] = np.clip(state_D[:2] + gain * action_A, -0.3, 0.3)
+    if np.linalg.norm(state_D[:2] - state_D[3:5]) < REACH:
+        after[3:5] = state_D[3:5] + (after[:2] - state_D[:2])
+    return after
+
+
+def draw(states_TD: FloatArray, *, top: bool = False) -> Array:
+    """(T, 32, 32, 3): a red object and a blue tool on grey; the top camera is turned by a right angle."""
+    out = np.full((len(states_TD), SIDE, SIDE, 3), 120, np.uint8)
+    for t, state in enumerate(states_TD):
+        for place, colour, half in ((state[3:5], (220, 30, 20), 2), (state[:2], (30, 40, 220), 1)):
+            i, j = (round(SIDE / 2 + 45 * float(v)) for v in place)
+            out[t, max(i - half, 0) : i + half + 1, max(j - half, 0) : j + half + 1] = colour
+    return np.rot90(out, axes=(1, 2)).copy() if top else out
+
+
+def episode(
+    seed: int,
+    *,
+    length: int = 60,
+    origin: Origin = Origin.REAL,
+    hidden: bool = False,
+    facts: Mapping[str, Any] | None = None,
+) -> Episode:
+    rng = np.random.default_rng(seed)
+    states = np.zeros((length, len(NAMES)))
+    states[0] = [*rng.uniform(-0.2, 0.2, 2), 0.01, *rng.uniform(-0.15, 0.15, 2), 0.2, 0.2, *PARKED]
+    actions = np.repeat(rng.normal(0, 0.02, (length // 5 + 1, 2)), 5, axis=0)[:length]
+    comes = int(rng.integers(length // 3, length)) if seed % 2 else length
+    for t in range(1, length):
+        if rng.random() < 0.7:  # the tool seeks the object, so that there are contacts
+            actions[t - 1] += 0.06 * np.clip(states[t - 1, 3:5] - states[t - 1, :2], -0.3, 0.3)
+        states[t] = move(states[t - 1], actions[t - 1])
+        states[t, 7] = PARKED[0] - 0.1 * max(0, min(t - comes, 6))
+    force = np.where(np.linalg.norm(states[:, :2] - states[:, 3:5], axis=1) < REACH, 2.0, 0.0)
+    pictures = draw(states)
+    ids = np.where((pictures == (220, 30, 20)).all(axis=3), 4, 1).astype(np.uint8)
+    if hidden:
+        ids[length // 2 :] = 1
+        pictures[length // 2 :] = 120
+    streams = {
+        STATE: rows(STATE, Kind.VECTOR, states, "m", NAMES),
+        FORCE: rows(FORCE, Kind.VECTOR, np.stack([force, 0 * force, 0 * force], axis=1), "N", ("x", "y", "z")),
+        ACTION: rows(ACTION, Kind.ACTION, actions, "m", ("x", "y")),
+        FRONT: rows(FRONT, Kind.IMAGE, pictures),
+        TOP: rows(TOP, Kind.IMAGE, draw(states, top=True)),
+        "observation.segmentation.front": rows(
+            "observation.segmentation.front", Kind.SEGMENTATION, ids.repeat(2, axis=1).repeat(2, axis=2)
+        ),
+    }
+    name = f"episode_{seed:06d}"
+    return Episode(
+        id=sha256(name.encode()),
+        log=sha256(f"log{name}".encode()),
+        name=name,
+        alignment=sha256(b"grid"),
+        origin=origin,
+        rate_hz=RATE_HZ,
+        times_ns=np.arange(length, dtype=np.int64) * STEP_NS,
+        streams=streams,
+        facts={"site": "bench", **(facts or {})},
+    )
+
+
+def read_frames(held: Episode, camera: str, size: tuple[int, int]) -> Array:
+    values = held.array(camera)
+    assert values.shape[1:3] == size
+    return values
+
+
+def spec(*, states: bool = True, force: bool = False, cameras: tuple[str, ...] = (), **changes: Any) -> ModelSpec:
+    known = [Signal(name=STATE, unit="m", names=NAMES, shape=(len(NAMES),))] if states else []
+    known += [Signal(name=FORCE, unit="N", names=("x", "y", "z"), shape=(3,))] if force else []
+    fields: dict[str, Any] = {
+        "family": "fake",
+        "digest": sha256(b"model"),
+        "normaliser": sha256(b"normaliser"),
+        "rate_hz": RATE_HZ,
+        "context": 2,
+        "states": tuple(known),
+        "cameras": tuple(Signal(name=c, shape=(SIDE, SIDE, 3), kind=Kind.IMAGE) for c in cameras),
+        "action": Signal(name=ACTION, unit="m", shape=(2,)),
+    }
+    return ModelSpec(**{**fields, **changes})
+
+
+@dataclass
+class Model:
+    """Knows the world; its knobs make it worse in one way each."""
+
+    spec: ModelSpec = field(default_factory=spec)
+    gain: float = 1.0
+    """Of its actions; 0 ignores them."""
+    noise: float = 0.0
+    """Of each step, drawn by future."""
+    claims: float | None = None
+    """The deviation that it claims; None: none."""
+    copies: bool = False
+    """Repeats the last frame and row."""
+    loses: bool = False
+    """Draws no object."""
+    broken: bool = False
+    forgets_seed: bool = False
+    largest: int = 0
+    """Most steps that were asked for at once."""
+    calls: int = 0
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        own = {Capability.ACTIONS, Capability.STATE, Capability.FRAMES}
+        return frozenset(own | ({Capability.UNCERTAINTY} if self.claims is not None else set()))
+
+    def open(self, prompt: Prompt, *, samples: int = 1, seed: int) -> _Unrolling:
+        self.calls += 1
+        rng = np.random.default_rng(seed + (self.calls if self.forgets_seed else 0))
+        return _Unrolling(self, prompt, samples, rng)
+
+
+class _Unrolling:
+    def __init__(self, model: Model, prompt: Prompt, samples: int, rng: np.random.Generator) -> None:
+        self.model, self.prompt, self.rng, self.done = model, prompt, rng, 0
+        last = np.zeros(len(NAMES)) if STATE not in prompt.states else prompt.states[STATE][-1].astype(np.float64)
+        self.states_BD = np.repeat(last[None], samples, axis=0)
+
+    def step(self, actions_BKA: FloatArray | None) -> Frame:
+        assert actions_BKA is not None
+        model, (samples, steps, _) = self.model, actions_BKA.shape
+        model.largest = max(model.largest, steps)
+        out = np.zeros((samples, steps, len(NAMES)))
+        for k in range(steps):
+            for b in range(samples):
+                if not model.copies:
+                    self.states_BD[b] = move(self.states_BD[b], actions_BKA[b, k].astype(np.float64), model.gain)
+                    self.states_BD[b, :2] += self.rng.normal(0, 1, 2) * model.noise
+                out[b, k] = self.states_BD[b]
+        if model.broken:
+            out *= np.nan
+        states = {s.name: out if s.name == STATE else _force(out) for s in model.spec.states}
+        frames = {c.name: self._frames(c.name, out) for c in model.spec.cameras}
+        self.done += steps
+        spread = {} if model.claims is None else {s: np.full(v.shape, model.claims) for s, v in states.items()}
+        return Frame(states=states, frames=frames, uncertainty=spread)
+
+    def _frames(self, camera: str, states_BKD: FloatArray) -> Array:
+        if self.model.copies:
+            return np.broadcast_to(self.prompt.frames[camera][-1], (*states_BKD.shape[:2], SIDE, SIDE, 3)).copy()
+        hidden = states_BKD.copy()
+        if self.model.loses:
+            hidden[..., 3:5] = 9.0
+        return np.stack([draw(np.nan_to_num(s), top=camera == TOP) for s in hidden])
+
+
+def _force(states_BKD: FloatArray) -> FloatArray:
+    near = np.linalg.norm(states_BKD[..., :2] - states_BKD[..., 3:5], axis=-1) < REACH
+    out = np.zeros((*states_BKD.shape[:2], 3))
+    out[..., 0] = np.where(near, 2.0, 0.0)
+    return out
+
+
+def with_facts(held: Episode, **facts: Any) -> Episode:
+    return replace(held, facts={**held.facts, **facts})
