@@ -33,6 +33,8 @@ _STILL = 1.0
 """Change, in grey levels, up to which a tile is still."""
 _OTHER = 8.0
 """Grey levels by which the brightness of a tile without detail differs when something stands before it."""
+_SIDES = (0.1, 0.9)
+"""Quantiles of a tile's brightness that it is held against where something else already tells of a cover."""
 _STEP = 6.0
 """Grey levels between neighbouring tiles of something out of focus."""
 _CONSTANT = 0.8
@@ -82,8 +84,8 @@ def _occluded(features: Features, config: Config) -> Finding | None:
     if len(kept) < 4:
         return None
     detail = np.stack([_detail(picture) for picture in features.pictures])
-    lost, bare = _bare(features, detail, config)
-    pieces = _present(_pieces(features, bare, detail < _plain(detail)), lost, features.tiles[kept])
+    lost, bare, varied = _bare(features, detail, config)
+    pieces = _present(_pieces(features, bare, varied, detail < _plain(detail)), lost, features.tiles[kept])
     covered = np.zeros(len(features), dtype=np.bool_)
     part = 0.0
     large = pieces.mean(axis=(1, 2)) >= config.part
@@ -134,8 +136,9 @@ def _plain(detail: FloatArray) -> float:
     return float(np.clip(1.3 * np.quantile(detail, 0.05), *_PLAIN))
 
 
-def _bare(features: Features, detail: FloatArray, config: Config) -> tuple[BoolArray, BoolArray]:
-    """(K, R, C) tiles that lost the detail they show at other times; those and plain ones that have another brightness.
+def _bare(features: Features, detail: FloatArray, config: Config) -> tuple[BoolArray, BoolArray, BoolArray]:
+    """(K, R, C) tiles that lost the detail they show at other times; those and plain ones that have another brightness
+    than usual; those and plain ones that have another brightness at any other time.
 
     Nothing where all of the picture has lost its detail, which is blur.
     """
@@ -148,8 +151,10 @@ def _bare(features: Features, detail: FloatArray, config: Config) -> tuple[BoolA
     sharp = np.isfinite(kept).mean(axis=(1, 2)) >= 0.1
     sharp[sharp] &= np.nanmedian(kept[sharp], axis=(1, 2)) >= 0.6
     enough = sharp & (lost.mean(axis=(1, 2)) >= config.part / 2)
+    low, high = np.quantile(level, _SIDES, axis=0)  # what hangs for most of the log is the usual itself
+    both = ~rich & (detail < plain) & (np.maximum(high - level, level - low) > _OTHER)
     bare: BoolArray = (lost | other) & enough[:, None, None]
-    return lost & bare, bare
+    return lost & bare, bare, bare | (both & enough[:, None, None])
 
 
 def _present(pieces: BoolArray, lost: BoolArray, levels: FloatArray) -> BoolArray:
@@ -187,7 +192,7 @@ def _sudden(change: FloatArray, piece: BoolArray) -> bool:
     return part >= _SUDDEN and part >= _ALONE * float(np.median(change[~piece]))
 
 
-def _pieces(features: Features, bare: BoolArray, flat: BoolArray) -> BoolArray:
+def _pieces(features: Features, bare: BoolArray, varied: BoolArray, flat: BoolArray) -> BoolArray:
     """(K, R, C) at each kept picture the largest bare piece that is smooth and, before it or after it, still.
 
     One thing before the lens also hides what was plain before: flat and still tiles of its brightness belong to it.
@@ -205,7 +210,7 @@ def _pieces(features: Features, bare: BoolArray, flat: BoolArray) -> BoolArray:
         if piece.any():
             alike = np.abs(level - np.median(level[piece])) <= _STEP
             whole = _largest((bare[place] | flat[place]) & still & alike)
-            if (whole & bare[place]).sum() >= _BARE * whole.sum() and whole.sum() > piece.sum():
+            if (whole & varied[place]).sum() >= _BARE * whole.sum() and whole.sum() > piece.sum():
                 piece = whole
         if piece.any() and _smooth(level, piece):
             out[place] = piece
