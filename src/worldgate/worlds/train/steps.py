@@ -220,7 +220,8 @@ class Steps:
             if name.startswith("adam."):
                 _, index, field = name.split(".")
                 like = self.parameters[int(index)]
-                moments.setdefault(int(index), {})[field] = _like(value, like) if value.shape == like.shape else value
+                mine = _like(value, like) if value.shape == like.shape else value.clone()
+                moments.setdefault(int(index), {})[field] = mine
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
 
 
