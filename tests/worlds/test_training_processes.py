@@ -68,8 +68,6 @@ def test_they_take_the_same_samples_in_the_same_order(together, alone):
 @pytest.mark.parametrize("run", ["stopped-ddp", "stopped-fsdp"])
 def test_what_two_processes_began_one_process_ends(together, alone, run):
     assert len(losses(together / run)) in {STOP, STOP + 1}, "asked in one step, heard by all in it or the next"
-        "all hear of it in the step in which one is asked, or the next"
-    )
     assert json.loads((together / run / "config.json").read_text())["ranks"] == 2
     folder = resume(together / run, LEARNABLE, HELD_OUT)
     np.testing.assert_allclose(losses(together / run), losses(alone / "fsq"), rtol=2e-4)
