@@ -16,6 +16,7 @@ import dataclasses
 import errno
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -28,7 +29,7 @@ from typing import Any, TypeAlias, cast
 
 import torch
 
-from worldgate.core.atomic import atomic_dir, is_done, write_atomic
+from worldgate.core.atomic import atomic_dir, is_done, sync_dir, write_atomic
 from worldgate.core.config import decode
 from worldgate.core.digest import Json, canonical, digest_json, sha256
 from worldgate.core.episodes import Episode
@@ -94,14 +95,24 @@ def train(
     if ranks.same(run_dir.exists()):
         raise AlreadyExists("this run exists", where=run_dir, hint=f"worldgate train --resume {run_dir.name}")
     if ranks.first:
-        run_dir.mkdir(parents=True)
         about = {"family": family, "config": dataclasses.asdict(cast(Any, config)), "dataset": dataset}
-        write_atomic(run_dir / "config.json", canonical(about | {"ranks": ranks.count}))
+        _found(run_dir, canonical(about | {"ranks": ranks.count}))
     ranks.wait()
     run = _Run(family, episodes_train, episodes_val, config, run_dir, progress, dataset=dataset, streams=ranks.count)
     if announce is not None:
         run.estimate(announce)
     return run.go(None)
+
+
+def _found(run_dir: Path, about: bytes) -> None:
+    """Make a run's folder with its configuration: never one without it, which nobody could train or resume."""
+    run_dir.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=run_dir.parent, prefix=f".{run_dir.name}.", ignore_cleanup_errors=True) as made:
+        partial = Path(made) / run_dir.name
+        partial.mkdir()
+        write_atomic(partial / "config.json", about)
+        os.replace(partial, run_dir)
+    sync_dir(run_dir.parent)
 
 
 def resume(
