@@ -19,7 +19,7 @@ from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, Signal
 
 RATE_HZ, STEP_NS = 10.0, 100_000_000
 STATE, FORCE, ACTION = "observation.state", "observation.force", "action"
-FRONT, TOP = "observation.images.front", "observation.images.top"
+FRONT, TOP, DEPTH = "observation.images.front", "observation.images.top", "observation.depth.front"
 NAMES = ("tool.x", "tool.y", "tool.z", "object.x", "object.y", "goal.x", "goal.y", "person.x", "person.y")
 SIDE = 32
 REACH = 0.06
@@ -60,6 +60,12 @@ def draw(states_TD: FloatArray, *, top: bool = False) -> Array:
     return np.rot90(out, axes=(1, 2)).copy() if top else out
 
 
+def measure_depth(states_TD: FloatArray) -> Array:
+    """(T, 32, 32) m of the front camera: the table at 2 m, the object at 1.5 m."""
+    red = (draw(states_TD) == (220, 30, 20)).all(axis=3)
+    return np.where(red, 1.5, 2.0).astype(np.float32)
+
+
 def episode(
     seed: int,
     *,
@@ -89,6 +95,7 @@ def episode(
         FORCE: rows(FORCE, Kind.VECTOR, np.stack([force, 0 * force, 0 * force], axis=1), "N", ("x", "y", "z")),
         ACTION: rows(ACTION, Kind.ACTION, actions, "m", ("x", "y")),
         FRONT: rows(FRONT, Kind.IMAGE, pictures),
+        DEPTH: rows(DEPTH, Kind.DEPTH, measure_depth(states), "m"),
         TOP: rows(TOP, Kind.IMAGE, draw(states, top=True)),
         "observation.segmentation.front": rows(
             "observation.segmentation.front", Kind.SEGMENTATION, ids.repeat(2, axis=1).repeat(2, axis=2)
@@ -114,6 +121,12 @@ def read_frames(held: Episode, camera: str, size: tuple[int, int]) -> Array:
     return values
 
 
+def _camera(name: str) -> Signal:
+    if name == DEPTH:
+        return Signal(name=name, shape=(SIDE, SIDE), unit="m", kind=Kind.DEPTH)
+    return Signal(name=name, shape=(SIDE, SIDE, 3), kind=Kind.IMAGE)
+
+
 def spec(*, states: bool = True, force: bool = False, cameras: tuple[str, ...] = (), **changes: Any) -> ModelSpec:
     known = [Signal(name=STATE, unit="m", names=NAMES, shape=(len(NAMES),))] if states else []
     known += [Signal(name=FORCE, unit="N", names=("x", "y", "z"), shape=(3,))] if force else []
@@ -124,7 +137,7 @@ def spec(*, states: bool = True, force: bool = False, cameras: tuple[str, ...] =
         "rate_hz": RATE_HZ,
         "context": 2,
         "states": tuple(known),
-        "cameras": tuple(Signal(name=c, shape=(SIDE, SIDE, 3), kind=Kind.IMAGE) for c in cameras),
+        "cameras": tuple(_camera(c) for c in cameras),
         "action": Signal(name=ACTION, unit="m", shape=(2,)),
     }
     return ModelSpec(**{**fields, **changes})
@@ -145,6 +158,8 @@ class Model:
     """Repeats the last frame and row."""
     loses: bool = False
     """Draws no object."""
+    depth_shift: float = 0.0
+    """How far the object stands off in depth pictures, m."""
     broken: bool = False
     forgets_seed: bool = False
     largest: int = 0
@@ -189,10 +204,14 @@ class _Unrolling:
 
     def _frames(self, camera: str, states_BKD: FloatArray) -> Array:
         if self.model.copies:
-            return np.broadcast_to(self.prompt.frames[camera][-1], (*states_BKD.shape[:2], SIDE, SIDE, 3)).copy()
+            last = self.prompt.frames[camera][-1]
+            return np.broadcast_to(last, (*states_BKD.shape[:2], *last.shape)).copy()
         hidden = states_BKD.copy()
         if self.model.loses:
             hidden[..., 3:5] = 9.0
+        if camera == DEPTH:
+            hidden[..., 3:5] += self.model.depth_shift
+            return np.stack([measure_depth(s) for s in hidden])
         return np.stack([draw(np.nan_to_num(s), top=camera == TOP) for s in hidden])
 
 

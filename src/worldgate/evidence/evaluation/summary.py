@@ -24,6 +24,10 @@ SITUATION_FIGURES: Mapping[str, tuple[str, ...]] = {
 """What the table of situations shows of each: the ends of figures."""
 
 
+WEAK_READOUT = 0.6
+"""Share of the variance of actions below which a read-out is said to be weak."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One row of a table for people."""
@@ -140,10 +144,14 @@ def _actions(evaluation: Evaluation) -> Iterator[str]:
     step = evaluation.facts.horizons[-1]
     for row in evaluation.rows:
         if row.figure.endswith("/action_following") and row.step == step and not row.situation:
-            found = row.values["model"]
+            found, label = row.values["model"], row.figure.removesuffix("/action_following")
             real = f", real pairs {_number(row.values['real'])}" if "real" in row.values else ""
             verdict = "" if found.lower is None or found.lower > 0 else ": may ignore its actions"
-            yield f"follows its actions by {row.figure.split('/')[0]}: {tell(found)}{real}{verdict}"
+            yield f"follows its actions by {label}: {tell(found)}{real}{verdict}"
+            read = evaluation.row(f"{label}/action_r2", step)
+            ceiling = read.values["real"].value if read is not None and "real" in read.values else None
+            if ceiling is not None and ceiling < WEAK_READOUT:
+                yield f"the read-out of actions from {label} is weak: R2 {ceiling:.2g} on real held-out rows"
 
 
 def _spread(evaluation: Evaluation) -> Iterator[str]:
