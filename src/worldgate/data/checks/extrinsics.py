@@ -53,6 +53,9 @@ _SETTLED: Final = 0.7
 _CORNER: Final = 0.7
 """Share of the greatest shift by which a turn must move the picture's corners."""
 _FLAT: Final = 4.0
+"""Contrast, in grey levels, below which a picture has no corners to follow."""
+_FAINT: Final = 0.35
+"""... and as a share of the log's greatest: in the dark, steps of the codec and of brightness are taken for corners."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +113,9 @@ def _looked_at(features: Features) -> IntArray:
     """(S,) places among the kept pictures, evenly spread, of one size and with something to be seen."""
     frames = features.kept
     usual = features.size[frames[:1]]
-    fit = np.flatnonzero((features.contrast[frames] >= _FLAT) & (features.size[frames] == usual).all(axis=1))
+    contrast = features.contrast[frames]
+    seen = contrast >= max(_FLAT, _FAINT * float(contrast.max(initial=0.0)))
+    fit = np.flatnonzero(seen & (features.size[frames] == usual).all(axis=1))
     if len(fit) <= _LOOKED_AT:
         return fit
     return np.asarray(fit[np.linspace(0, len(fit) - 1, _LOOKED_AT).round().astype(np.int64)])

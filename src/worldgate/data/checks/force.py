@@ -36,6 +36,8 @@ _WITHIN = 5
 """Messages of a window, at least."""
 _FEWEST = 8
 """Windows of each half that must be there."""
+_MOVES_S = 1.5
+"""Time for which the robot must move in each half: while it brakes it may lean on something already."""
 _ALIKE = 4.0
 """Times that the noise of one half may be that of the other."""
 _STILL = 0.005
@@ -119,13 +121,13 @@ def _zero(
     edges = np.linspace(0, len(times), count + 1).astype(np.int64)
     windows = [(a, b) for a, b in pairwise(edges.tolist()) if b - a >= 3 and np.isfinite(values[a:b]).all()]
     windows = _free(windows, times, motion)
-    if len(windows) < _FEWEST:
+    if len(windows) < _FEWEST or sum(times[b - 1] - times[a] for a, b in windows) < _MOVES_S * SECOND:
         return None
     level = np.asarray([np.median(values[a:b], axis=0) for a, b in windows])
     noise = np.asarray([values[a:b].std(axis=0) for a, b in windows])
     worst = noise.max(axis=1)
     quiet = np.argsort(worst, kind="stable")[: max(3, round(_QUIET * len(windows)))]
-    bare = quiet[worst[quiet] <= _BARE * np.quantile(worst, 0.02)]
+    bare = quiet[worst[quiet] <= _BARE * np.quantile(worst, 0.2)]
     quiet = bare if len(bare) >= 3 else quiet  # a touch may pull as hard as the zero is off
     size = np.linalg.norm(level[quiet], axis=1)
     least = quiet[np.argsort(size, kind="stable")[: max(1, len(quiet) // 3)]]

@@ -137,10 +137,10 @@ def _plain(detail: FloatArray) -> float:
 
 
 def _bare(features: Features, detail: FloatArray, config: Config) -> tuple[BoolArray, BoolArray, BoolArray]:
-    """(K, R, C) tiles that lost the detail they show at other times; those and plain ones that have another brightness
-    than usual; those and plain ones that have another brightness at any other time.
+    """(K, R, C) each: tiles that lost the detail they show at other times, with plain ones of another brightness.
 
-    Nothing where all of the picture has lost its detail, which is blur.
+    The second has the plain tiles that are brighter or darker than usual, the third those that ever were so. Nothing
+    where all of the picture has lost its detail, which is blur.
     """
     usual, level = np.quantile(detail, 0.75, axis=0), features.tiles[features.kept]
     plain = _plain(detail)

@@ -145,7 +145,16 @@ def _unslowed(line: FloatArray, at: BoolArray, config: Config) -> list[tuple[int
     inside = (line > line.min()) & (line < line.max())
     others = [(a, b + 1) for a, b in runs((steps == 0.0) & inside[1:])]
     usual = max((b - a for a, b in others if _fast(line, a, b, least)), default=0)
-    return [(a, b) for a, b in _runs(at, max(config.run, 2 * usual + 2)) if _fast(line, a, b, least)]
+    # A recorder that waits for its first message shows one value, too; a converter shows all of its values again.
+    stays = _runs(at, max(config.run, 2 * usual + 2))
+    known = stays if _repeats(line[inside]) else [(a, b) for a, b in stays if a > 0 and b < len(line)]
+    return [(a, b) for a, b in known if _fast(line, a, b, least)]
+
+
+def _repeats(inside: FloatArray) -> bool:
+    """Whether most values are shown more than once, and not only held."""
+    shown = inside[np.concatenate([[True], np.diff(inside) != 0])[: len(inside)]]
+    return len(np.unique(shown)) < _DIFFERENT * len(shown)
 
 
 def _fast(line: FloatArray, first: int, end: int, least: float) -> bool:
