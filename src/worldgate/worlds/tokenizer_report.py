@@ -84,7 +84,7 @@ def evaluate(
     dataset: Ref,
     split: str = "val",
     *,
-    frames: int = _CLIP,
+    frames: int = 0,
     progress: Progress = silent,
 ) -> TokenizerReport:
     """Measure a recorded tokenizer on one split of a dataset.
@@ -94,7 +94,8 @@ def evaluate(
         tokenizer: of kind ``tokenizer``.
         dataset: of kind ``dataset``.
         split: whose episodes judge it.
-        frames: rows of a clip; where a latent holds four frames, one more than a multiple of four.
+        frames: rows of a clip; where a latent holds four frames, one more than a multiple of four. 0: 17, or as many as
+            the shortest episode allows.
         progress: called after every episode.
 
     Raises:
@@ -104,8 +105,9 @@ def evaluate(
         UsageError: ``frames`` that do not divide into latents, or a class that the tokenizer never saw.
     """
     tree, model, _ = checkpoint.restore(stage.checkout(ws, tokenizer.digest), expect=tokenizer.digest)
-    judge = judge_of(model, str(tree["family"]), frames)
     entries = datasets.manifest(ws, dataset.digest).split(split)
+    shortest = min(entry.rows for entry in entries)
+    judge = judge_of(model, str(tree["family"]), frames or 1 + min(_CLIP - 1, (shortest - 1) // 4 * 4))
     episodes = datasets.load(ws, dataset.digest, split)
     for done, episode in enumerate(episodes, start=1):
         judge.add(make_tracks([episode], model.layout)[0])
@@ -254,7 +256,8 @@ class MotionJudge:
         self.codes += codes
         apart_TA = np.abs(back_TA - motion_TA)
         self.worst_A = np.maximum(self.worst_A, apart_TA.max(axis=0))
-        beyond_TA = (motion_TA < model.low_A.numpy()) | (motion_TA > model.high_A.numpy())
+        low, high = model.ends
+        beyond_TA = (motion_TA < low) | (motion_TA > high)
         counts = [len(motion_TA), sum(map(len, codes)), sum(map(len, chunks))]
         return np.concatenate([(apart_TA**2).sum(axis=0), beyond_TA.sum(axis=0), np.array(counts, np.float64)])
 
@@ -264,7 +267,8 @@ class MotionJudge:
         if not self.sums:
             raise DataRefused("no valid row to judge", got="gaps everywhere", where=signal.name)
         sums_EK, width, hz = np.stack(self.sums), model.width, model.layout.rate_hz
-        reach_A = (model.high_A - model.low_A).numpy()
+        low_A, high_A = model.ends
+        reach_A = high_A - low_A
         moving = np.flatnonzero(reach_A > 0)
         bits = float(np.log2(model.vocabulary))
 

@@ -46,6 +46,14 @@ def test_bits_count_the_latents_of_a_clip(made, report):
     assert longer.figures[FRONT]["bits_per_frame"].value == pytest.approx(3 / 9 * place)
 
 
+def test_short_episodes_are_judged_by_shorter_clips(made):
+    place = 16 * math.log2(25)
+    figures = evaluate(made.ws, made.pictures, made.dataset, "val").figures
+    assert any(
+        figures[FRONT]["bits_per_frame"].value == pytest.approx((1 + k) / (1 + 4 * k) * place) for k in (2, 3, 4)
+    )
+
+
 def test_continuous_tokenizers_are_judged_at_a_rate_and_without_codes(made):
     figures = evaluate(made.ws, made.continuous, made.dataset, "val", frames=4).figures[FRONT]
     assert set(figures) == {"psnr", "ssim", "bits_per_frame"}

@@ -80,6 +80,11 @@ class MotionTokenizer(nn.Module):
         return self.layout.action_width
 
     @property
+    def ends(self) -> tuple[FloatArray, FloatArray]:
+        """(A,) lower and (A,) upper end of every channel's range, in the stream's unit."""
+        return self.low_A.cpu().numpy(), self.high_A.cpu().numpy()
+
+    @property
     def vocabulary(self) -> int:
         """Codes run from 0 to one less than this."""
         raise NotImplementedError
@@ -146,14 +151,14 @@ class MotionTokenizer(nn.Module):
     def bounded(self, motion_TA: FloatArray) -> FloatArray:
         """Rows brought to -1 at the low end of each channel and 1 at the high one; 0 where there is no range."""
         rows_TA = self._checked(motion_TA)
-        low, high = self.low_A.numpy(), self.high_A.numpy()
+        low, high = self.ends
         apart = np.where(high > low, high - low, 1.0)
         out: FloatArray = np.where(high > low, 2 * (np.clip(rows_TA, low, high) - low) / apart - 1, 0.0)
         return out
 
     def unbounded(self, bounded_TA: FloatArray) -> FloatArray:
         """The way back of :meth:`bounded`."""
-        low, high = self.low_A.numpy(), self.high_A.numpy()
+        low, high = self.ends
         out: FloatArray = low + (np.clip(bounded_TA, -1, 1) + 1) / 2 * (high - low)
         return out
 
@@ -239,11 +244,12 @@ class FitPhase:
             return {}
         chunks, model = whole_chunks(tracks, self.model.rows), self.model
         codes = [model.encode(chunk) for chunk in chunks]
-        reach = np.maximum((model.high_A - model.low_A).numpy(), 1e-12)
+        low, high = model.ends
+        reach = np.maximum(high - low, 1e-12)
         apart = np.concatenate([(model.decode(c) - chunk) / reach for c, chunk in zip(codes, chunks, strict=True)])
-        moving = (model.high_A > model.low_A).numpy()
+        moving = high > low
         rows_TA = np.concatenate(chunks)
-        beyond = (rows_TA < model.low_A.numpy()) | (rows_TA > model.high_A.numpy())
+        beyond = (rows_TA < low) | (rows_TA > high)
         seconds = len(chunks) * model.rows / model.layout.rate_hz
         return {
             "error_of_range": float(np.sqrt((apart[:, moving] ** 2).mean())) if moving.any() else 0.0,

@@ -68,7 +68,8 @@ class Bins(MotionTokenizer):
     @property
     def half_bin_A(self) -> FloatArray:
         """(A,) the largest error of a value within the range, in the stream's unit."""
-        out: FloatArray = (self.high_A - self.low_A).numpy() / (self.counts_A - 1) / 2
+        low, high = self.ends
+        out: FloatArray = (high - low) / (self.counts_A - 1) / 2
         return out
 
     def encode(self, motion_TA: FloatArray) -> IntArray:
