@@ -74,9 +74,7 @@ def save(run_dir: Path, snapshot: Snapshot) -> None:
         text = json.dumps(loop, indent=1).encode()
         (partial / _LOOP).write_bytes(text)
     write_atomic(run_dir / "latest", f"{name}\n{sha256(text)}\n".encode(), overwrite=True)
-    for old in folder.iterdir():
-        if old.name != name:
-            shutil.rmtree(old)
+    _tidy(folder, name)
 
 
 def load(run_dir: Path) -> Snapshot:
@@ -99,6 +97,7 @@ def load(run_dir: Path) -> Snapshot:
     except (SafetensorError, ValueError) as error:
         raise WeightsRefused("a snapshot is damaged", got=str(error)[:80], where=folder) from error
     torch.set_rng_state(optimiser.pop(_RNG))
+    _tidy(folder.parent, name)
     return Snapshot(
         phase=loop["phase"],
         step=loop["step"],
@@ -110,6 +109,13 @@ def load(run_dir: Path) -> Snapshot:
         digests=loop["digests"],
         feed=loop["feed"],
     )
+
+
+def _tidy(folder: Path, name: str) -> None:
+    """Remove all but one; a process that was killed may have left older ones, or a part of one."""
+    for old in folder.iterdir():
+        if old.name != name:
+            shutil.rmtree(old)
 
 
 def _held(folder: Path, name: str, digest: str) -> bytes:
