@@ -57,8 +57,11 @@ def evaluate(
         out: Write the whole report as JSON to this new file.
     """
     from worldgate.core.config import resolve
+    from worldgate.core.errors import AlreadyExists
     from worldgate.evidence.evaluation.measures import EvaluateConfig
 
+    if out is not None and out.exists():
+        raise AlreadyExists("nothing is overwritten", where=out, hint="another --out")
     base = EvaluateConfig(horizons=horizons, measures=measure, samples=8 if samples is None else samples)
     config = resolve(base, sets=set_, environment=False).value
     with open_workspace(workspace) as ws:

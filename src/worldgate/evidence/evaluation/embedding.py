@@ -13,7 +13,7 @@ import numpy as np
 from worldgate.core.streams import Array, FloatArray, IntArray
 from worldgate.core.worlds import Frame
 from worldgate.evidence.evaluation.measures import NotMeasured, Setup
-from worldgate.evidence.evaluation.readouts import shrink
+from worldgate.evidence.evaluation.readouts import Components, fit_components
 from worldgate.evidence.evaluation.references import Scale
 from worldgate.evidence.windows import Tracks
 
@@ -26,12 +26,13 @@ class Embedding:
     """``states``, or the camera."""
     scales: Mapping[str, Scale]
     camera: str = ""
-    side: int = 8
+    look: Components | None = None
+    """Of the camera's pictures."""
 
     def rows(self, states: Mapping[str, FloatArray], frames: Mapping[str, Array]) -> FloatArray:
         """(T, F) of (T, D) states or (T, H, W, ...) pictures."""
-        if self.camera:
-            return shrink(frames[self.camera], self.side).reshape(len(frames[self.camera]), -1) / 64.0
+        if self.look is not None:
+            return self.look(frames[self.camera])
         parts = []
         for name, scale in self.scales.items():
             values = np.asarray(states[name], np.float64)
@@ -65,7 +66,11 @@ def embeddings(setup: Setup) -> list[Embedding]:
     """
     setup.need_references()
     found = [Embedding("states", setup.scales)] if setup.spec.states else []
-    return [*found, *(Embedding(c.name, setup.scales, c.name) for c in setup.spec.cameras)]
+    return [*found, *(_of_camera(setup, c.name) for c in setup.spec.cameras)]
+
+
+def _of_camera(setup: Setup, camera: str) -> Embedding:
+    return Embedding(camera, setup.scales, camera, setup.references.probe(camera, fit_components))
 
 
 def require(condition: bool, reason: str) -> None:

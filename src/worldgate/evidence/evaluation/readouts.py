@@ -6,7 +6,8 @@ random cosines of them (random Fourier features), with the penalty chosen on a f
 learned by gradient.
 
 Sources: Hoerl and Kennard, Technometrics 12 (1970); Rahimi and Recht, NIPS 2007 (random features). The object's mask
-comes from a table of colours, P(object | colour), by Bayes' rule on real class ids (Jones and Rehg, IJCV 46, 2002).
+comes from a table, P(object | colour) or P(object | height), by Bayes' rule on real class ids (Jones and Rehg, IJCV
+46, 2002).
 
 Shape legend: N rows, F inputs, G outputs, H x W pixels.
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from worldgate.core.streams import Array, BoolArray, FloatArray
+from worldgate.core.streams import Array, BoolArray, FloatArray, Kind
 from worldgate.evidence.evaluation.measures import NotMeasured
 from worldgate.evidence.evaluation.references import References
 from worldgate.evidence.evaluation.truth import CLASS_IDS, OBJECT, PICTURE, Truth
@@ -103,6 +104,44 @@ def shrink(frames_NHWC: Array, side: int) -> FloatArray:
     return np.asarray(np.stack(out).reshape(len(frames), side, side, -1), np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class Components:
+    """Pictures as their principal components over real ones: pixels that never change say nothing, and cannot mislead.
+
+    Source: Turk and Pentland, Journal of Cognitive Neuroscience 3 (1991).
+    """
+
+    side: int
+    mean_P: FloatArray
+    basis_PF: FloatArray
+    limit_F: FloatArray
+
+    def __call__(self, frames_NHWC: Array) -> FloatArray:
+        """(N, F), in deviations of the strongest component; held at twice what real pictures reach."""
+        small = shrink(frames_NHWC, self.side).reshape(len(frames_NHWC), -1)
+        return np.asarray(np.clip((small - self.mean_P) @ self.basis_PF, -self.limit_F, self.limit_F))
+
+
+COMPONENTS, PICTURES = 40, 1500
+
+
+def fit_components(references: References, camera: str, side: int = 16) -> Components:
+    """Over the real pictures of one camera."""
+    parts = []
+    for tracks in references.tracks:
+        rows = references.rows(tracks, 0, PICTURES)
+        if len(rows):
+            parts.append(shrink(tracks.frames[camera][rows], side).reshape(len(rows), -1))
+    if not parts:
+        raise NotMeasured("the training episodes hold no row without a gap")
+    small = np.concatenate(parts)
+    mean = small.mean(axis=0)
+    _, strength, basis = np.linalg.svd(small - mean, full_matrices=False)
+    kept = basis[: min(COMPONENTS, int((strength > 1e-6 * max(float(strength[0]), 1e-12)).sum()) or 1)].T
+    kept = kept / max(float(((small - mean) @ kept[:, 0]).std()), 1e-9)
+    return Components(side, mean, kept, 2.0 * np.abs((small - mean) @ kept).max(axis=0) + 1e-6)
+
+
 class Pooled:
     """The features that need no weights: pictures pooled to 8 x 8, turned by a fixed random projection to 48 numbers.
 
@@ -154,6 +193,37 @@ def fit_colours(pairs: Sequence[tuple[Array, BoolArray]]) -> ColourTable:
     return ColourTable(smooth[1] / (smooth[0] + smooth[1] + 1e-3))
 
 
+HEIGHTS_M = np.linspace(-0.02, 0.15, 69)
+"""Edges of the bins of how much nearer a pixel is than the empty scene."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeightTable:
+    """P(object | how much nearer a pixel is than in the median picture of the camera)."""
+
+    scene_HW: FloatArray
+    share: FloatArray
+
+    def __call__(self, frames_NHW: Array) -> FloatArray:
+        """(N, H, W) probability that a pixel shows the object."""
+        nearer = self.scene_HW - np.asarray(frames_NHW, np.float64)
+        return np.asarray(self.share[np.clip(np.digitize(nearer, HEIGHTS_M), 0, len(HEIGHTS_M))])
+
+
+def fit_heights(pairs: Sequence[tuple[Array, BoolArray]]) -> HeightTable:
+    """From depth pictures (T, H, W) of one camera that stands still, with masks of the object."""
+    scene = np.median(np.concatenate([frames for frames, _ in pairs]), axis=0)
+    count = np.zeros((2, len(HEIGHTS_M) + 1))
+    for frames, mask in pairs:
+        place = np.digitize(scene - frames, HEIGHTS_M)
+        for which in (0, 1):
+            count[which] += np.bincount(place[mask == bool(which)], minlength=count.shape[1])
+    return HeightTable(scene, count[1] / (count[0] + count[1] + 1e-3))
+
+
+Mask = ColourTable | HeightTable
+
+
 def _moments(share_NHW: FloatArray) -> FloatArray:
     """(N, 10): area, middle, spread of a soft mask, and products of its middle up to the third degree."""
     height, width = share_NHW.shape[1:]
@@ -171,27 +241,27 @@ def _moments(share_NHW: FloatArray) -> FloatArray:
 class PlaceProbe:
     """The object's place on the table, read from one camera's pictures; made by :func:`fit_place`."""
 
-    def __init__(self, colours: ColourTable | None, readout: Readout, least: float, middle: FloatArray) -> None:
-        self._colours, self._readout, self._least, self._middle = colours, readout, least, middle
+    def __init__(self, look: Mask | Components, readout: Readout, least: float, middle: FloatArray) -> None:
+        self._look, self._readout, self._least, self._middle = look, readout, least, middle
 
     def __call__(self, frames_NHWC: Array) -> tuple[FloatArray, BoolArray]:
         """(N, 2) m and (N,) whether the object was seen; one that was not seen is put into the middle of the data."""
-        inputs = _place_inputs(self._colours, frames_NHWC)
-        seen = inputs[:, 0] >= self._least if self._colours is not None else np.ones(len(inputs), np.bool_)
+        inputs = _place_inputs(self._look, frames_NHWC)
+        masked = not isinstance(self._look, Components)
+        seen = inputs[:, 0] >= self._least if masked else np.ones(len(inputs), np.bool_)
         return np.where(seen[:, None], self._readout(inputs), self._middle), np.asarray(seen)
 
 
-def _place_inputs(colours: ColourTable | None, frames_NHWC: Array) -> FloatArray:
-    if colours is None:
-        return shrink(frames_NHWC, 12).reshape(len(frames_NHWC), -1)
-    return _moments(colours(frames_NHWC))
+def _place_inputs(look: Mask | Components, frames_NHWC: Array) -> FloatArray:
+    found = look(frames_NHWC)
+    return found if isinstance(look, Components) else _moments(found)
 
 
 def fit_place(references: References, camera: str) -> PlaceProbe:
     """Fit on real pictures and true places.
 
-    Colour tells the object where class ids of some camera were recorded; else, and for depth, place is read from the
-    pooled picture itself.
+    Where class ids were recorded, colour tells the object, and height above the empty scene in depth of the same
+    camera; else place is read from the picture's principal components.
 
     Raises:
         NotMeasured: no episode knows where the object is.
@@ -201,31 +271,42 @@ def fit_place(references: References, camera: str) -> PlaceProbe:
     ]
     if len(known) < 2:
         raise NotMeasured("no stream holds object.x and object.y")
-    colours = None
-    if known[0][0].frames[camera].ndim == 4:
-        pairs = [pair for _, truth in known[:12] if (pair := _coloured(references, truth)) is not None]
-        colours = fit_colours(pairs) if pairs else None
+    mask = _mask(references, camera, [truth for _, truth in known[:12]])
+    look: Mask | Components = mask if mask is not None else references.probe(camera, fit_components)
     inputs, places = [], []
     for tracks, truth in known:
         assert truth.object_xy is not None
-        rows = np.flatnonzero(tracks.good)[:: max(1, sum(len(t) for _, t in known) // MOST_ROWS)]
-        inputs.append(_place_inputs(colours, tracks.frames[camera][rows]))
+        rows = references.rows(tracks, 0, MOST_ROWS)
+        inputs.append(_place_inputs(look, tracks.frames[camera][rows]))
         places.append(truth.object_xy[rows])
     area = np.concatenate(inputs)[:, 0]
-    least = 0.25 * float(np.median(area)) if colours is not None else 0.0
-    shown = [np.where((x[:, :1] >= least) | (colours is None), y, np.nan) for x, y in zip(inputs, places, strict=True)]
+    least = 0.25 * float(np.median(area)) if mask is not None else 0.0
+    shown = [np.where((x[:, :1] >= least) | (mask is None), y, np.nan) for x, y in zip(inputs, places, strict=True)]
     readout = fit_readout(inputs, shown)
-    return PlaceProbe(colours, readout, least, np.nanmean(np.concatenate(places), axis=0))
+    return PlaceProbe(look, readout, least, np.nanmean(np.concatenate(places), axis=0))
 
 
-def _coloured(references: References, truth: Truth) -> tuple[Array, BoolArray] | None:
-    """Pictures of the segmented camera with the object's mask; from the episode, whatever cameras the model sees."""
-    camera = f"observation.images.{truth.segmented}"
+def _mask(references: References, camera: str, truths: Sequence[Truth]) -> Mask | None:
+    """How the object is told in a camera's pictures: by colour, or by height in the depth of the segmented camera."""
+    kind = next(c.kind for c in references.spec.cameras if c.name == camera)
+    if kind is Kind.DEPTH:
+        pairs = [_masked(references, t, camera) for t in truths if camera == f"observation.depth.{t.segmented}"]
+    elif kind is Kind.SEGMENTATION:
+        return None
+    else:
+        pairs = [_masked(references, t, f"observation.images.{t.segmented}") for t in truths]
+    held = [pair for pair in pairs if pair is not None]
+    if not held:
+        return None
+    return fit_heights(held) if kind is Kind.DEPTH else fit_colours(held)
+
+
+def _masked(references: References, truth: Truth, camera: str) -> tuple[Array, BoolArray] | None:
+    """Pictures of the segmented camera with the object's mask, whatever cameras the model sees."""
     if truth.segmented is None or camera not in truth.episode.streams:
         return None
     frames = references.pictures(truth.episode, camera)
     rows = np.arange(0, len(frames), max(3, len(frames) // 60))
-    frames = frames[rows]
-    if frames.shape[1:3] != (PICTURE, PICTURE):
-        frames = np.stack([cv2.resize(f, (PICTURE, PICTURE), interpolation=cv2.INTER_NEAREST) for f in frames])
-    return np.asarray(frames), np.asarray(truth.ids(rows) == CLASS_IDS[OBJECT])
+    ids = truth.ids(rows)
+    down, across = (((np.arange(side) + 0.5) * PICTURE / side).astype(np.int64) for side in frames.shape[1:3])
+    return np.asarray(frames[rows]), np.asarray(ids[:, down[:, None], across] == CLASS_IDS[OBJECT])
