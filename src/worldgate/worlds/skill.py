@@ -23,11 +23,9 @@ def pictures(ours: Tensor, wrong: Tensor, now: Tensor, real: Tensor, horizons: M
         real: what came.
         horizons: name -> step, from 1.
     """
-    still = now.unsqueeze(1).float() / 255
-    true = real.float() / 255
+    still, true, mine, other = (part.float() / 255 for part in (now.unsqueeze(1), real, ours, wrong))
     region = ((true - still).abs().amax(dim=-1, keepdim=True) > MOVING).cummax(dim=1).values
-    errors = [_error(shown.float() / 255, true, region) for shown in (still.expand_as(true), ours, wrong)]
-    copy, mine, other = errors
+    copy, mine, other = (_error(shown, true, region) for shown in (still, mine, other))
     out: dict[str, float] = {}
     for tag, k in horizons.items():
         out[f"video_skill_over_copy_last_{tag}"] = float(1 - mine[k - 1] / copy[k - 1])

@@ -97,6 +97,10 @@ class Numbered(nn.Module):
         return self.squeeze.values(entries_NTPE.squeeze(-1))
 
 
+def _numbered(look: nn.Module) -> Numbered:
+    return cast(Numbered, look)
+
+
 class Numbers(nn.Module):
     """One state stream."""
 
@@ -191,10 +195,10 @@ class Codec(nn.Module):
     def _looks(self) -> list[Pictures]:
         return [cast(Pictures, held) for held in self.looks]
 
-    def sizes(self) -> tuple[int, ...]:
-        """Codes that an entry of each stream may take, where tokens are codes."""
-        cameras = [cast(Numbered, look).squeeze.size for look in self._looks]
-        return (*cameras, *(self.bins for _ in self.states_of))
+    def geometry(self) -> list[Tensor]:
+        """Where the codes of each stream lie, (V, C): near ones mean nearly the same; where tokens are codes."""
+        cameras = [look.squeeze.values(torch.arange(look.squeeze.size)) for look in map(_numbered, self.looks)]
+        return [*cameras, *(torch.arange(self.bins)[:, None].float() for _ in self.states_of)]
 
     def against(self, frames: Mapping[str, Array], place: int = 0) -> dict[str, Tensor] | None:
         """What these first frames are seen against, camera -> (S, S, ...); without frames the empty scene of a place.
@@ -286,7 +290,7 @@ class Codec(nn.Module):
             return {}
         against = self.against(track.frames)
         known = None if against is None else {camera: held.unsqueeze(0) for camera, held in against.items()}
-        frames = {camera: torch.as_tensor(np.asarray(held)).unsqueeze(0) for camera, held in track.frames.items()}
+        frames = {camera: torch.tensor(np.asarray(held)).unsqueeze(0) for camera, held in track.frames.items()}
         return self.look(frames, known)
 
     def _of_track(self, track: Track, values: Mapping[str, Tensor]) -> list[Tensor | None]:

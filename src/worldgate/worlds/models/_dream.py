@@ -9,7 +9,7 @@ Shape legend: N sequences, S streams, G tokens of a stream, E entries of a token
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -25,8 +25,8 @@ class Before:
 
     tokens: tuple[Tensor, ...]
     """(N, T, G, E) of every stream."""
-    level_NTS: Tensor
-    """How much of each stream is known, from 0 to 1."""
+    level_NTS: Tensor = field(default_factory=lambda: torch.empty(0))
+    """How clean each stream is, from 0 to 1, where tokens are vectors."""
 
 
 class Denoiser(Protocol):

@@ -55,6 +55,10 @@ class GeneratorConfig:
 class TokenModel(Denoiser, Protocol):
     """One family's network."""
 
+    def fit(self, tape: Tape) -> None:
+        """Learn from the training tokens what needs no gradient."""
+        ...
+
     def loss(self, windows: Windows, guidance: Guidance, ahead: int | None) -> Tensor:
         """Of windows of clean tokens; ``ahead`` is the frame that is known before all others."""
         ...
@@ -128,6 +132,7 @@ class TokensPhase:
         codec = self.model.codec
         codec.train(False)
         self.tape = self._tape(self.train, codec.fit(self.train))
+        self.model.net.fit(self.tape)
         self.starts = self.tape.starts(self.model.config.window)
         if not len(self.starts):
             longest = max((len(t) for t in self.train), default=0)

@@ -98,6 +98,11 @@ class Tape:
         ]
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
+    def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of valid frames that have a valid one after them, those, and the track of each."""
+        starts = self.starts(2)
+        return torch.as_tensor(starts), torch.as_tensor(starts + 1), torch.as_tensor(self.track_of(starts))
+
     def track_of(self, rows: IntArray) -> IntArray:
         """Index of the track that each row lies in."""
         return np.searchsorted(self.offsets, rows, side="right") - 1

@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from worldgate.core.errors import UsageError
 from worldgate.core.normalisers import Normaliser
 from worldgate.worlds.models._codec import Codec
 from worldgate.worlds.models._dream import Before
 from worldgate.worlds.models._generator import Generator, GeneratorConfig
-from worldgate.worlds.models._tape import Windows
+from worldgate.worlds.models._prior import Prior, posterior
+from worldgate.worlds.models._tape import Tape, Windows
 from worldgate.worlds.nn.attention import Past
 from worldgate.worlds.nn.autoencoders import ConvConfig
 from worldgate.worlds.nn.streams import Backbone, Guidance, NetConfig
@@ -39,24 +41,40 @@ CARD = {
 }
 
 
+_PAINTED = 16
+"""Channels in which the numbers of a frame are painted onto its pictures."""
+_FIRST = 0.25
+"""Share of new frames whose numbers are denoised, and not their pictures."""
+_LEAST = 1e-6
+"""Least variance that errors are held against."""
+_SMALL = 0.1
+"""Deviation of what a token is first told of its noise: less than of what it says itself."""
+_NEW = 0.7
+"""Share of training sequences in which every second frame is new and the others are remembered, as in use."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseConfig:
     """How tokens are noised in training and denoised in use."""
 
-    levels: int = 32
+    levels: int = 8
     """Finest steps from noise to clean, a power of two."""
     steps: int = 4
     """Steps a frame takes in use, a power of two up to ``levels``."""
-    memory: float = 0.1
+    memory: float = 0.06
     """Part of noise in frames that are remembered."""
+    temperature: float = 1.0
+    """Deviation of the noise that a frame starts from; 0 gives the mean of what may come, and one future only."""
     clean: float = 0.5
     """Share of training frames at the level of remembered ones."""
     shortcut: float = 0.25
     """Share of a batch that learns larger steps from two half ones."""
 
     def __post_init__(self) -> None:
-        assert all(n & (n - 1) == 0 for n in (self.levels, self.steps)), "powers of two"
-        assert 1 <= self.steps <= self.levels, (self.steps, self.levels)
+        for name, count in (("levels", self.levels), ("steps", self.steps)):
+            if count < 1 or count & (count - 1) or count > self.levels:
+                hint = f"1, 2, 4, ... up to levels ({self.levels})"
+                raise UsageError("a number of denoising steps is a power of two", got=f"{name}={count}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +122,19 @@ class FlowNet(nn.Module):
         for leave in self.leave:
             nn.init.zeros_(leave.weight)  # type: ignore[arg-type]  # a ModuleList forgets its type
             nn.init.zeros_(leave.bias)  # type: ignore[arg-type]
+        self.plain = [shape.side == 1 for shape in codec.shapes]
+        known = 2 * sum(e for e, plain in zip(codec.entries, self.plain, strict=True) if plain)
+        painted = [shape.tokens for shape, plain in zip(codec.shapes, self.plain, strict=True) if not plain and known]
+        self.paint = nn.ModuleList(nn.Linear(known, _PAINTED * tokens) for tokens in painted)
+        self.mix = nn.ModuleList(nn.Linear(_PAINTED, width) for _ in painted)
+        self.prior = Prior(
+            codec.entries, [shape.tokens for shape in codec.shapes], self.plain, codec.layout.action_width
+        )
         self.level = nn.Embedding(config.noise.levels + 1, width)
         self.level_before = nn.Embedding(config.noise.levels + 1, width)
         self.size = nn.Embedding(int(math.log2(config.noise.levels)) + 1, width)
+        for table in (self.level, self.level_before, self.size):
+            nn.init.normal_(table.weight, std=_SMALL)
 
     def forward(
         self,
@@ -138,23 +166,34 @@ class FlowNet(nn.Module):
             enter(torch.cat([x, y], dim=-1)) + told_NTSD[:, :, s].unsqueeze(2)
             for s, (enter, x, y) in enumerate(zip(self.enter, noisy, before.tokens, strict=True))
         ]
+        priors = self.prior(before, guidance)
+        plain = [posterior(p, x, level_NTS[..., s]) for s, (p, x) in enumerate(zip(priors, noisy, strict=True))]
+        self._paint(tokens, plain, priors)
         hidden = self.backbone(tokens, guidance, told_NTD=self.size(size_NT), times_T=times_T, past=past)
-        return [
-            self._plain(x, level_NTS[..., s], before, s) + leave(h)
-            for s, (leave, h, x) in enumerate(zip(self.leave, hidden, noisy, strict=True))
-        ]
+        out = []
+        for leave, h, (mean, spread) in zip(self.leave, hidden, plain, strict=True):
+            out.append(mean + spread * leave(h))
+        return out
 
-    @staticmethod
-    def _plain(x_NTGE: Tensor, level_NT: Tensor, before: Before, stream: int) -> Tensor:
-        """The mean of clean tokens by their own noisy value and the frame before, as two Gaussians of unit spread."""
-        level, was = (part[..., None, None] for part in (level_NT, before.level_NTS[..., stream]))
-        held = was / (was.square() + (1 - was).square()) * before.tokens[stream]
-        spread = 1 - 0.75 * was
-        gain = level * spread / (level.square() * spread + (1 - level).square())
-        return held + gain * (x_NTGE - level * held)
+    def _paint(
+        self, tokens: list[Tensor], plain: Sequence[tuple[Tensor, Tensor]], priors: Sequence[tuple[Tensor, Tensor]]
+    ) -> None:
+        """Put what is known of a frame's numbers, and how they differ from the guess, onto every camera's tokens."""
+        if not len(self.paint):
+            return
+        said = [plain[s][0] for s, alone in enumerate(self.plain) if alone]
+        odd = [(plain[s][0] - priors[s][0]) / priors[s][1].sqrt() for s, alone in enumerate(self.plain) if alone]
+        told_NTE = torch.cat([*said, *(o.clamp(-10, 10) for o in odd)], dim=-1).squeeze(2)
+        cameras = [s for s, alone in enumerate(self.plain) if not alone]
+        for s, paint, mix in zip(cameras, self.paint, self.mix, strict=True):
+            tokens[s] = tokens[s] + mix(nn.functional.silu(torch.unflatten(paint(told_NTE), -1, (-1, _PAINTED))))
+
+    def fit(self, tape: Tape) -> None:
+        """Learn the guess that the network starts from."""
+        self.prior.fit(tape, tape.tokens)
 
     def loss(self, windows: Windows, guidance: Guidance, ahead: int | None) -> Tensor:
-        """Squared error of clean tokens at random noise levels, heavier where less is hidden.
+        """Squared error of clean tokens at random noise levels, as a share of what a linear guess leaves open.
 
         Args:
             windows: clean tokens.
@@ -164,44 +203,51 @@ class FlowNet(nn.Module):
         clean, present, times = windows.tokens, windows.present_NS, None
         count, frames = clean[0].shape[:2]
         device = clean[0].device
-        level, size = self._levels(count, frames, device)
+        level, size, moves = self._levels(count, frames, device)
         if ahead is not None:
             clean = tuple(torch.cat([c[:, ahead : ahead + 1], c], dim=1) for c in clean)
             times = torch.cat([torch.tensor([ahead]), torch.arange(frames)]).to(device)
             first = torch.full((count, 1, len(clean)), 1 - self.noise.memory, device=device)
-            first[:, :, [shape.side == 1 for shape in self.backbone.shapes]] = 0.0
+            first[:, :, self.plain] = 0.0
             level = torch.cat([first, level], dim=1)
             size = torch.cat([size.new_zeros(count, 1), size], dim=1)
+            moves = torch.cat([moves.new_zeros(count, 1, len(clean)), moves], dim=1)
         level = level * present.unsqueeze(1)
         noise = [torch.randn_like(c) for c in clean]
         noisy = [level[..., s, None, None] * c + (1 - level[..., s, None, None]) * n
                  for s, (c, n) in enumerate(zip(clean, noise, strict=True))]  # fmt: skip
         before = _shifted(noisy, level, ahead is not None)
-        target = self._targets(clean, noisy, level, size, before, guidance, times)
+        target = self._targets(clean, noisy, level, size, moves & present.unsqueeze(1), before, guidance, times)
         out = self(noisy, level, size, before, guidance, times_T=times)
-        weight_NTS = (0.1 + 0.9 * level) * present.unsqueeze(1)
-        if ahead is not None:
-            weight_NTS = weight_NTS * (torch.arange(frames + 1, device=device) > 0)[None, :, None]
-        losses = [
-            ((x - y).square().mean(dim=(2, 3)) * weight_NTS[..., s]).sum() / weight_NTS[..., s].sum().clamp(min=1)
-            for s, (x, y) in enumerate(zip(out, target, strict=True))
-        ]
+        asked = (present.unsqueeze(1) & moves).float()
+        losses = []
+        for s, (x, y) in enumerate(zip(out, target, strict=True)):
+            _, spread = posterior(self.prior(before, guidance)[s], noisy[s], level[..., s])
+            error_NT = (x - y).square().mean(dim=(2, 3)) / spread.square().mean(dim=(2, 3)).clamp(min=_LEAST)
+            losses.append((error_NT * asked[..., s]).sum() / asked[..., s].sum().clamp(min=1))
         return torch.stack(losses).mean()
 
-    def _levels(self, count: int, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Noise levels (N, T, S) and step sizes (N, T); the first sequences learn larger steps."""
+    def _levels(self, count: int, frames: int, device: torch.device) -> tuple[Tensor, ...]:
+        """Noise levels (N, T, S), step sizes (N, T), and what takes such a step (N, T, S).
+
+        A new frame stands where it does in use: pictures wait while its numbers are denoised, and then know them. The
+        first sequences take larger steps.
+        """
         most, streams = self.noise.levels, len(self.entries)
         large = round(self.noise.shortcut * count)
         size = torch.zeros(count, frames, dtype=torch.long, device=device)
         size[:large] = torch.randint(1, int(math.log2(most)) + 1, (large, 1), device=device)
         stride_NT1 = (2**size).unsqueeze(-1)
-        alone = torch.rand(count, 1, 1, device=device) < 0.2
-        draw = torch.rand(count, frames, streams, device=device)
-        draw = torch.where(alone, draw, draw[..., :1])
-        level = (draw * (most // stride_NT1)).floor() * stride_NT1 / most
+        level = (torch.rand(count, frames, streams, device=device) * (most // stride_NT1)).floor() * stride_NT1 / most
         kept = torch.rand(count, frames, 1, device=device) < self.noise.clean
-        size = torch.where(kept.squeeze(-1), 0, size)
-        return torch.where(kept, 1 - self.noise.memory, level), size
+        second = (torch.arange(frames, device=device) + torch.randint(2, (count, 1), device=device)) % 2 > 0
+        kept = torch.where(torch.rand(count, 1, 1, device=device) < _NEW, second.unsqueeze(-1), kept)
+        numbers_S = torch.tensor(self.plain, device=device)
+        turn = torch.rand(count, frames, 1, device=device) < _FIRST * bool(numbers_S.any())
+        known = kept | (numbers_S & ~turn)
+        level = torch.where(known, 1 - self.noise.memory, torch.where(turn & ~numbers_S, 0.0, level))
+        moves = (numbers_S == turn) & ~known
+        return level, torch.where(kept.squeeze(-1), 0, size), moves
 
     @torch.no_grad()
     def _targets(
@@ -210,34 +256,34 @@ class FlowNet(nn.Module):
         noisy: Sequence[Tensor],
         level: Tensor,
         size: Tensor,
+        moves: Tensor,
         before: Before,
         guidance: Guidance,
         times: Tensor | None,
     ) -> list[Tensor]:
         """Clean tokens, and where a larger step is asked for, where two half steps of the model lead."""
-        large = int((size.amax(dim=1) > 0).sum())
         out = [c.clone() for c in clean]
-        if not large:
-            return out
         mine = slice(0, round(self.noise.shortcut * len(size)))
-        half, level = (size[mine] - 1).clamp(min=0), level[mine]
-        stride = torch.where(size[mine] > 0, 2.0**half / self.noise.levels, 0.0).unsqueeze(-1)
+        size, level, moves = size[mine], level[mine], moves[mine] & (size[mine] > 0).unsqueeze(-1)
+        if not bool(moves.any()):
+            return out
+        half = (size - 1).clamp(min=0)
+        stride = torch.where(moves, (2.0**half / self.noise.levels).unsqueeze(-1), 0.0)
         told = _part(guidance, mine)
         was = Before(tokens=tuple(t[mine] for t in before.tokens), level_NTS=before.level_NTS[mine])
         x = [n[mine] for n in noisy]
-        one = self._toward(x, level, stride, self(x, level, half, was, told, times_T=times))
-        middle = [a + stride.unsqueeze(-1) * v for a, v in zip(x, one, strict=True)]
+        one = self._toward(x, level, self(x, level, half, was, told, times_T=times))
+        middle = [a + stride[..., s, None, None] * v for s, (a, v) in enumerate(zip(x, one, strict=True))]
         later = level + stride
         was = _shifted(middle, later, times is not None)
-        two = self._toward(middle, later, stride, self(middle, later, half, was, told, times_T=times))
-        moves = (size[mine] > 0)[..., None, None]
+        two = self._toward(middle, later, self(middle, later, half, was, told, times_T=times))
         for s, held in enumerate(out):
             aim = x[s] + (1 - level[..., s, None, None]) * (one[s] + two[s]) / 2
-            held[mine] = torch.where(moves, aim, held[mine])
+            held[mine] = torch.where(moves[..., s, None, None], aim, held[mine])
         return out
 
     @staticmethod
-    def _toward(x: Sequence[Tensor], level: Tensor, stride: Tensor, clean: Sequence[Tensor]) -> list[Tensor]:
+    def _toward(x: Sequence[Tensor], level: Tensor, clean: Sequence[Tensor]) -> list[Tensor]:
         """Velocities from noise to clean."""
         left = (1 - level).clamp(min=1e-3)
         return [(c - a) / left[..., s, None, None] for s, (a, c) in enumerate(zip(x, clean, strict=True))]
@@ -257,20 +303,29 @@ class FlowNet(nn.Module):
         past: Sequence[Past],
         rng: torch.Generator,
     ) -> list[Tensor]:
-        """Denoise what is unknown in a few equal steps."""
+        """Denoise what is unknown in a few equal steps: first the numbers, then the pictures that show them."""
         steps = self.noise.steps
         sure = 1 - self.noise.memory
         noise = [torch.randn(t.shape, generator=rng) for t in before.tokens]
-        x = [n if k is None else sure * k + (1 - sure) * n for n, k in zip(noise, known, strict=True)]
+        x = [
+            self.noise.temperature * n if k is None else sure * k + (1 - sure) * n
+            for n, k in zip(noise, known, strict=True)
+        ]
+        out = list(x)
         size = torch.full(before.level_NTS.shape[:2], int(math.log2(self.noise.levels // steps)))
-        free = torch.tensor([k is None for k in known])
-        for i in range(steps):
-            level = torch.where(free, i / steps, sure).expand_as(before.level_NTS)
-            clean = self(x, level, size, before, guidance, times_T=time, past=past)
-            for s, c in enumerate(clean):
-                if known[s] is None:
-                    x[s] = x[s] + (c - x[s]) / (steps - i)
-        return [a if k is None else k for a, k in zip(x, known, strict=True)]
+        level = torch.tensor([0.0 if k is None else sure for k in known])
+        for turn in (True, False):
+            mine = [s for s, k in enumerate(known) if k is None and self.plain[s] is turn]
+            for i in range(steps if mine else 0):
+                level[mine] = i / steps
+                clean = self(x, level.expand_as(before.level_NTS), size, before, guidance, times_T=time, past=past)
+                for s in mine:
+                    x[s] = x[s] + (clean[s] - x[s]) / (steps - i)
+            done = [x[s] for s in mine]
+            for s, held in zip(mine, done, strict=True):
+                out[s] = held
+                level[s], x[s] = sure, sure * held + (1 - sure) * noise[s]
+        return [a if k is None else k for a, k in zip(out, known, strict=True)]
 
     def keep(
         self,

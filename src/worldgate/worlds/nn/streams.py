@@ -123,7 +123,8 @@ class Backbone(nn.Module):
         self.shapes = tuple(shapes)
         self.stack = SpaceTime(width, config.depth, config.heads, time_every=config.time_every, conditioned=True)
         self.place_SD = nn.Parameter(torch.randn(len(shapes), width) * 0.02)
-        self.act = nn.Sequential(nn.Linear(actions, width), nn.SiLU(), nn.Linear(width, width))
+        act = nn.Sequential(nn.Linear(actions, width), nn.SiLU(), nn.Linear(width, width)) if actions else None
+        self.act = act
         self.read = nn.Linear(text, width)
         self.no_action_D = nn.Parameter(torch.zeros(width))
         self.no_text_D = nn.Parameter(torch.zeros(width))
@@ -154,7 +155,9 @@ class Backbone(nn.Module):
             past: of :meth:`pasts`.
         """
         acted_NT1, told_N1 = guidance.acted_NT.unsqueeze(-1), guidance.told_N.unsqueeze(-1)
-        action_NTD = torch.where(acted_NT1, self.act(guidance.actions_NTA), self.no_action_D)
+        action_NTD = self.no_action_D.expand(*guidance.acted_NT.shape, -1)
+        if self.act is not None:
+            action_NTD = torch.where(acted_NT1, self.act(guidance.actions_NTA), action_NTD)
         text_ND = torch.where(told_N1, self.read(guidance.text_NE), self.no_text_D)
         every_NTD = action_NTD + text_ND.unsqueeze(1)
         told = every_NTD if told_NTD is None else every_NTD + told_NTD

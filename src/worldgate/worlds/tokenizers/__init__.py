@@ -1,1 +1,1 @@
-"""Seam: maps video to codes or vectors and back; one file is one tokenizer."""
+"""Seam: maps pictures or motion to codes or vectors and back; one file is one tokenizer."""

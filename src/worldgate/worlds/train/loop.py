@@ -134,7 +134,7 @@ def resume(
         return run_dir / "model"
     about = json.loads((run_dir / "config.json").read_bytes())
     config = decode(load_trainable(about["family"]).Config, about["config"], where=str(run_dir / "config.json"))
-    more = {"dataset": about["dataset"], "streams": int(about["ranks"])}
+    more = {"dataset": about["dataset"], "streams": int(about.get("ranks", 1))}
     run = _Run(about["family"], episodes_train, episodes_val, config, run_dir, progress, **more)
     return run.go(snapshots.load(run_dir) if (run_dir / "latest").exists() else None)
 

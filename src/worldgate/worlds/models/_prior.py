@@ -1,0 +1,125 @@
+"""What the frame before says of the next one without any training: a linear guess with its error.
+
+Numbers follow a ridge regression of their change on the numbers before and the action; pictures stay as they are.
+Errors are those of left-out episodes, which also choose the penalty, so that few episodes suffice and no evidence means
+that nothing moves.
+
+Shape legend: N sequences, T frames, G tokens of a stream, E entries of a token, R rows, F features, A action channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from worldgate.worlds.models._dream import Before
+from worldgate.worlds.models._tape import Tape
+from worldgate.worlds.nn.streams import Guidance
+
+_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 1e6)
+_FOLDS = 3
+_LEAST = 1e-3
+
+
+class Prior(nn.Module):
+    """Of every stream, as a Gaussian; clean tokens have unit spread.
+
+    Args:
+        entries: of a token of each stream.
+        tokens: G of each stream.
+        plain: whether a stream is numbers, one token a frame.
+        actions: A.
+    """
+
+    def __init__(self, entries: Sequence[int], tokens: Sequence[int], plain: Sequence[bool], actions: int) -> None:
+        super().__init__()
+        self.plain = tuple(plain)
+        numbers = sum(e for e, alone in zip(entries, plain, strict=True) if alone)
+        for s, (e, places, alone) in enumerate(zip(entries, tokens, plain, strict=True)):
+            self.register_buffer(f"step_{s}", torch.ones(2, places, e))
+            if alone:
+                self.register_buffer(f"blind_{s}", torch.zeros(numbers + 1, e))
+                self.register_buffer(f"acting_{s}", torch.zeros(numbers + actions + 1, e))
+
+    @torch.no_grad()
+    def fit(self, tape: Tape, tokens: Sequence[Tensor]) -> None:
+        """Learn from the training tracks' tokens (R, G, E) of these streams, as numbers."""
+        now, after, track = tape.pairs()
+        first = len(tape.tokens) - len(tokens)
+        held = [t[now] for t in tokens]
+        features = torch.cat(
+            [h[:, 0] for h, alone in zip(held, self.plain, strict=True) if alone] or [torch.empty(0)], 1
+        )
+        for s, stream in enumerate(held):
+            mine = tape.present[track, first + s]
+            change = (tokens[s][after] - stream)[mine]
+            step = self.get_buffer(f"step_{s}")
+            step[:] = change.square().mean(dim=0).sqrt().clamp(min=_LEAST)
+            if not self.plain[s] or not bool(mine.any()):
+                continue
+            acts = mine & tape.acts[track]
+            drive = torch.cat([features, tape.actions_RA[now]], dim=1)
+            for row, name, rows, given in ((0, "blind", mine, features), (1, "acting", acts, drive)):
+                if bool(rows.any()):
+                    moved = (tokens[s][after] - stream)[rows][:, 0]
+                    weights, error = _ridge(given[rows], moved, track[rows])
+                    self.get_buffer(f"{name}_{s}").copy_(weights)
+                    step[row] = error.clamp(min=_LEAST)
+
+    def forward(self, before: Before, guidance: Guidance) -> list[tuple[Tensor, Tensor]]:
+        """Mean (N, T, G, E) and variance of every stream's clean tokens."""
+        acted_NT11 = guidance.acted_NT[..., None, None]
+        was = [before.level_NTS[..., s, None, None] for s in range(len(self.plain))]
+        power = [w.square() + (1 - w).square() for w in was]
+        held = [w / p * t for w, p, t in zip(was, power, before.tokens, strict=True)]
+        features = [h for h, alone in zip(held, self.plain, strict=True) if alone]
+        out = []
+        for s, alone in enumerate(self.plain):
+            mean, step = held[s], self.get_buffer(f"step_{s}")
+            if alone:
+                one = held[s].new_ones(*held[s].shape[:-1], 1)
+                blind = torch.cat([*features, one], dim=-1)
+                acting = torch.cat([*features, guidance.actions_NTA.unsqueeze(2), one], dim=-1)
+                moves = torch.where(
+                    acted_NT11, acting @ self.get_buffer(f"acting_{s}"), blind @ self.get_buffer(f"blind_{s}")
+                )
+                mean = mean + was[s] * moves
+            change = torch.where(acted_NT11, step[1], step[0]).square()
+            out.append((mean, ((1 - was[s]).square() / power[s] + change).clamp(max=1)))
+        return out
+
+
+def posterior(prior: tuple[Tensor, Tensor], x_NTGE: Tensor, level_NT: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation when ``x = level * clean + (1 - level) * noise`` is known, too."""
+    (mean, variance), level = prior, level_NT[..., None, None]
+    gain = level * variance / (level.square() * variance + (1 - level).square())
+    return mean + gain * (x_NTGE - level * mean), (variance * (1 - gain * level)).sqrt()
+
+
+def _ridge(given_RF: Tensor, moved_RE: Tensor, track_R: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights (F + 1, E), and the deviation (E) of left-out episodes' errors."""
+    given = torch.cat([given_RF, given_RF.new_ones(len(given_RF), 1)], dim=1).double()
+    moved = moved_RE.double()
+    fold = track_R % _FOLDS
+    errors = []
+    for penalty in _PENALTIES:
+        square = torch.zeros(moved.shape[1], dtype=torch.float64)
+        for f in range(_FOLDS):
+            out, seen = fold == f, fold != f
+            if bool(out.any()) and bool(seen.any()):
+                square += (moved[out] - given[out] @ _solve(given[seen], moved[seen], penalty)).square().sum(dim=0)
+        errors.append(square / len(moved))
+    table = torch.stack(errors)
+    best = table.argmin(dim=0)
+    weights = torch.stack([_solve(given, moved, penalty) for penalty in _PENALTIES])
+    chosen = weights[best, :, torch.arange(moved.shape[1])].T
+    return chosen.float(), table.amin(dim=0).sqrt().float()
+
+
+def _solve(given: Tensor, moved: Tensor, penalty: float) -> Tensor:
+    square = given.T @ given
+    ridge = penalty * len(given) * torch.eye(len(square), dtype=square.dtype)
+    out: Tensor = torch.linalg.solve(square + ridge, given.T @ moved)
+    return out
