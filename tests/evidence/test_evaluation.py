@@ -288,6 +288,7 @@ def test_few_episodes_get_no_interval() -> None:
     found = evaluate(Model(spec=spec()), HELD[:4], only("state_rms"), references=TRAIN, read_frames=small.read_frames)
     estimate = row(found, f"{STATE}/rms", 5).values["hold"]
     assert (estimate.episodes, estimate.lower, estimate.upper) == (4, None, None)
+    assert any("too few for bounds" in line for line in text(found))
 
 
 def test_what_does_not_fit_is_refused() -> None:

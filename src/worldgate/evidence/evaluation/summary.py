@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from worldgate.evidence.bootstrap import least_episodes
 from worldgate.evidence.evaluation.report import Evaluation, Row
 from worldgate.evidence.evaluation.sums import Estimate
 
@@ -120,6 +121,10 @@ def text(evaluation: Evaluation) -> list[str]:
 
 def _against_baselines(evaluation: Evaluation) -> Iterator[str]:
     step = shown_step(evaluation)
+    least, count = least_episodes(evaluation.facts.config.level), len(evaluation.facts.episodes)
+    if count < least:
+        yield f"{count} episodes are too few for bounds: nothing is decided below {least}"
+        return
     better, worse, open_ = [], [], 0
     for row in evaluation.rows:
         if row.step != step or row.situation or row.detail or row.advantage is None or row.advantage.value is None:
