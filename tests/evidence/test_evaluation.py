@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from tests.evidence import worlds_to_judge as small
-from tests.evidence.worlds_to_judge import DEPTH, FORCE, FRONT, STATE, TOP, Model, episode, spec
+from tests.evidence.worlds_to_judge import DEPTH, FORCE, FRONT, STATE, TOP, Model, episode, spec, tiny_weights
 
 from worldgate.core.digest import canonical
 from worldgate.core.errors import DataRefused, NotFound, UsageError
-from worldgate.core.streams import Origin
+from worldgate.core.streams import Array, FloatArray, Origin
 from worldgate.evidence.evaluation import EvaluateConfig, Evaluation, evaluate
 from worldgate.evidence.evaluation.report import Row
 from worldgate.evidence.evaluation.summary import lines, text
@@ -71,7 +73,7 @@ def test_a_good_model_beats_both_baselines_in_every_kind_of_figure(good: Evaluat
 
 
 def test_every_entry_of_the_seam_is_measured_or_says_why_not(good: Evaluation) -> None:
-    assert set(good.facts.not_measured) == {"video_lpips"}
+    assert set(good.facts.not_measured) == {"video_lpips", "video_fvd"}
     assert "weights" in good.facts.not_measured["video_lpips"]
 
 
@@ -172,6 +174,29 @@ def test_depth_that_does_not_fit_the_colour_shows_as_inconsistent() -> None:
     assert value(fits, figure, 5) < value(fits, figure, 5, "real") + 0.02
     assert value(shifted, figure, 5) > 2 * value(fits, figure, 5)
     assert value(shifted, f"{DEPTH}/energy", 5) > value(fits, f"{DEPTH}/energy", 5)
+
+
+def test_learned_distances_come_with_what_the_user_brings(tmp_path: Path) -> None:
+    class Clips:
+        """A fixed random projection of a clip: stands in for a network's features."""
+
+        name, frames = "random", 4
+
+        def __call__(self, clips_NKHWC: Array) -> FloatArray:
+            assert clips_NKHWC.shape[1] == 4
+            small = clips_NKHWC[:, :, ::4, ::4].reshape(len(clips_NKHWC), -1) / 255.0
+            return np.asarray(small @ np.random.default_rng(0).normal(0, 1, (small.shape[1], 3)))
+
+    save_file(tiny_weights(), tmp_path / "tiny.safetensors")
+    weights = str(tmp_path / "tiny.safetensors")
+    for copies in (False, True):
+        model = Model(spec=spec(cameras=(FRONT,)), copies=copies)
+        found = judged(model, only("video_fvd", "video_lpips", weights=weights, samples=1), clip_features=Clips())
+        for figure, step in ((f"{FRONT}/fvd", 0), (f"{FRONT}/lpips", 10)):
+            ours, held = (value(found, figure, step, who) for who in ("model", "hold"))
+            assert (ours == pytest.approx(held)) if copies else (ours < held), figure
+    none = judged(Model(spec=spec(cameras=(FRONT,))), only("video_fvd"))
+    assert "clip_features" in none.facts.not_measured["video_fvd"]
 
 
 def test_teleports_and_broken_limits_are_counted_by_the_minute() -> None:

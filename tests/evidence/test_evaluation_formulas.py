@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import save_file
 from scipy import integrate, stats
+from tests.evidence.worlds_to_judge import tiny_weights
 
 from worldgate.core.errors import NotFound, WeightsRefused
 from worldgate.core.streams import FloatArray
 from worldgate.evidence.evaluation import sums
-from worldgate.evidence.evaluation.distributions import distances, relabelled
+from worldgate.evidence.evaluation.distributions import distances, frechet, relabelled
 from worldgate.evidence.evaluation.readouts import fit_readout
 from worldgate.evidence.evaluation.truth import touching
 from worldgate.evidence.metrics.contact import match, onsets
@@ -23,7 +24,6 @@ from worldgate.evidence.metrics.coverage import transform_samples
 from worldgate.evidence.metrics.crps import of_normal, of_samples
 from worldgate.evidence.metrics.energy import energy_score
 from worldgate.evidence.metrics.energy_distance import negative
-from worldgate.evidence.metrics.frechet import frechet
 from worldgate.evidence.metrics.mmd import gaussian
 from worldgate.evidence.metrics.video_lpips import Network, convolve
 
@@ -220,18 +220,6 @@ def test_a_read_out_learns_a_distance_and_holds_still_beyond_what_it_saw() -> No
     truth = np.linalg.norm(fresh[:, :2] - fresh[:, 2:], axis=1) ** 2
     assert np.abs(fitted(fresh)[:, 0] - truth).mean() < 0.05 * truth.std()
     assert np.isfinite(fitted(np.full((1, 4), 1e9))).all()
-
-
-def tiny_weights(seed: int = 0) -> dict[str, FloatArray]:
-    """Random weights of LPIPS's names and strides with few channels."""
-    rng = np.random.default_rng(seed)
-    sizes = ((0, 6, 3, 11), (3, 7, 6, 5), (6, 8, 7, 3), (8, 5, 8, 3), (10, 4, 5, 3))
-    out = {}
-    for place, (index, width, before, kernel) in enumerate(sizes):
-        out[f"features.{index}.weight"] = rng.normal(0, 0.1, (width, before, kernel, kernel)).astype(np.float32)
-        out[f"features.{index}.bias"] = rng.normal(0, 0.1, width).astype(np.float32)
-        out[f"lin{place}.model.1.weight"] = rng.random((1, width, 1, 1)).astype(np.float32)
-    return out
 
 
 def test_lpips_is_what_torch_computes_with_the_same_weights(tmp_path: Path) -> None:

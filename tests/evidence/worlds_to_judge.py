@@ -224,3 +224,15 @@ def _force(states_BKD: FloatArray) -> FloatArray:
 
 def with_facts(held: Episode, **facts: Any) -> Episode:
     return replace(held, facts={**held.facts, **facts})
+
+
+def tiny_weights(seed: int = 0) -> dict[str, FloatArray]:
+    """Random weights of LPIPS's names and strides with few channels."""
+    rng = np.random.default_rng(seed)
+    sizes = ((0, 6, 3, 11), (3, 7, 6, 5), (6, 8, 7, 3), (8, 5, 8, 3), (10, 4, 5, 3))
+    out = {}
+    for place, (index, width, before, kernel) in enumerate(sizes):
+        out[f"features.{index}.weight"] = rng.normal(0, 0.1, (width, before, kernel, kernel)).astype(np.float32)
+        out[f"features.{index}.bias"] = rng.normal(0, 0.1, width).astype(np.float32)
+        out[f"lin{place}.model.1.weight"] = rng.random((1, width, 1, 1)).astype(np.float32)
+    return out

@@ -141,3 +141,16 @@ def _unrolled(row_D: FloatArray, std_D: FloatArray, circular_D: BoolArray, moves
     turning = circular_D
     plain = moves_D & ~turning
     return np.concatenate([(row_D / std_D)[plain], np.sin(row_D[turning]), np.cos(row_D[turning])])
+
+
+def frechet(one_NF: FloatArray, two_NF: FloatArray) -> float:
+    """Squared Frechet distance of normals fitted to two sets.
+
+    The trace of the root is taken from the eigenvalues of ``C1^{1/2} C2 C1^{1/2}``.
+    """
+    apart = ((one_NF.mean(axis=0) - two_NF.mean(axis=0)) ** 2).sum()
+    first, second = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (one_NF, two_NF))
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    cross = np.linalg.eigvalsh(root @ second @ root)
+    return float(apart + np.trace(first) + np.trace(second) - 2.0 * np.sqrt(np.maximum(cross, 0.0)).sum())

@@ -118,6 +118,18 @@ class FeatureExtractor(Protocol):
         ...
 
 
+class ClipExtractor(Protocol):
+    """Anyone's features of clips, for the Frechet distance of videos."""
+
+    name: str
+    frames: int
+    """Frames of a clip."""
+
+    def __call__(self, clips_NKHWC: Array) -> FloatArray:
+        """(N, F) features."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What a measure may be built from."""
@@ -136,6 +148,8 @@ class Setup:
     """State stream -> what brings its channels to comparable size."""
     circular: Mapping[str, BoolArray]
     """State stream -> (D,) which channels turn around."""
+    clip_features: ClipExtractor | None = None
+    """Of clips, where somebody brought them."""
     fitted: bool = True
     """Whether the references are training episodes; without any, read-outs are not fitted."""
     streams: Mapping[str, Rows] = field(default_factory=dict)

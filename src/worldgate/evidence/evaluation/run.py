@@ -27,6 +27,7 @@ from worldgate.evidence.evaluation import situations
 from worldgate.evidence.evaluation.donors import Donors
 from worldgate.evidence.evaluation.measures import (
     Chunk,
+    ClipExtractor,
     EvaluateConfig,
     FeatureExtractor,
     Measure,
@@ -51,6 +52,7 @@ def evaluate(
     *,
     references: Sequence[Episode] = (),
     features: FeatureExtractor | None = None,
+    clip_features: ClipExtractor | None = None,
     dataset: str = "",
     progress: Progress = silent,
     read_frames: FrameReader = read_pictures,
@@ -64,6 +66,7 @@ def evaluate(
         references: real episodes of its training split, which read-outs, scales and foreign actions come from; without
             them scales come from ``episodes`` and what needs a read-out is not measured.
         features: of pictures, for distances between distributions; by default pooled pixels, nothing is downloaded.
+        clip_features: of clips, for the Frechet distance of videos; without, that is not measured.
         dataset: digest of the dataset.
         progress: called after each episode.
         read_frames: how pictures of a camera are read.
@@ -77,7 +80,7 @@ def evaluate(
     _refuse(spec, episodes, references)
     horizons = _horizons(config, spec, episodes)
     held = References(references or episodes, spec, read_frames, config.references)
-    run = _Run(model, config, horizons, held, features or Pooled(), bool(references), episodes[0])
+    run = _Run(model, config, horizons, held, features or Pooled(), bool(references), episodes[0], clip_features)
     begun = time.perf_counter()
     for number, episode in enumerate(episodes):
         run.episode(number, read_tracks(episode, spec, read_frames))
@@ -160,6 +163,7 @@ class _Run:
         features: FeatureExtractor,
         fitted: bool,
         first: Episode,
+        clip_features: ClipExtractor | None,
     ) -> None:
         self.model, self.config = model, config
         self.table = Table()
@@ -187,6 +191,7 @@ class _Run:
             references=references,
             fitted=fitted,
             features=features,
+            clip_features=clip_features,
             streams=first.streams,
             scales=self.scales,
             circular=self.circular,
