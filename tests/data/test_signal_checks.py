@@ -613,7 +613,7 @@ def test_a_zero_that_steps_is_seen_between_the_touches_of_a_tool_that_bounces() 
     """Named reproduction: windows of 0.2 s held touches wherever the tool pushed, and told nothing of the zero."""
     rng = np.random.default_rng(0)
     force = rng.normal(0, 0.03, (600, 3))
-    touching = (np.arange(600) >= 250) & (np.arange(600) % 20 < 13)
+    touching = (np.arange(600) >= 250) & (np.arange(600) % 20 < 11)
     force[touching] += rng.normal((0, 1.0, 0), 0.7, (int(touching.sum()), 3))
     place = made(STATE, moving())
     limits = {"bias": 0.3, "drift": 0.3}
