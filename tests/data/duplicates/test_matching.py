@@ -215,6 +215,27 @@ def test_rows_that_are_not_finite_are_left_out(fakes: Any) -> None:
     assert np.isfinite(numbers.values).all()
 
 
+def test_a_bound_on_partners_leaves_the_copies_among_many_logs_of_one_task(fakes: Any) -> None:
+    logs = [changed(episode(fakes, 0), numbers=wobbling(seed, 0.1), later_ns=seed) for seed in range(12)]
+    logs.append(changed(logs[3], numbers=wobbling(99, 0.001), later_ns=77))
+    sketches = [sketch(without(log, Kind.IMAGE)) for log in logs]
+    everything = candidates(sketches, MatchConfig(partners=0))
+    few = candidates(sketches, MatchConfig(partners=2))
+    assert len(few) <= 2 * len(logs) < len(everything)
+    assert (3, 12) in {(pair.first, pair.second) for pair in few}
+    with pytest.raises(ConfigError):
+        MatchConfig(partners=-1)
+
+
+def wobbling(seed: int, much: float) -> Any:
+    """Numbers with a slow wobble of their own."""
+
+    def change(values: Any) -> Any:
+        return values + much * np.ptp(values, axis=0) * motion(1000 + seed, len(values) / 50, 50)[: len(values)]
+
+    return change
+
+
 def test_other_bytes_are_no_sketch() -> None:
     with pytest.raises(Tampered):
         from_bytes(b"not safetensors")

@@ -52,10 +52,13 @@ class MatchConfig:
     """Least windows that must point to the same offset before a pair is compared; fewer for logs of a few windows."""
     nearest: int = 8
     """Neighbours that each window votes for."""
+    partners: int = 16
+    """Logs that each log is compared with, those with most votes; 0: all that have votes enough."""
 
     def __post_init__(self) -> None:
         shares = (self.coverage, self.numbers, self.pictures)
-        if any(not 0 < share <= 1 for share in shares) or self.floor <= 0 or min(self.votes, self.nearest) < 1:
+        small = min(self.votes, self.nearest) < 1 or self.partners < 0
+        if any(not 0 < share <= 1 for share in shares) or self.floor <= 0 or small:
             raise ConfigError("shares lie above 0 and up to 1, counts from 1", got=shares, where="duplicates.match")
 
 

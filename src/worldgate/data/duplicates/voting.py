@@ -6,7 +6,7 @@ The idea of audio fingerprinting (Wang 2003): one window alike means nothing, ma
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Final, TypeAlias
@@ -55,18 +55,35 @@ def candidates(sketches: Sequence[Sketch], config: MatchConfig, *, graph: bool |
     for pair, offset in _equal(sketches):
         offsets[pair].append(offset)
     for pair, said in _rows(sketches).items():
-        offsets[pair] += _peaks(np.asarray(said, dtype=np.int64), _ROWS_ALIKE)
+        offsets[pair] += [middle for middle, _ in _peaks(np.asarray(said, dtype=np.int64), _ROWS_ALIKE)]
     votes: dict[Pair, list[int]] = defaultdict(list)
     for pair, offset in _votes(sketches, config, graph):
         votes[pair].append(offset)
+    peaks: dict[Pair, list[tuple[int, int]]] = {}
     for pair, said in votes.items():
         shortest = min(_windows(sketches[pair[0]]), _windows(sketches[pair[1]]))
-        offsets[pair] += _peaks(np.asarray(said, dtype=np.int64), min(config.votes, max(1, shortest // 2)))
+        peaks[pair] = _peaks(np.asarray(said, dtype=np.int64), min(config.votes, max(1, shortest // 2)))
+    for pair in _foremost({pair: found[0][1] for pair, found in peaks.items() if found}, config.partners):
+        offsets[pair] += [middle for middle, _ in peaks[pair]]
     return [
         Candidate(first=first, second=second, offsets_ns=tuple(dict.fromkeys(held)))
         for (first, second), held in sorted(offsets.items())
         if held
     ]
+
+
+def _foremost(strongest: Mapping[Pair, int], partners: int) -> list[Pair]:
+    """Pairs in which at least one log has the other among the so many that its windows agree with most; 0: all pairs.
+
+    Logs of one task done again and again share windows by chance with as many others as there are neighbours to name.
+    """
+    if not partners:
+        return sorted(strongest)
+    held: dict[int, list[tuple[int, Pair]]] = defaultdict(list)
+    for pair, count in strongest.items():
+        for log in pair:
+            held[log].append((-count, pair))
+    return sorted({pair for found in held.values() for _, pair in sorted(found)[:partners]})
 
 
 def _windows(held: Sketch) -> int:
@@ -142,16 +159,16 @@ def _heard(base: _Pile, asked: _Pile, count: int, least: float, graph: bool | No
         yield ((mine, other), apart) if mine < other else ((other, mine), -apart)
 
 
-def _peaks(offsets: IntArray, least: int) -> list[int]:
-    """Middles of the best offsets, none within three bins of a better one."""
+def _peaks(offsets: IntArray, least: int) -> list[tuple[int, int]]:
+    """Middles of the best offsets, none within three bins of a better one, and how many votes each has."""
     ordered = np.sort(offsets)
     # Votes within a bin's width of each start: no bin's edge can split a peak.
     ends = np.searchsorted(ordered, ordered + _BIN_NS, side="right")
     counts = ends - np.arange(len(ordered))
-    peaks: list[int] = []
+    peaks: list[tuple[int, int]] = []
     while len(peaks) < _OFFSETS and len(counts) and counts.max() >= least:
         at = int(np.argmax(counts))
         middle = int(np.median(ordered[at : ends[at]]))
-        peaks.append(middle)
+        peaks.append((middle, int(counts[at])))
         counts[np.abs(ordered - middle) <= 3 * _BIN_NS] = 0
     return peaks
