@@ -96,7 +96,8 @@ def train(
         raise AlreadyExists("this run exists", where=run_dir, hint=f"worldgate train --resume {run_dir.name}")
     if ranks.first:
         about = {"family": family, "config": dataclasses.asdict(cast(Any, config)), "dataset": dataset}
-        _found(run_dir, canonical(about | {"ranks": ranks.count}))
+        with _room(run_dir):
+            _found(run_dir, canonical(about | {"ranks": ranks.count}))
     ranks.wait()
     run = _Run(family, episodes_train, episodes_val, config, run_dir, progress, dataset=dataset, streams=ranks.count)
     if announce is not None:

@@ -70,7 +70,7 @@ class Learner(nn.Module):
             parameter.requires_grad_(id(parameter) in mine)
         if self.ranks.count == 1:
             return self
-        return DistributedDataParallel(self, broadcast_buffers=False, find_unused_parameters=True)
+        return DistributedDataParallel(self, forward_sync_buffers=False, find_unused_parameters=True)
 
     def _share_out(self) -> None:
         if isinstance(self, FSDPModule):
