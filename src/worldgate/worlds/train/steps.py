@@ -7,6 +7,7 @@ block. Snapshots hold whole tensors either way, so a run may go on with another 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast
@@ -70,7 +71,10 @@ class Learner(nn.Module):
             parameter.requires_grad_(id(parameter) in mine)
         if self.ranks.count == 1:
             return self
-        return DistributedDataParallel(self, forward_sync_buffers=False, find_unused_parameters=True)
+        with warnings.catch_warnings():
+            # The newest torch calls it forward_sync_buffers, which the oldest that serves here does not know.
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(self, broadcast_buffers=False, find_unused_parameters=True)
 
     def _share_out(self) -> None:
         if isinstance(self, FSDPModule):
