@@ -13,6 +13,7 @@ from tests.evidence import worlds_to_judge as small
 from tests.evidence.worlds_to_judge import DEPTH, FORCE, FRONT, STATE, TOP, Model, episode, spec, tiny_weights
 
 from worldgate.core.digest import canonical
+from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, NotFound, UsageError
 from worldgate.core.streams import Array, FloatArray, Origin
 from worldgate.evidence.evaluation import EvaluateConfig, Evaluation, evaluate
@@ -163,6 +164,22 @@ def test_an_object_that_is_lost_from_the_pictures_shows_in_place_and_plausibilit
     assert value(keeps, f"{FRONT}+{TOP}/both_see", 10) > 0.9
     assert value(loses, f"{FRONT}+{TOP}/both_see", 10) == 0.0
     assert row(loses, f"{FRONT}+{TOP}/consistency", 10).values["model"].value is None
+
+
+def test_an_angle_is_the_same_a_turn_later() -> None:
+    names = tuple("object.yaw" if name == "tool.z" else name for name in small.NAMES)
+
+    def turned(held: Episode) -> Episode:
+        values = np.array(held.array(STATE))
+        values[:, 2] = np.where(np.arange(len(held)) % 2, 3.13, -3.13)
+        told = small.rows(STATE, small.Kind.VECTOR, values, "m", names)
+        return small.replace(held, streams={**held.streams, STATE: told})
+
+    known = spec(states=True)
+    known = small.replace(known, states=(small.replace(known.states[0], names=names),))
+    held, train = ([turned(e) for e in episodes] for episodes in (HELD, TRAIN))
+    found = evaluate(Model(spec=known), held, only("object_pose"), references=train, read_frames=small.read_frames)
+    assert 0 < value(found, f"{STATE}/yaw_error", 5) < 0.03, "not 6.26 rad"
 
 
 def test_depth_that_does_not_fit_the_colour_shows_as_inconsistent() -> None:

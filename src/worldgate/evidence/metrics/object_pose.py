@@ -1,10 +1,11 @@
-"""How far the imagined object is from where the object was, m.
+"""How far the imagined object is from where the object was, m, and how far it is turned from it, rad.
 
 Where a model predicts ``object.x`` and ``object.y`` they are taken; from pictures the place is read by a probe fitted
 on real training pictures, and ``real`` is that probe's own error on the real held-out ones: the floor. Several
 futures: the mean of their places is judged. An imagined picture without the object counts as the middle of the data.
 Rows at which the object is hidden from the segmented camera are left out for pictures of that camera (nothing could
-be read from the real one either) and kept for states: that is where object permanence shows.
+be read from the real one either) and kept for states: that is where object permanence shows. ``yaw_error`` is of
+models that predict ``object.yaw``: from pictures a square looks the same four times a turn.
 
 Source: governance of the gap, W1 (object group); Wu et al., NeurIPS 2015 (read-outs of state from imagined frames).
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from worldgate.core.streams import BoolArray
+from worldgate.evidence.baselines import wrap
 from worldgate.evidence.evaluation.measures import (
     Chunk,
     FigureInfo,
@@ -26,7 +28,7 @@ from worldgate.evidence.evaluation.measures import (
     Watcher,
     Window,
 )
-from worldgate.evidence.evaluation.places import FromPictures, FromStates, Source, sources
+from worldgate.evidence.evaluation.places import FromPictures, FromStates, Source, sources, state_source
 
 CARD = {
     "line": "distance of the imagined object from the real one, from states or read from pictures",
@@ -62,6 +64,10 @@ class ObjectPose:
             )
             for s in found
         )
+        self.turned = state_source(setup, ("object.x", "object.yaw"))
+        if self.turned is not None:
+            name = f"{self.turned.label}/yaw_error"
+            self.figures += (FigureInfo(name=name, unit="rad", better="lower", stream=self.turned.label),)
 
     def watch(self, window: Window) -> Watcher:
         """Each horizon by itself."""
@@ -74,6 +80,7 @@ class ObjectPose:
             if truth is None or not np.isfinite(truth[window.start + step]).all():
                 return out
             place = truth[window.start + step]
+            out += self._yaw(step, k, chunk)
             for source in self.sources:
                 if isinstance(source, FromPictures) and self._unseen(source, window, hidden, step):
                     continue
@@ -96,6 +103,19 @@ class ObjectPose:
             return out
 
         return PerStep(self.setup.horizons, read)
+
+    def _yaw(self, step: int, k: int, chunk: Chunk) -> list[Reading]:
+        if self.turned is None:
+            return []
+        real = self.turned.read(chunk.views["real"], k)[0][0, 1]
+        out = []
+        for who in ("model", "hold", "velocity", "other"):
+            if who in chunk.views:
+                apart = self.turned.read(chunk.views[who], k)[0][:, 1] - real
+                error = abs(float(wrap(apart, np.ones(1, np.bool_)).mean()))
+                figure = f"{self.turned.label}/yaw_error"
+                out.append(Reading(figure=figure, contender=who, sums=(error, 1.0), step=step))
+        return out
 
     @staticmethod
     def _unseen(source: FromPictures, window: Window, hidden: BoolArray | None, step: int) -> bool:
