@@ -30,7 +30,7 @@ def weights(config, name):
 
 
 def test_the_families_that_come_in_sizes_are_known():
-    assert {"state", "conv", "fsq", "kl", "mae"} <= set(SIZED)
+    assert {"state", "conv", "flow", "masked", "fsq", "kl", "mae"} <= set(SIZED)
 
 
 @pytest.mark.parametrize("name", SIZED)

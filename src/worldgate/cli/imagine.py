@@ -17,6 +17,11 @@ def imagine(
     episode: str = "",
     at: float = 1.0,
     horizon: float = 1.0,
+    rows: int | None = None,
+    pictures_only: bool = False,
+    ahead: tuple[float, ...] = (),
+    text: str = "",
+    actions: str = "recorded",
     samples: int = 1,
     seed: int = 0,
     workspace: WorkspaceOption = None,
@@ -29,6 +34,16 @@ def imagine(
         worldgate imagine arm-dynamics cell-1 --out imagined
         worldgate imagine 4c7a9a17 cell-1 --episode run-7.mcap --at 2.5 --horizon 2 --out imagined
 
+    The families flow and masked take every prompt, also mixed: a text alone, one image, a clip, a first and a last
+    frame, any known frames, and actions of one's own:
+
+        worldgate imagine cell-flow cell-1 --rows 0 --actions none --text "push the object" --out from-text
+        worldgate imagine cell-flow cell-1 --rows 1 --pictures-only --actions none --out from-image
+        worldgate imagine cell-flow cell-1 --pictures-only --actions none --out from-clip
+        worldgate imagine cell-flow cell-1 --rows 1 --ahead 2 --horizon 2 --actions none --out between
+        worldgate imagine cell-flow cell-1 --ahead 0.5 1 --horizon 2 --out known-frames
+        worldgate imagine cell-flow cell-1 --actions mine.csv --samples 4 --out from-actions
+
     Writes parquet, LeRobot, MCAP with /imagined/* beside what was recorded, and video where the model has frames; every
     file says that it is imagined.
 
@@ -38,17 +53,44 @@ def imagine(
         out: Folder to make.
         episode: Name or id of an episode; else the first of the split val.
         at: Seconds from the episode's start that are known.
-        horizon: Seconds to imagine, under the recorded actions.
+        horizon: Seconds to imagine.
+        rows: Rows up to that moment that are known, down to none; else the model's context.
+        pictures_only: The state streams of those rows stay unknown.
+        ahead: Seconds after that moment at which the recorded pictures are known, too.
+        text: What the model is told in words.
+        actions: ``recorded``, ``none``, or a CSV or .npy file with one row a step and one column a channel.
         samples: Futures, for models that have more than one.
         seed: Of the futures.
     """
+    from worldgate.worlds.imagine.given import read_actions
+    from worldgate.worlds.imagine.rollouts import Asked
     from worldgate.worlds.imagine.stage import imagine_to, pick
 
     with open_workspace(workspace) as ws:
         world, data = ws.resolve(model, "world_model"), ws.resolve(dataset, "dataset")
         chosen = pick(ws, data.digest, episode)
         row, steps = round(at * chosen.rate_hz), max(1, round(horizon * chosen.rate_hz))
-        ref = imagine_to(ws, world, data, chosen, out, row=row, horizon=steps, samples=samples, seed=seed)
+        asked = Asked(
+            rows=rows,
+            states=not pictures_only,
+            ahead=tuple(round(s * chosen.rate_hz) for s in ahead),
+            text=text,
+            actions=actions != "none",
+        )
+        drive = None if actions in {"recorded", "none"} else read_actions(Path(actions))
+        ref = imagine_to(
+            ws,
+            world,
+            data,
+            chosen,
+            out,
+            row=row,
+            horizon=steps,
+            asked=asked,
+            actions=drive,
+            samples=samples,
+            seed=seed,
+        )
     files = sorted(path for path in out.iterdir() if path.name != "done")
     body = {"rollout": ref, "origin": "imagined", "episode": chosen.id, "row": row, "steps": steps, "files": files}
     said = [f"imagined {steps} steps from {chosen.name} at {row / chosen.rate_hz:g} s", *map(str, files)]

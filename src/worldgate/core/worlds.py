@@ -5,7 +5,7 @@ Shape legend: B samples of one prompt, K steps, T context rows, H x W pixels, A 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
@@ -150,7 +150,7 @@ class Rollout:
     seed: int
     rate_hz: float
     actions: FloatArray
-    """(K, A) the actions it was rolled under."""
+    """(K, A) the actions it was rolled under; (K, 0) without any."""
     frame: Frame
     source: str = ""
     origin: Origin = Origin.IMAGINED
@@ -161,10 +161,25 @@ class Rollout:
         return len(self.actions)
 
 
-def rollout(model: WorldModel, prompt: Prompt, actions_KA: FloatArray, *, samples: int = 1, seed: int) -> Rollout:
-    """Collect an unrolling over a whole action sequence: (K, A), the same for every sample."""
-    actions_BKA = np.broadcast_to(actions_KA, (samples, *actions_KA.shape))
-    frame = model.open(prompt, samples=samples, seed=seed).step(actions_BKA)
+def rollout(
+    model: WorldModel,
+    prompt: Prompt,
+    actions_KA: FloatArray | None,
+    *,
+    samples: int = 1,
+    seed: int,
+    horizon: int = 0,
+) -> Rollout:
+    """Collect an unrolling over a whole action sequence: (K, A), the same for every sample.
+
+    ``None`` rolls ``horizon`` steps without actions, where the model allows it.
+    """
+    opened = model.open(prompt, samples=samples, seed=seed)
+    if actions_KA is None:
+        frame = _joined([opened.step(None) for _ in range(horizon)])
+        actions_KA = np.zeros((horizon, 0), np.float32)
+    else:
+        frame = opened.step(np.broadcast_to(actions_KA, (samples, *actions_KA.shape)))
     return Rollout(
         model=model.spec.digest,
         prompt=prompt.digest(),
@@ -173,6 +188,17 @@ def rollout(model: WorldModel, prompt: Prompt, actions_KA: FloatArray, *, sample
         actions=np.asarray(actions_KA),
         frame=frame,
         source=prompt.source,
+    )
+
+
+def _joined(parts: Sequence[Frame]) -> Frame:
+    def join(held: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+        return {name: np.concatenate([one[name] for one in held], axis=1) for name in (held[0] if held else {})}
+
+    return Frame(
+        states=join([part.states for part in parts]),
+        frames=join([part.frames for part in parts]),
+        uncertainty=join([part.uncertainty for part in parts]),
     )
 
 

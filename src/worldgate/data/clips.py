@@ -69,6 +69,18 @@ def geometry(episode: Episode, camera: str, size: int) -> Array:
     return np.concatenate(parts)
 
 
+def pictures(episode: Episode, camera: str, size: tuple[int, int]) -> Array:
+    """A camera's pictures of any kind: colour as :func:`frames`, depth and classes as :func:`geometry`.
+
+    Raises:
+        NotFound: no such camera.
+    """
+    rows = episode.streams.get(camera)
+    if rows is not None and rows.info.kind in {Kind.DEPTH, Kind.SEGMENTATION}:
+        return geometry(episode, camera, size[0])
+    return frames(episode, camera, size)
+
+
 def arrays(episodes: Sequence[Episode], streams: Sequence[str]) -> Mapping[str, list[FloatArray]]:
     """Numbers of these streams: stream -> one (T, D) array an episode.
 

@@ -182,6 +182,6 @@ def _spec(tree: Mapping[str, Any], layout: Layout, model: Family, digest: str) -
         context=model.context,
         states=layout.states,
         cameras=layout.cameras,
-        action=layout.action,
+        action=layout.action if layout.action.name else None,
         dataset=str(tree["about"].get("dataset", "")),
     )

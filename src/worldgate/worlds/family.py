@@ -74,9 +74,9 @@ class Fed(Protocol):
 
 @runtime_checkable
 class Anywhere(Protocol):
-    """A phase that may also offer this: ``evaluate`` and ``sample`` work on the device of the weights.
+    """A phase that may also offer this: all of it works on the device of the weights.
 
-    The weights of all others come back to the CPU for it, as they do for every ``prepare`` and ``finish``.
+    For all others the weights come back to the CPU for ``prepare``, ``evaluate``, ``sample`` and ``finish``.
     """
 
     anywhere: bool

@@ -9,6 +9,7 @@ Shape legend: B samples, K steps, T rows, D channels, H x W pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from safetensors.numpy import save_file
 
 from worldgate.core.atomic import atomic_path
 from worldgate.core.episodes import Episode, Rows
@@ -30,6 +32,8 @@ from worldgate.data.logs.lerobot import LeRobotWriter
 from worldgate.data.logs.mcap import write_log
 from worldgate.worlds.imagine.marks import burn
 
+_APART = 37
+"""Between the places of neighbouring class ids on the scale of colours."""
 _PICTURE = 256
 """Least height of an mp4, pixels."""
 
@@ -55,7 +59,7 @@ def write_video(path: Path, rollout: Rollout, *, sample: int = 0) -> Path:
     """
     if not rollout.frame.frames:
         raise UsageError("this rollout holds no frames", got=rollout.model[:12], hint="a family with frames, as conv")
-    views = [_enlarged(frames[sample]) for _, frames in sorted(rollout.frame.frames.items())]
+    views = [_enlarged(shown(frames[sample])) for _, frames in sorted(rollout.frame.frames.items())]
     strip = burn(np.concatenate(views, axis=2))
     with atomic_path(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         container.metadata["comment"] = "; ".join(f"{k}={v}" for k, v in facts(rollout).items())
@@ -66,6 +70,32 @@ def write_video(path: Path, rollout: Rollout, *, sample: int = 0) -> Path:
         for picture in strip:
             container.mux(stream.encode(VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
         container.mux(stream.encode(None))
+    return path
+
+
+def shown(pictures_KHW: Array) -> ByteArray:
+    """(K, H, W, 3) uint8 of pictures of any kind: colour as it is, depth from near to far, each class in a colour."""
+    if pictures_KHW.ndim == 4:
+        return np.asarray(pictures_KHW, np.uint8)
+    if pictures_KHW.dtype.kind == "f":
+        far = max(float(pictures_KHW.max()), 1e-6)
+        grey = (255 * (1 - pictures_KHW / far) * (pictures_KHW > 0)).astype(np.uint8)
+    else:
+        grey = (pictures_KHW.astype(np.int64) * _APART % 256).astype(np.uint8)
+    return np.stack([cv2.cvtColor(cv2.applyColorMap(g, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB) for g in grey])
+
+
+def write_geometry(path: Path, rollout: Rollout) -> Path | None:
+    """Write depth in metres and class ids as safetensors, camera -> (B, K, H, W); nothing where there are none.
+
+    Raises:
+        AlreadyExists: the file exists.
+    """
+    held = {name: np.ascontiguousarray(v) for name, v in rollout.frame.frames.items() if v.ndim == 4}
+    if not held:
+        return None
+    with atomic_path(path) as partial:
+        save_file(held, partial, metadata={key: str(value) for key, value in facts(rollout).items()})
     return path
 
 
@@ -94,7 +124,7 @@ def write_states(path: Path, rollout: Rollout, spec: ModelSpec) -> Path:
             columns[signal.name] = _lists(rollout.frame.states[signal.name])
         if signal.name in rollout.frame.uncertainty:
             columns[f"{signal.name}.std"] = _lists(rollout.frame.uncertainty[signal.name])
-    if spec.action is not None:
+    if spec.action is not None and rollout.actions.shape[1]:
         columns[spec.action.name] = _lists(np.broadcast_to(rollout.actions, (samples, *rollout.actions.shape)))
     table = pa.table(columns)
     units = {f"unit.{s.name}": s.unit for s in (*spec.states, *([spec.action] if spec.action else []))}
@@ -120,15 +150,16 @@ def write_lerobot(path: Path, rollouts: Sequence[Rollout], spec: ModelSpec, *, t
     if abs(rate - spec.rate_hz) > 1e-6:
         raise UsageError("LeRobot's rate is a whole number of frames a second", got=spec.rate_hz)
     infos = {s.name: _info(s, Kind.VECTOR, spec) for s in spec.states}
-    if spec.action is not None:
+    acting = spec.action is not None and all(made.actions.shape[1] for made in rollouts)
+    if spec.action is not None and acting:
         infos[spec.action.name] = _info(spec.action, Kind.ACTION, spec)
     with LeRobotWriter(path, fps=rate, robot_type="imagined", origin=Origin.IMAGINED) as writer:
         for made in rollouts:
             for b in range(_samples(made)):
                 streams = {name: np.asarray(v[b], np.float32) for name, v in made.frame.states.items()}
-                if spec.action is not None:
+                if spec.action is not None and acting:
                     streams[spec.action.name] = np.asarray(made.actions, np.float32)
-                pictures = {name: burn(frames[b]) for name, frames in made.frame.frames.items()}
+                pictures = {name: burn(shown(frames[b])) for name, frames in made.frame.frames.items()}
                 about = {**facts(made), "sample": float(b)}
                 writer.add_episode(streams, pictures, task=task, infos=infos, facts=about)
     return path
@@ -192,9 +223,9 @@ def _imagined(rollout: Rollout, spec: ModelSpec, times_ns: IntArray, sample: int
         info = _info(signals[name], Kind.VECTOR, spec)
         out.append(Stream(info=info, times_ns=times_ns, values=np.asarray(values[sample], np.float64)))
     for name, frames in rollout.frame.frames.items():
-        info = _info(signals[name], Kind.IMAGE, spec)
-        out.append(Stream(info=info, times_ns=times_ns, values=burn(frames[sample])))
-    if spec.action is not None:
+        info = replace(_info(signals[name], Kind.IMAGE, spec), shape=(*signals[name].shape[:2], 3))
+        out.append(Stream(info=info, times_ns=times_ns, values=burn(shown(frames[sample]))))
+    if spec.action is not None and rollout.actions.shape[1]:
         info = _info(spec.action, Kind.ACTION, spec)
         out.append(Stream(info=info, times_ns=times_ns - (times_ns[1:2] - times_ns[:1]).sum(), values=rollout.actions))
     return out

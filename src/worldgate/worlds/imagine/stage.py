@@ -1,7 +1,8 @@
 """Imagining as a stage of the record: a world model and a dataset's episode in, a folder of marked files out.
 
 The folder holds ``states.parquet``, ``imagined.mcap`` (what was recorded, and under ``/imagined/*`` what was imagined),
-``lerobot/`` and, for models with frames, ``imagined.mp4``. It is kept in the store as a ``rollout``.
+``lerobot/`` and, for models with frames, ``imagined.mp4``; for those with depth or classes, where pictures show them
+as colours, ``geometry.safetensors`` with the values. It is kept in the store as a ``rollout``.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from pathlib import Path
 from worldgate.core.atomic import atomic_dir
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import NotFound
+from worldgate.core.streams import FloatArray
 from worldgate.data import datasets
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 from worldgate.worlds.imagine import files
-from worldgate.worlds.imagine.rollouts import imagine
+from worldgate.worlds.imagine.rollouts import Asked, imagine
 from worldgate.worlds.train import stage
 
 IMAGINED = "rollout.imagined"
@@ -44,6 +46,8 @@ def imagine_to(
     *,
     row: int,
     horizon: int,
+    asked: Asked | None = None,
+    actions: FloatArray | None = None,
     samples: int = 1,
     seed: int = 0,
 ) -> Ref:
@@ -57,6 +61,8 @@ def imagine_to(
         folder: made here; must not exist.
         row: the last known row.
         horizon: steps.
+        asked: what it is shown or told; None: all that its context holds.
+        actions: (K, A) in place of the recorded ones.
         samples: futures.
         seed: of the futures.
 
@@ -65,11 +71,12 @@ def imagine_to(
         UsageError: a row without context, or beyond the recorded actions.
     """
     world = stage.load(ws, model.digest)
-    made = imagine(world, episode, row, horizon, samples=samples, seed=seed)
+    made = imagine(world, episode, row, horizon, actions, asked=asked, samples=samples, seed=seed)
     with atomic_dir(folder) as partial:
         files.write_states(partial / "states.parquet", made, world.spec)
         files.write_mcap(partial / "imagined.mcap", made, world.spec, episode, row)
         files.write_lerobot(partial / "lerobot", [made], world.spec)
+        files.write_geometry(partial / "geometry.safetensors", made)
         if made.frame.frames:
             files.write_video(partial / "imagined.mp4", made)
     ref = Ref("rollout", ws.store.put_tree(folder), f"{episode.name}-{row}")

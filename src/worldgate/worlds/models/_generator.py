@@ -5,10 +5,9 @@ Shape legend: N windows, T frames, S streams, A action channels, K steps, V came
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -26,9 +25,17 @@ from worldgate.worlds.models._dream import Denoiser, Dream
 from worldgate.worlds.models._tape import Tape, Windows
 from worldgate.worlds.models._world import TokenWorld
 from worldgate.worlds.nn.streams import Guidance, NetConfig, Words
+from worldgate.worlds.sizes import Size
 from worldgate.worlds.tracks import Inputs, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
 
+_NETS = {
+    Size.NANO: NetConfig(width=32, depth=2, heads=2),
+    Size.SMALL: NetConfig(),
+    Size.BASE: NetConfig(width=512, depth=12, heads=8, patch=1),
+    Size.LARGE: NetConfig(width=1024, depth=16, heads=16, patch=1),
+}
+"""From 30 thousand over 0.2 and 50 to 300 million weights; the larger two are made for a GPU."""
 _JUDGED = 48
 """Most windows of held-out episodes that are rolled forward."""
 
@@ -40,7 +47,7 @@ class GeneratorConfig:
     inputs: Inputs = field(default_factory=lambda: Inputs(cameras=("observation.images.front",)))
     net: NetConfig = field(default_factory=NetConfig)
     text_width: int = 64
-    window: int = 10
+    window: int = 6
     """Frames of a training window, and those that are remembered in use."""
     context: int = 3
     """Rows of a prompt that is cut from an episode; prompts may hold fewer, or none."""
@@ -48,8 +55,18 @@ class GeneratorConfig:
     """Share of training windows whose actions, and of those whose text, are hidden."""
     ahead: float = 0.2
     """Share of batches that know one frame ahead."""
-    phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=1500, batch=16, rate=2e-3, ema=0.99))
+    phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=1500, batch=32, rate=4e-3, ema=0.98))
     loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+Made = TypeVar("Made", bound=GeneratorConfig)
+
+
+def at_size(small: Made, size: Size) -> Made:
+    """The configuration of a size, from the default one: the transformer grows, and learns the slower for it."""
+    net, large = _NETS[size], size in {Size.BASE, Size.LARGE}
+    phase = replace(small.phase, rate=small.phase.rate * small.net.width / net.width)
+    return replace(small, net=net, phase=phase, window=16 if large else small.window)
 
 
 class TokenModel(Denoiser, Protocol):
@@ -70,7 +87,7 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig, codec: Codec, model: TokenModel) -> None:
         super().__init__()
         self.config, self.codec, self.model = config, codec, cast(nn.Module, model)
-        self.words = Words(config.text_width)
+        self.words = Words(config.text_width) if codec.layout.text else None
         self.layout, self.context = codec.layout, config.context
         actions = [] if not self.layout.action.name else [codec.normaliser.statistics(self.layout.action.name)]
         mean = np.asarray(actions[0].mean if actions else ())
@@ -104,8 +121,15 @@ class Generator(nn.Module):
 
     def guidance(self, windows: Windows, actions_NTA: Tensor, acted_NT: Tensor) -> Guidance:
         """What windows are told, under these actions, normalised."""
-        text_NE = self.words(windows.text_NW)
+        text_NE = self.read(windows.text_NW)
         return Guidance(actions_NTA=actions_NTA, acted_NT=acted_NT, text_NE=text_NE, told_N=windows.told_N)
+
+    def read(self, text_NW: Tensor) -> Tensor:
+        """Texts (N, E) of their words' numbers; E is 0 for a model that reads none."""
+        if self.words is None:
+            return self.action_mean_A.new_zeros(len(text_NW), 0)
+        out: Tensor = self.words(text_NW)
+        return out
 
     def world(self, spec: ModelSpec) -> WorldModel:
         """Behind the protocol."""
@@ -125,7 +149,8 @@ class TokensPhase:
 
     def parameters(self) -> list[nn.Parameter]:
         """The transformer and the text encoder; tokenizers stay as they are."""
-        return [*self.model.model.parameters(), *self.model.words.parameters()]
+        words = self.model.words
+        return [*self.model.model.parameters(), *(words.parameters() if words is not None else ())]
 
     def prepare(self) -> None:
         """Turn every track into tokens, once."""
@@ -147,7 +172,7 @@ class TokensPhase:
         action = self.model.layout.action.name
         actions = [self.model.command(torch.as_tensor(t.actions_TA)) for t in tracks]
         acts = [bool(action) and action not in t.lacks for t in tracks]
-        return Tape(tracks, tokens, actions, acts, self.model.words.inputs([t.text for t in tracks]))
+        return Tape(tracks, tokens, actions, acts, Words.inputs([t.text for t in tracks]))
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """Windows at random, some of them without actions or text, at times with a frame known ahead."""
@@ -158,7 +183,7 @@ class TokensPhase:
         mute, silent = (torch.as_tensor(rng.random(len(chosen)) < config.blind) for _ in range(2))
         acted, told = windows.acted_NT & ~mute.unsqueeze(1), windows.told_N & ~silent
         ahead = int(rng.integers(1, config.window)) if rng.random() < config.ahead else -1
-        hidden = dataclasses.replace(windows, acted_NT=acted, told_N=told)
+        hidden = replace(windows, acted_NT=acted, told_N=told)
         return hidden.batch(int(rng.integers(2**31)), ahead=torch.tensor(ahead))
 
     def loss(self, batch: Batch) -> Tensor:

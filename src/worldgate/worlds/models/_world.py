@@ -16,7 +16,7 @@ from worldgate.core.streams import Array, FloatArray, Kind
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
 from worldgate.worlds.family import seeded
 from worldgate.worlds.models._dream import Dream
-from worldgate.worlds.nn.streams import Guidance
+from worldgate.worlds.nn.streams import Guidance, Words
 from worldgate.worlds.prompts import check_actions, check_partial
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class TokenUnrolling:
     @torch.inference_mode()
     def __init__(self, family: Generator, prompt: Prompt, samples: int, seed: int) -> None:
         self.family, self.samples = family, samples
-        config, self.text_NE = family.config, family.words(family.words.inputs([prompt.text]))
+        config, self.text_NE = family.config, family.read(Words.inputs([prompt.text]))
         self.told_N = torch.tensor([bool(prompt.text)])
         self.dream = Dream(family.net, samples, window=config.window, rng=seeded(seed))
         self.against = family.codec.against(prompt.frames or prompt.ahead, place=seed)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import cast
 
@@ -24,12 +24,13 @@ from worldgate.core.choices import settle
 from worldgate.core.normalisers import Normaliser
 from worldgate.worlds.models._codec import Codec
 from worldgate.worlds.models._dream import Before
-from worldgate.worlds.models._generator import Generator, GeneratorConfig
+from worldgate.worlds.models._generator import Generator, GeneratorConfig, at_size
 from worldgate.worlds.models._prior import Prior
 from worldgate.worlds.models._tape import Tape, Windows
 from worldgate.worlds.nn.attention import Past
 from worldgate.worlds.nn.autoencoders import ConvConfig
 from worldgate.worlds.nn.streams import Backbone, Guidance, NetConfig
+from worldgate.worlds.sizes import Size, slower, wider
 from worldgate.worlds.tokenizers import fsq
 from worldgate.worlds.tokenizers._video import Context, VideoConfig
 from worldgate.worlds.tracks import Inputs, Layout
@@ -102,6 +103,18 @@ def debug() -> Config:
     )
 
 
+def sized(size: Size) -> Config:
+    """The configuration of a size; the tokenizer's rate in bits is the same at all of them."""
+    small = Config()
+    if size not in {Size.BASE, Size.LARGE}:
+        return at_size(small, size)
+    net = replace(
+        small.tokenizer.net, coarse=wider(small.tokenizer.net.coarse, size), fine=wider(small.tokenizer.net.fine, size)
+    )
+    tokenizer = replace(small.tokenizer, net=net, phase=slower(small.tokenizer.phase, size))
+    return replace(at_size(small, size), tokenizer=tokenizer)
+
+
 def create(config: Config, layout: Layout, normaliser: Normaliser) -> Generator:
     """An untrained model."""
     tokenizer = fsq.create(config.tokenizer, layout, normaliser) if layout.cameras else None
@@ -163,7 +176,8 @@ class MaskedNet(nn.Module):
     def __init__(self, config: Config, codec: Codec) -> None:
         super().__init__()
         self.mask, self.entries = config.mask, codec.entries
-        self.backbone = Backbone(config.net, codec.shapes, codec.layout.action_width, config.text_width)
+        text = config.text_width if codec.layout.text else 0
+        self.backbone = Backbone(config.net, codec.shapes, codec.layout.action_width, text)
         self.coded = nn.ModuleList(
             Coded(config.net.width, config.mask.embedding, entries, places)
             for entries, places in zip(codec.entries, codec.geometry(), strict=True)

@@ -47,8 +47,8 @@ class StreamShape:
 class NetConfig:
     """Size of the transformer."""
 
-    width: int = 128
-    depth: int = 4
+    width: int = 64
+    depth: int = 3
     heads: int = 4
     time_every: int = 2
     """Every how many layers attention looks along time; the last one always does."""
@@ -104,6 +104,7 @@ class Guidance:
     acted_NT: Tensor
     """Where there is one."""
     text_NE: Tensor
+    """E is 0 for a model that reads none, A for one without actions."""
     told_N: Tensor
     """Where there is one."""
 
@@ -125,7 +126,7 @@ class Backbone(nn.Module):
         self.place_SD = nn.Parameter(torch.randn(len(shapes), width) * 0.02)
         act = nn.Sequential(nn.Linear(actions, width), nn.SiLU(), nn.Linear(width, width)) if actions else None
         self.act = act
-        self.read = nn.Linear(text, width)
+        self.read = nn.Linear(text, width) if text else None
         self.no_action_D = nn.Parameter(torch.zeros(width))
         self.no_text_D = nn.Parameter(torch.zeros(width))
         self.modulate = nn.Linear(width, 3 * width)
@@ -158,7 +159,9 @@ class Backbone(nn.Module):
         action_NTD = self.no_action_D.expand(*guidance.acted_NT.shape, -1)
         if self.act is not None:
             action_NTD = torch.where(acted_NT1, self.act(guidance.actions_NTA), action_NTD)
-        text_ND = torch.where(told_N1, self.read(guidance.text_NE), self.no_text_D)
+        text_ND = self.no_text_D.expand(len(told_N1), -1)
+        if self.read is not None:
+            text_ND = torch.where(told_N1, self.read(guidance.text_NE), text_ND)
         every_NTD = action_NTD + text_ND.unsqueeze(1)
         told = every_NTD if told_NTD is None else every_NTD + told_NTD
         condition_NT3D = torch.unflatten(self.modulate(functional.silu(told)), -1, (3, -1))

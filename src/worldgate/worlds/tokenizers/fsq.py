@@ -35,7 +35,7 @@ class Settings:
     net: ConvConfig = field(default_factory=ConvConfig)
     levels: tuple[int, ...] = (8, 8, 8)
     """Steps of each digit of a code; their product is the number of codes."""
-    phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=800, batch=16, rate=2e-3))
+    phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=800, batch=16, rate=4e-3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,7 @@ def _phase(learner: Learner, phase: Phase, index: int, ranks: Ranks, streams: in
     if isinstance(phase, Fed):  # which makes the clip cache: once, and not again in the training that follows
         phase.feed.open(Share(rank=ranks.rank, ranks=ranks.count, batches=batches, workers=loop.workers))
     begun = time.monotonic()
+    learner.settle(phase)
     phase.prepare()
     prepared = time.monotonic()
     learner.leave_home()
@@ -142,7 +143,8 @@ def _phase(learner: Learner, phase: Phase, index: int, ranks: Ranks, streams: in
     if isinstance(phase, Fed):
         phase.feed.close()
     ready = time.monotonic()
-    with learner.judged(phase), steps.averaged(), torch.no_grad():
+    learner.settle(phase)
+    with steps.averaged(), torch.no_grad():
         phase.evaluate()
     judged = time.monotonic()
     learner.come_home()

@@ -229,6 +229,7 @@ class _Run:
     def _phase(self, index: int, phase: Phase, snapshot: snapshots.Snapshot | None) -> None:
         if snapshot is not None:
             self.learner.load(snapshot.weights)
+        self.learner.settle(phase)
         with self.learner.whole():
             phase.prepare()
         if not phase.parameters():
@@ -244,7 +245,7 @@ class _Run:
         finally:
             work.end()
         work.steps.average()
-        self.learner.come_home()
+        self.learner.settle(phase)
         with self.learner.whole():
             phase.finish()
         self.learner.release()
@@ -265,6 +266,7 @@ class _Run:
             "processes": self.streams,
             **dict(self.digests),
         }
+        self.learner.come_home()
         folder, weights = self.run_dir / "model", self.learner.weights()
         if self.ranks.first:
             model = cast(Trainable, self.learner.model)
@@ -413,13 +415,15 @@ class _Work:
         if not (self.ranks.first or self.learner.sharded):
             return {}
         phase = self.phase
-        with self.learner.judged(phase), self.steps.averaged(), torch.no_grad():
+        self.learner.settle(phase)
+        with self.steps.averaged(), torch.no_grad():
             facts = phase.evaluate()
             latents = phase.latents() if isinstance(phase, Telling) else None
             if latents is not None:
                 facts |= spread_of(latents)
             if isinstance(phase, Sampling):
                 self._sample(phase, done)
+        self.learner.leave_home()
         return facts
 
     def _sample(self, phase: Sampling, done: int) -> None:

@@ -98,17 +98,12 @@ class Learner(nn.Module):
         if not self.sharded:
             self.model.to("cpu")
 
-    @contextmanager
-    def judged(self, phase: Phase) -> Iterator[None]:
-        """The weights are where a phase judges them, for the duration."""
-        away = self.device.type != "cpu" and not (isinstance(phase, Anywhere) and phase.anywhere) and not self.sharded
-        if away:
+    def settle(self, phase: Phase) -> None:
+        """The weights go where a phase prepares, judges and finishes."""
+        if isinstance(phase, Anywhere) and phase.anywhere:
+            self.leave_home()
+        else:
             self.come_home()
-        try:
-            yield
-        finally:
-            if away:
-                self.leave_home()
 
     @contextmanager
     def whole(self) -> Iterator[None]:
