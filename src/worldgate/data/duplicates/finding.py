@@ -11,6 +11,7 @@ from worldgate.core.digest import short
 from worldgate.core.errors import SplitLeak
 from worldgate.core.progress import Progress, silent
 from worldgate.data.check import EVENT as CHECKED
+from worldgate.data.duplicates import reports
 from worldgate.data.duplicates.clusters import Cluster, choose, conflicts, join
 from worldgate.data.duplicates.match import Match
 from worldgate.data.duplicates.match_stage import STAGE
@@ -19,7 +20,6 @@ from worldgate.data.duplicates.stage import sketch_files
 from worldgate.data.ingest import IngestedLog, Shelf
 from worldgate.data.labelling.store import all_labels
 from worldgate.engines import Call, Engine, Stage, run, session
-from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
 EVENT = "duplicates.found"
@@ -106,9 +106,7 @@ def find(
         NotFound: no such log, or its bytes are gone.
     """
     shelf, rules = shelf or Shelf(ws), config or MatchConfig()
-    chosen = tuple(log for log in shelf.records if logs is None or log in set(logs))
-    for log in logs or ():
-        shelf.record(log)
+    chosen = reports.chosen(shelf, logs)
     stage = Stage(function=STAGE)
     with session(ws, engine) as place:
         files = sketch_files(ws, shelf, chosen, engine=place, progress=progress)
@@ -132,29 +130,21 @@ def find(
     report = DuplicateReport(
         logs=chosen, matches=matches, clusters=clusters, keep=keep, config=rules, code=stage.code()
     )
-    _record(ws, shelf, report)
+    body = {
+        "matches": len(matches),
+        "clusters": len(clusters),
+        "conflicts": sum(bool(c.conflicts) for c in clusters),
+        "keep": keep,
+        "config": rules,
+        "code": report.code,
+    }
+    reports.keep(ws, shelf, report, kind=KIND, event=EVENT, logs=chosen, body=body)
     return report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Matches:
     matches: tuple[Match, ...]
-
-
-def _record(ws: Workspace, shelf: Shelf, report: DuplicateReport) -> None:
-    ref = Ref(KIND, ws.put_json(report))
-    if ref.digest in {known.digest for known in ws.artifacts(KIND)}:
-        return
-    body = {
-        "logs": len(report.logs),
-        "matches": len(report.matches),
-        "clusters": len(report.clusters),
-        "conflicts": sum(bool(c.conflicts) for c in report.clusters),
-        "keep": report.keep,
-        "config": report.config,
-        "code": report.code,
-    }
-    ws.record(EVENT, body=body, inputs=[shelf.record(log).ref for log in report.logs], outputs=[ref])
 
 
 def _says(ws: Workspace, shelf: Shelf, logs: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
@@ -184,10 +174,8 @@ def _noticed(ws: Workspace, shelf: Shelf, logs: Sequence[str]) -> Mapping[str, i
 
 def leaks(matches: Sequence[Match], split_of: Mapping[str, str]) -> Iterator[Leak]:
     """Matches between logs of two splits; logs without a split do not count."""
-    for match in matches:
-        first, second = split_of.get(match.first, ""), split_of.get(match.second, "")
-        if first and second and first != second:
-            yield Leak(match=match, first_split=first, second_split=second)
+    for match, first, second in reports.crossing(matches, split_of):
+        yield Leak(match=match, first_split=first, second_split=second)
 
 
 def hold(

@@ -23,12 +23,12 @@ from worldgate.core.encoders import Encoder
 from worldgate.core.errors import ConfigError
 from worldgate.core.progress import Progress, silent
 from worldgate.core.streams import FloatArray
+from worldgate.data.duplicates import reports
 from worldgate.data.duplicates.clusters import choose, join
 from worldgate.data.duplicates.index import nearest
 from worldgate.data.duplicates.rules import Keep
 from worldgate.data.ingest import Shelf
 from worldgate.data.search.embeddings import encoded
-from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
 EVENT = "duplicates.alike"
@@ -123,9 +123,7 @@ def find(
         NotFound: no such log, or its bytes are gone.
     """
     shelf, rules = shelf or Shelf(ws), config or AlikeConfig()
-    chosen = tuple(log for log in shelf.records if logs is None or log in set(logs))
-    for log in logs or ():
-        shelf.record(log)
+    chosen = reports.chosen(shelf, logs)
     raw: dict[str, Mapping[str, FloatArray]] = {}
     for log in chosen:
         raw[log] = {camera: vectors for camera, (_, vectors) in encoded(shelf, log, encoder).items()}
@@ -147,7 +145,14 @@ def find(
         groups=groups,
         config=rules,
     )
-    _record(ws, shelf, report)
+    body = {
+        "likenesses": len(found),
+        "groups": len(groups),
+        "encoder": encoder.name,
+        "encoder_digest": encoder.digest,
+        "config": rules,
+    }
+    reports.keep(ws, shelf, report, kind=KIND, event=EVENT, logs=chosen, body=body)
     return report
 
 
@@ -212,22 +217,5 @@ def _centred(raw: Mapping[str, _Cameras]) -> dict[str, _Cameras]:
 
 def leaks(likenesses: Sequence[Likeness], split_of: Mapping[str, str]) -> Iterator[AlikeLeak]:
     """Likenesses between logs of two splits; logs without a split do not count."""
-    for like in likenesses:
-        first, second = split_of.get(like.first, ""), split_of.get(like.second, "")
-        if first and second and first != second:
-            yield AlikeLeak(likeness=like, first_split=first, second_split=second)
-
-
-def _record(ws: Workspace, shelf: Shelf, report: AlikeReport) -> None:
-    ref = Ref(KIND, ws.put_json(report))
-    if ref.digest in {known.digest for known in ws.artifacts(KIND)}:
-        return
-    body = {
-        "logs": len(report.logs),
-        "likenesses": len(report.likenesses),
-        "groups": len(report.groups),
-        "encoder": report.encoder,
-        "encoder_digest": report.encoder_digest,
-        "config": report.config,
-    }
-    ws.record(EVENT, body=body, inputs=[shelf.record(log).ref for log in report.logs], outputs=[ref])
+    for like, first, second in reports.crossing(likenesses, split_of):
+        yield AlikeLeak(likeness=like, first_split=first, second_split=second)
