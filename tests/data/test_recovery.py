@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from worldgate.cli import main
-from worldgate.core.errors import AlreadyExists, DataRefused, NotFound
+from worldgate.core.errors import AlreadyExists, DataRefused
 from worldgate.core.streams import Kind, Origin, Stream, StreamInfo
 from worldgate.data.logs import open_folder
 from worldgate.data.logs.lerobot import LeRobotWriter, working_folder
@@ -122,9 +122,40 @@ def test_the_command_says_what_was_kept_and_what_was_lost(tmp_path: Path, capsys
     assert main(["data", "recover", str(tmp_path / "bad.mcap")]) == 4
 
 
-def test_a_killed_mcap_writers_file_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["run.mcap.partial", ".run.mcap.0badcafe.partial"])
+@pytest.mark.parametrize("by", ["its name", "what was left"])
+def test_what_an_mcaps_writer_left_gets_its_name_with_every_byte(tmp_path: Path, left: str, by: str) -> None:
+    cut_mcap(tmp_path / "whole.mcap")
+    data = (tmp_path / "whole.mcap").read_bytes()
+    (tmp_path / "whole.mcap").rename(tmp_path / left)
+    os.utime(tmp_path / left, (0, 0))
+    named = tmp_path / ("run.mcap" if by == "its name" else left)
+    found = recover(named)
+    assert (found.path, found.format, found.finished) == (tmp_path / "run.mcap", "mcap", True)
+    assert found.messages > 0 and any(f.check == "data_lost" for f in found.findings)
+    assert tree(tmp_path) == {"run.mcap": data}
+    assert not recover(named).finished
+
+
+def test_a_partial_mcap_that_may_be_written_or_has_a_log_beside_it_stays(tmp_path: Path) -> None:
+    path, left = tmp_path / "run.mcap", tmp_path / ".run.mcap.0badcafe.partial"
+    cut_mcap(path)
+    left.write_bytes(path.read_bytes())
+    with pytest.raises(AlreadyExists, match="a log of this name"):
+        recover(left)
+    path.unlink()
+    with pytest.raises(AlreadyExists, match="may be writing"):
+        recover(path)
+    os.utime(left, (0, 0))
+    (tmp_path / "run.mcap.partial").write_bytes(left.read_bytes())
+    with pytest.raises(DataRefused, match="several"):
+        recover(path)
+    assert len(tree(tmp_path)) == 2
+
+
+def test_an_empty_partial_file_is_no_log(tmp_path: Path) -> None:
     left = tmp_path / ".run.mcap.0badcafe.partial"
     left.write_bytes(b"")
-    with pytest.raises(NotFound) as refused:
+    with pytest.raises(DataRefused):
         recover(tmp_path / "run.mcap")
-    assert str(left) in (refused.value.hint or "")
+    assert left.exists()

@@ -8,19 +8,20 @@ from worldgate.cli._output import JsonFlag, Table, answer
 
 
 def recover(path: Path, /, *, json: JsonFlag = False) -> None:
-    """Finish an interrupted LeRobot recording, or say what is left of a damaged log.
+    """Finish an interrupted LeRobot or MCAP recording, or say what is left of a damaged log.
 
     For example:
 
         worldgate data recover recordings/teleop
         worldgate data recover logs/run_007.mcap --json
 
-    Every episode that its writer had finished is kept; one that was being written is dropped, and said. Logs of other
-    formats, such as an MCAP without its end, are read as far as they are whole: nothing is written, and what is missing
-    is told. Calling it again changes nothing. Exit code 4 if nothing can be kept.
+    Every episode that its writer had finished is kept; one that was being written is dropped, and said. An MCAP that
+    its writer left under a partial name gets its own. Logs of other formats, and an MCAP without its end, are read as
+    far as they are whole: nothing is written, and what is missing is told. Calling it again changes nothing. Exit code
+    4 if nothing can be kept.
 
     Args:
-        path: A dataset's folder (or the .NAME.recording beside it), or a log of any format.
+        path: A dataset's folder (or the .NAME.recording beside it), a log of any format, or its NAME.partial.
     """
     from worldgate.data import recovery
 
