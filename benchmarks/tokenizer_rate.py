@@ -257,9 +257,11 @@ class Peer:
         out = {}
         for camera, held in self.ours.clips.frames.items():
             begun = time.process_time()
-            codes = torch.cat([self.net.codes(part) for part in held.split(4)])
+            # It sees as many frames at once as it was trained on: it has no place for more.
+            pieces = [self.net.codes(part) for part in held.split(self.length, dim=1)]
             between = time.process_time()
-            shown = torch.cat([self.net.decode(part, SIZE) for part in codes.split(4)])
+            shown = torch.cat([self.net.decode(part, SIZE) for part in pieces], dim=1)
+            codes = torch.cat(pieces, dim=1)
             done = time.process_time()
             figures = measured(self.ours.clips, camera, shown)
             figures |= {name: round(value, 4) for name, value in codebook(codes, self.net.size).items()}
@@ -362,7 +364,7 @@ OURS: Sequence[tuple[ConvConfig, float]] = (
     (ConvConfig(), 6e-3),
 )
 VQ: Sequence[tuple[int, float]] = ((64, 1e-3), (64, 2e-3), (64, 4e-3))
-SPACE_TIME: Sequence[tuple[int, int, int, float]] = ((128, 4, LEARNED, 1e-3), (128, 4, 1, 1e-3), (64, 2, 1, 1e-3))
+SPACE_TIME: Sequence[tuple[int, int, int, float]] = ((128, 4, LEARNED, 1e-3), (128, 4, 1, 3e-3), (64, 2, 1, 3e-3))
 """Width, layers a side, frames of a clip, rate."""
 
 
@@ -436,7 +438,7 @@ class Table:
             return learn(peer(lambda: peers.SpaceTimeFsq(width, depth, SIZE), length), self.seconds, rate)
 
         held = [
-            self.kept(f"{setting.name}, space-time fsq {place}", about | {"space-time": list(asked)},
+            self.kept(f"{setting.name}, space-time fsq {place}", about | {"space-time": list(asked), "pieces": True},
                       lambda asked=asked: space_time(*asked))
             for place, asked in enumerate(SPACE_TIME)
         ]  # fmt: skip
