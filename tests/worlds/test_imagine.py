@@ -6,13 +6,16 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file
 from tests.worlds.synthetic import CAMERA, episode, episodes
 
 from worldgate.core.errors import AlreadyExists, DataRefused, NotFound, UsageError
 from worldgate.core.streams import Origin
+from worldgate.core.worlds import Frame, Rollout
 from worldgate.data.logs import lerobot, mcap
 from worldgate.worlds.imagine import imagine
-from worldgate.worlds.imagine.files import write_lerobot, write_mcap, write_states, write_video
+from worldgate.worlds.imagine.files import shown, write_geometry, write_lerobot, write_mcap, write_states, write_video
+from worldgate.worlds.imagine.given import read_actions
 from worldgate.worlds.imagine.marks import burn
 
 HELD = episode(91)
@@ -138,3 +141,39 @@ def test_a_model_of_a_static_camera_paints_what_moves(trained, family, model):
     untouched = np.abs(imagined[0, :, :4, -4:].astype(int) - HELD.array(CAMERA)[12, :4, -4:]).mean()
     assert untouched < 40
     assert len(episodes(1)) == 1
+
+
+def test_depth_and_classes_are_shown_in_colours_and_kept_as_values(tmp_path):
+    depth = np.linspace(0.0, 2.0, 2 * 3 * 4 * 4, dtype=np.float32).reshape(2, 3, 4, 4)
+    classes = np.arange(2 * 3 * 16, dtype=np.uint8).reshape(2, 3, 4, 4) % 5
+    frame = Frame(frames={"depth": depth, "classes": classes, "front": np.zeros((2, 3, 4, 4, 3), np.uint8)})
+    made = Rollout(model="m", prompt="p", seed=0, rate_hz=10.0, actions=np.zeros((3, 0), np.float32), frame=frame)
+    held = load_file(write_geometry(tmp_path / "geometry.safetensors", made))
+    assert set(held) == {"depth", "classes"}
+    assert np.array_equal(held["depth"], depth)
+    assert np.array_equal(held["classes"], classes)
+    pictures = shown(classes[0])
+    assert pictures.shape == (3, 4, 4, 3)
+    assert len(np.unique(pictures.reshape(-1, 3), axis=0)) == 5, "a colour for every class"
+    assert write_video(tmp_path / "all.mp4", made).stat().st_size > 0
+
+
+def test_colour_alone_makes_no_file_of_geometry(tmp_path):
+    frame = Frame(frames={"front": np.zeros((1, 3, 4, 4, 3), np.uint8)})
+    made = Rollout(model="m", prompt="p", seed=0, rate_hz=10.0, actions=np.zeros((3, 0), np.float32), frame=frame)
+    assert write_geometry(tmp_path / "geometry.safetensors", made) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_actions_come_from_csv_with_or_without_names_and_from_numpy(tmp_path):
+    want = np.array([[0.1, 0.2], [0.3, -4.0]], np.float32)
+    (tmp_path / "plain.csv").write_text("0.1,0.2\n0.3,-4\n")
+    (tmp_path / "named.csv").write_text("x,y\n0.1,0.2\n0.3,-4\n")
+    np.save(tmp_path / "held.npy", want)
+    for name in ("plain.csv", "named.csv", "held.npy"):
+        assert np.array_equal(read_actions(tmp_path / name), want), name
+    np.save(tmp_path / "odd.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(UsageError, match="not a table"):
+        read_actions(tmp_path / "odd.npy")
+    with pytest.raises(NotFound, match="no such file"):
+        read_actions(tmp_path / "gone.csv")

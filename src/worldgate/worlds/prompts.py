@@ -27,8 +27,8 @@ def check_prompt(prompt: Prompt, spec: ModelSpec, capabilities: frozenset[Capabi
     if prompt.frames and Capability.FRAMES not in capabilities:
         got = ", ".join(sorted(prompt.frames))
         raise CapabilityMissing(f"a {spec.family} model takes no frames", got=got, hint="the family conv takes them")
-    if prompt.ahead and Capability.AHEAD not in capabilities:
-        got = ", ".join(sorted(prompt.ahead))
+    if prompt.ahead_steps and Capability.AHEAD not in capabilities:
+        got = f"steps {', '.join(map(str, prompt.ahead_steps))}"
         raise CapabilityMissing(f"a {spec.family} model takes no frames ahead", got=got, hint="the family flow does")
     _names("state stream", set(prompt.states), {s.name for s in spec.states})
     _names("camera", set(prompt.frames), {s.name for s in spec.cameras})
@@ -91,7 +91,9 @@ def _names(what: str, got: set[str], wanted: set[str]) -> None:
         odd = sorted(got ^ wanted)[0]
         state = "unknown" if odd in got else "missing"
         raise UsageError(
-            f"a {what} of the prompt is {state}", got=odd, hint=f"the model knows {', '.join(sorted(wanted))}"
+            f"a {what} of the prompt is {state}",
+            got=odd,
+            hint=f"the model knows {', '.join(sorted(wanted))}; prompts of some streams alone: flow and masked",
         )
 
 

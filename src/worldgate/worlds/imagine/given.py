@@ -28,7 +28,7 @@ def read_actions(path: Path) -> FloatArray:
         else:
             lines = path.read_text(encoding="utf-8").splitlines()
             named = bool(lines) and not _numbers(lines[0])
-            held = np.loadtxt(lines[named:], delimiter=",", ndmin=2)
+            held = np.loadtxt(lines[named:], delimiter=",", ndmin=2) if lines[named:] else np.zeros((0, 0))
         values = np.asarray(held, np.float32)
     except (ValueError, UnicodeDecodeError) as error:
         hint = "rows of numbers with commas between them, or an array of numpy"
