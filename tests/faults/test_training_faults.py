@@ -25,10 +25,10 @@ def sweep(tmp_path: Path, what: str, *asked: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.timeout(600)
-def test_a_tenth_of_all_points_of_a_run_on_clips(tmp_path: Path) -> None:
-    found = sweep(tmp_path, "fsq", "kill:23:3", "enospc:67:11", "eio:97:31", "fsize:400:90", "ctrlc:3:1")
-    assert found["kill"]["ends"]["killed"] == found["kill"]["points"] - 1 >= 10
-    assert found["ctrlc"]["ends"]["interrupted"] >= 2
+def test_some_points_of_a_run_on_clips(tmp_path: Path) -> None:
+    found = sweep(tmp_path, "fsq", "kill:47:3", "enospc:83:11", "eio:120:31", "fsize:700:90", "ctrlc:5:1")
+    assert found["kill"]["ends"]["killed"] == found["kill"]["points"] - 1 >= 5
+    assert found["ctrlc"]["ends"]["interrupted"] == 2
     for mode in ("enospc", "fsize"):
         assert sum(count for end, count in found[mode]["ends"].items() if end.startswith("refused")) >= 1, mode
 
