@@ -48,7 +48,7 @@ def test_recordings_become_a_dataset_and_the_bad_one_is_left_out(
     made = said(capsys, "snapshot", "cell", "--name", "cell-1", "-w", root)
     assert len(made["manifest"]["episodes"]) == 2
     assert list(made["manifest"]["refused"]) == [refused[0]["log"]]
-    again = said(capsys, "snapshot", "cell.v2", "--name", "cell-1", "-w", root)
+    again = said(capsys, "snapshot", "cell.v3", "--name", "cell-1", "-w", root)
     assert again["dataset"] == made["dataset"], "the same logs under the same contract give the same dataset"
     assert said(capsys, "record", "verify", "-w", root)["ok"]
 

@@ -51,7 +51,7 @@ def test_a_workspace_in_a_bucket_takes_logs_from_a_bucket_and_is_read_elsewhere(
     dataset = said(capsys, "snapshot", "cell", "--name", "cell-1", "-w", str(root))
     shutil.rmtree(root / "cache")
     assert said(capsys, "record", "verify", "-w", str(root))["ok"]
-    again = said(capsys, "snapshot", "cell.v2", "--name", "cell-1", "-w", str(root))
+    again = said(capsys, "snapshot", "cell.v3", "--name", "cell-1", "-w", str(root))
     assert again["dataset"] == dataset["dataset"], "from the bucket alone"
 
 

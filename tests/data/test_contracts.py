@@ -120,7 +120,7 @@ def test_another_contract_of_the_same_name_and_version_is_refused(tmp_path: Path
 
 
 SHIPPED = {
-    "cell.v2": "a77dbdf1f4187f00",
+    "cell.v3": "f8cc7d70933aa2d5",
     "comma2k19.v1": "62ab5fce8a47ab0e",
     "droid.v2": "46aa8344f638c826",
     "g1.v2": "49b1a55b8a6f6d70",
