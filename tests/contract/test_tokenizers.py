@@ -17,6 +17,7 @@ from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import Kind
 from worldgate.worlds import checkpoint
 from worldgate.worlds.family import load_trainable
+from worldgate.worlds.feed import Share
 from worldgate.worlds.tokenizers._training import Reel
 from worldgate.worlds.tokenizers._video import Context, VideoConfig
 from worldgate.worlds.tracks import Inputs, make_tracks, resolve_layout
@@ -208,3 +209,14 @@ def test_a_configuration_survives_a_trip_through_a_plain_tree(name):
 def test_a_tokenizer_without_a_training_of_its_own_says_so():
     with pytest.raises(CapabilityMissing, match="within a family"):
         load_trainable("background")
+
+
+def test_a_clip_is_never_trained_against_itself(name, logs):
+    for context, time, frames in ((Context.NONE, 0, 1), (Context.FIRST, 0, 5), (Context.NONE, 4, 5)):
+        model = untrained(name, logs, context=context, time=time)
+        (phase,) = model.phases(make_tracks(logs, model.layout), [])
+        phase.prepare()
+        phase.feed.open(Share())
+        batch = phase.draw(np.random.default_rng(0))
+        assert batch.tensors[f"clips/{CAMERA}"].shape[1] == frames
+        phase.feed.close()

@@ -38,7 +38,7 @@ _JUDGED = 48
 _SHOWN = 6
 """Held-out frames of a sample."""
 _CLIP = 5
-"""Frames of a training clip, where the tokenizer looks along time."""
+"""Frames of a training clip, where the tokenizer looks along time or at the first of them."""
 _CLIPS, _AGAINST = "clips/", "against/"
 
 
@@ -125,7 +125,9 @@ class TokenizerPhase:
         self.model, self.tokenizer, self.config = model, model.tokenizer, config
         self.train, self.held_out = train, held_out
         cameras = [camera.name for camera in model.layout.cameras]
-        length = _CLIP if self.tokenizer.config.time else 1
+        # Against its first frame a clip of one frame would be a copy, and nothing would be learned.
+        looks = self.tokenizer.config.time or self.tokenizer.config.context is Context.FIRST
+        length = _CLIP if looks else 1
         size = self.tokenizer.size
         self.feed = ClipFeed(_episodes(train), cameras, frames=length, size=size, batch=config.batch)
         self.judged: dict[str, Tensor] = {}
