@@ -115,6 +115,10 @@ class Generator(nn.Module):
         first = tokenizer.phases(seen, [t for t in held_out if t.frames]) if tokenizer is not None else []
         return [*first, TokensPhase(self, train, held_out)]
 
+    def blocks(self) -> list[nn.Module]:
+        """The transformer's layers, which a GPU compiles, recomputes and shares out."""
+        return list(self.net.backbone.stack.blocks)
+
     def command(self, actions: Tensor) -> Tensor:
         """Actions in their unit, normalised."""
         return (actions - self.action_mean_A) / self.action_std_A

@@ -26,7 +26,7 @@ def rotations(positions_PA: Tensor, width: int) -> Tensor:
     axes = positions_PA.shape[1]
     shares = [(width // 2) // axes + (a < (width // 2) % axes) for a in range(axes)]
     angles = [
-        positions_PA[:, a : a + 1].float() * _BASE ** -(torch.arange(share) / max(share, 1))
+        positions_PA[:, a : a + 1].float() * _BASE ** -(torch.arange(share, device=positions_PA.device) / max(share, 1))
         for a, share in enumerate(shares)
     ]
     angle = torch.cat(angles, dim=1)
