@@ -12,9 +12,9 @@ HORIZONS = {"1": 1, "3": 3}
 
 def clip():
     """A bright square that moves one pixel a step over a dark ground: (N, K + 1, V, P, P, 3)."""
-    out = torch.full((2, 4, 1, 12, 12, 3), 30, dtype=torch.uint8)
+    out = torch.full((2, 4, 1, 12, 12, 3), 0.1)
     for t in range(4):
-        out[:, t, :, 3:6, 2 + t : 5 + t] = 220
+        out[:, t, :, 3:6, 2 + t : 5 + t] = 0.9
     return out
 
 
@@ -30,7 +30,7 @@ def test_a_copy_has_none_and_the_truth_has_all():
 
 def test_erasing_what_moves_is_worth_half():
     now, real = clip()[:, 0], clip()[:, 1:]
-    empty = torch.full_like(real, 30)
+    empty = torch.full_like(real, 0.1)
     got = skill.pictures(empty, empty, now, real, HORIZONS)["video_skill_over_copy_last_3"]
     assert got == pytest.approx(0.5, abs=0.01), "the square is missing where it went, and gone from where it was"
 
@@ -38,7 +38,7 @@ def test_erasing_what_moves_is_worth_half():
 def test_what_never_moves_does_not_count():
     now, real = clip()[:, 0], clip()[:, 1:]
     odd = real.clone()
-    odd[:, :, :, 9:, 9:] = 255
+    odd[:, :, :, 9:, 9:] = 1.0
     assert skill.pictures(odd, odd, now, real, HORIZONS)["video_skill_over_copy_last_3"] == pytest.approx(1)
 
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from worldgate.core.errors import DataRefused
 from worldgate.core.streams import IntArray
+from worldgate.worlds import skill
 from worldgate.worlds.batches import Batch
 from worldgate.worlds.nn.ensemble import Ensemble
 from worldgate.worlds.nn.rolling import Rolling
-from worldgate.worlds.pictures import MOVING, Pictures
+from worldgate.worlds.pictures import Pictures
 from worldgate.worlds.pixels import to_signed
 from worldgate.worlds.tokenizers.background import BackgroundTokenizer
 from worldgate.worlds.tracks import Layout
@@ -156,7 +157,7 @@ class DynamicsPhase:
 def video_skill(
     model: VideoModel, pictures: Pictures, rate_hz: float, seconds: Sequence[float] = (0.5, 1.0)
 ) -> dict[str, float]:
-    """One minus the squared error over that of copy-last, where pixels changed, and the ratio with wrong actions."""
+    """Skill over copy-last where pixels changed, and action sensitivity."""
     horizons = {f"{s:g}s": max(1, round(s * rate_hz)) for s in seconds}
     steps, context = max(horizons.values()), model.context
     bank = Bank(pictures.tracks)
@@ -169,17 +170,10 @@ def video_skill(
     known = [pictures.known[t] for t in pictures.track_of(rows)]
     places = [pictures.backgrounds[t] for t in pictures.track_of(rows)]
     background = torch.stack([to_signed(p) if k else f for k, p, f in zip(known, places, frames[:, 1], strict=True)])
-    moved = (frames[:, 2:] - frames[:, 1:2]).abs().amax(dim=3, keepdim=True) > 2 * MOVING
-    region = moved.cummax(dim=1).values.float()
-    still = _error(frames[:, 1:2], frames[:, 2:], region)
-    ours = _error(_imagine(model, frames, background, states_NCD, actions_NTA), frames[:, 2:], region)
     wrong_NTA = actions_NTA.roll(max(1, len(rows) // 2), dims=0)
-    wrong = _error(_imagine(model, frames, background, states_NCD, wrong_NTA), frames[:, 2:], region)
-    out: dict[str, float] = {}
-    for tag, k in horizons.items():
-        out[f"video_skill_over_copy_last_{tag}"] = float(1 - ours[k - 1] / still[k - 1])
-        out[f"video_action_sensitivity_{tag}"] = float(wrong[k - 1] / ours[k - 1])
-    return out
+    ours, wrong = (_imagine(model, frames, background, states_NCD, drive) for drive in (actions_NTA, wrong_NTA))
+    real = _intensities(frames)
+    return skill.pictures(_intensities(ours), _intensities(wrong), real[:, 1], real[:, 2:], horizons)
 
 
 def _imagine(model: VideoModel, frames: Tensor, background: Tensor, states_NCD: Tensor, actions_NTA: Tensor) -> Tensor:
@@ -193,7 +187,6 @@ def _imagine(model: VideoModel, frames: Tensor, background: Tensor, states_NCD: 
     return torch.stack([model.decode(latents[:, k], background) for k in range(latents.shape[1])], dim=1)
 
 
-def _error(predicted: Tensor, real: Tensor, region: Tensor) -> Tensor:
-    """(K,) mean squared error over the region, on intensities from 0 to 1."""
-    square = (((predicted - real) / 2).square() * region).sum(dim=(0, 2, 3, 4, 5)) / 3
-    return square / region.sum(dim=(0, 2, 3, 4, 5)).clamp(min=1) + 1e-12
+def _intensities(frames_NTV3SS: Tensor) -> Tensor:
+    """(N, T, V, S, S, 3) from 0 to 1."""
+    return (frames_NTV3SS.movedim(3, -1) + 1) / 2

@@ -15,12 +15,11 @@ from torch.nn import functional
 from worldgate.core.streams import IntArray
 from worldgate.worlds.batches import Batch
 from worldgate.worlds.pixels import to_signed
+from worldgate.worlds.skill import MOVING
 from worldgate.worlds.tokenizers.background import STRIDE, BackgroundTokenizer
 from worldgate.worlds.tracks import Track, whole
 from worldgate.worlds.train.config import PhaseConfig
 
-MOVING = 16 / 255
-"""Difference in some colour, of the full intensity, from which a pixel counts as changed: as the gap counts it."""
 _FOCUS = 5.0
 _NOISE = 0.05
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-MOVING = 16 / 255
+from worldgate.evidence.moving import THRESHOLD
+
+MOVING = THRESHOLD / 255
 """Difference in some colour, of the full intensity, from which a pixel counts as changed: as the gap counts it."""
 
 
@@ -17,15 +19,15 @@ def pictures(ours: Tensor, wrong: Tensor, now: Tensor, real: Tensor, horizons: M
     """Skill over copy-last and action sensitivity, where pictures have changed since now.
 
     Args:
-        ours: (N, K, V, P, P, 3) uint8, imagined.
+        ours: (N, K, V, P, P, 3) imagined, intensities from 0 to 1.
         wrong: the same under actions of other windows.
         now: (N, V, P, P, 3) the last known pictures.
         real: what came.
         horizons: name -> step, from 1.
     """
-    still, true, mine, other = (part.float() / 255 for part in (now.unsqueeze(1), real, ours, wrong))
-    region = ((true - still).abs().amax(dim=-1, keepdim=True) > MOVING).cummax(dim=1).values
-    copy, mine, other = (_error(shown, true, region) for shown in (still, mine, other))
+    still = now.unsqueeze(1)
+    region = ((real - still).abs().amax(dim=-1, keepdim=True) > MOVING).cummax(dim=1).values
+    copy, mine, other = (_error(shown, real, region) for shown in (still, ours, wrong))
     out: dict[str, float] = {}
     for tag, k in horizons.items():
         out[f"video_skill_over_copy_last_{tag}"] = float(1 - mine[k - 1] / copy[k - 1])

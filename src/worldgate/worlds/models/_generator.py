@@ -242,9 +242,9 @@ def _pictures(
         return {}
     places = [codec.against(tape.tracks[t].frames) for t in tape.track_of(starts)]
     against = {c: torch.stack([p[c] for p in places if p is not None]) for c in places[0]} if places[0] else None
-    one, two = (torch.stack([codec.frames(t, against)[c] for c in colour], dim=2) for t in (ours, wrong))
+    one, two = (torch.stack([codec.frames(t, against)[c] for c in colour], dim=2) / 255 for t in (ours, wrong))
     rows = starts[:, None] + np.arange(model.context - 1, model.context + max(horizons.values()))
-    real = torch.stack([frames_of(tape, c, rows) for c in colour], dim=2)
+    real = torch.stack([frames_of(tape, c, rows) for c in colour], dim=2) / 255
     return skill.pictures(one, two, real[:, 0], real[:, 1:], horizons)
 
 
