@@ -25,7 +25,8 @@ from worldgate.worlds.models._dream import Denoiser, Dream
 from worldgate.worlds.models._tape import Tape, Windows
 from worldgate.worlds.models._world import TokenWorld
 from worldgate.worlds.nn.streams import Guidance, NetConfig, Words
-from worldgate.worlds.sizes import Size
+from worldgate.worlds.sizes import Size, slower, wider
+from worldgate.worlds.tokenizers import fsq, kl
 from worldgate.worlds.tracks import Inputs, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
 
@@ -45,6 +46,7 @@ class GeneratorConfig:
     """What both families are configured by."""
 
     inputs: Inputs = field(default_factory=lambda: Inputs(cameras=("observation.images.front",)))
+    tokenizer: kl.Settings | fsq.Settings
     net: NetConfig = field(default_factory=NetConfig)
     text_width: int = 64
     window: int = 6
@@ -63,10 +65,15 @@ Made = TypeVar("Made", bound=GeneratorConfig)
 
 
 def at_size(small: Made, size: Size) -> Made:
-    """The configuration of a size, from the default one: the transformer grows, and learns the slower for it."""
-    net, large = _NETS[size], size in {Size.BASE, Size.LARGE}
+    """The configuration of a size, from the default one; the tokenizer's rate in bits is the same at all of them."""
+    net, tokenizer = _NETS[size], small.tokenizer
     phase = replace(small.phase, rate=small.phase.rate * small.net.width / net.width)
-    return replace(small, net=net, phase=phase, window=16 if large else small.window)
+    made = replace(small, net=net, phase=phase)
+    if size not in {Size.BASE, Size.LARGE}:
+        return made
+    conv = replace(tokenizer.net, coarse=wider(tokenizer.net.coarse, size), fine=wider(tokenizer.net.fine, size))
+    grown = replace(tokenizer, net=conv, phase=slower(tokenizer.phase, size))
+    return replace(made, tokenizer=grown, window=16)
 
 
 class TokenModel(Denoiser, Protocol):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import cast
 
@@ -30,7 +30,7 @@ from worldgate.worlds.models._tape import Tape, Windows
 from worldgate.worlds.nn.attention import Past
 from worldgate.worlds.nn.autoencoders import ConvConfig
 from worldgate.worlds.nn.streams import Backbone, Guidance, NetConfig
-from worldgate.worlds.sizes import Size, slower, wider
+from worldgate.worlds.sizes import Size
 from worldgate.worlds.tokenizers import fsq
 from worldgate.worlds.tokenizers._video import Context, VideoConfig
 from worldgate.worlds.tracks import Inputs, Layout
@@ -104,15 +104,8 @@ def debug() -> Config:
 
 
 def sized(size: Size) -> Config:
-    """The configuration of a size; the tokenizer's rate in bits is the same at all of them."""
-    small = Config()
-    if size not in {Size.BASE, Size.LARGE}:
-        return at_size(small, size)
-    net = replace(
-        small.tokenizer.net, coarse=wider(small.tokenizer.net.coarse, size), fine=wider(small.tokenizer.net.fine, size)
-    )
-    tokenizer = replace(small.tokenizer, net=net, phase=slower(small.tokenizer.phase, size))
-    return replace(at_size(small, size), tokenizer=tokenizer)
+    """The configuration of a size."""
+    return at_size(Config(), size)
 
 
 def create(config: Config, layout: Layout, normaliser: Normaliser) -> Generator:
