@@ -26,6 +26,9 @@ from worldgate.worlds.nn.autoencoders import STRIDE, Core
 from worldgate.worlds.nn.causal import Shrink, Stretch, latents_of
 from worldgate.worlds.tokenizers._modalities import Modality, modality_of
 
+_OPEN = 0.05
+"""Least share of what is painted over a context."""
+
 
 class Context(StrEnum):
     """What a picture is encoded against."""
@@ -111,7 +114,8 @@ class Part(nn.Module):
         if against_NISS is None:
             return answers
         known_N1OSS = self.looks.known(against_NISS).unsqueeze(1)
-        mask = torch.sigmoid(answers[:, :, -1:] - 1)
+        # A mask that may close passes no gradient once it has, and training stays at the context itself.
+        mask = _OPEN + (1 - _OPEN) * torch.sigmoid(answers[:, :, -1:] - 1)
         return known_N1OSS + mask * (answers[:, :, :-1] - known_N1OSS)
 
 
