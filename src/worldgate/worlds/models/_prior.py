@@ -1,8 +1,8 @@
 """What the frame before says of the next one without any training: a linear guess with its error.
 
-Numbers follow a ridge regression of their change on the numbers before and the action; pictures stay as they are.
-Errors are those of left-out episodes, which also choose the penalty, so that few episodes suffice and no evidence means
-that nothing moves.
+Where nothing stands before, a token is what its place usually shows. Numbers follow a ridge regression of their change
+on the numbers before and the action; pictures stay as they are. Errors are those of left-out episodes, which also
+choose the penalty, so that few episodes suffice and no evidence means that nothing moves.
 
 Shape legend: N sequences, T frames, G tokens of a stream, E entries of a token, R rows, F features, A action channels.
 """
@@ -24,7 +24,7 @@ _LEAST = 1e-3
 
 
 class Prior(nn.Module):
-    """Of every stream, as a Gaussian; clean tokens have unit spread.
+    """Of every stream, as a Gaussian.
 
     Args:
         entries: of a token of each stream.
@@ -39,6 +39,8 @@ class Prior(nn.Module):
         numbers = sum(e for e, alone in zip(entries, plain, strict=True) if alone)
         for s, (e, places, alone) in enumerate(zip(entries, tokens, plain, strict=True)):
             self.register_buffer(f"step_{s}", torch.ones(2, places, e))
+            self.register_buffer(f"mean_{s}", torch.zeros(places, e))
+            self.register_buffer(f"spread_{s}", torch.ones(places, e))
             if alone:
                 self.register_buffer(f"blind_{s}", torch.zeros(numbers + 1, e))
                 self.register_buffer(f"acting_{s}", torch.zeros(numbers + actions + 1, e))
@@ -55,6 +57,9 @@ class Prior(nn.Module):
         for s, stream in enumerate(held):
             mine = tape.present[track, first + s]
             change = (tokens[s][after] - stream)[mine]
+            if bool(mine.any()):
+                self.get_buffer(f"mean_{s}").copy_(stream[mine].mean(dim=0))
+                self.get_buffer(f"spread_{s}").copy_(stream[mine].std(dim=0, unbiased=False).clamp(min=_LEAST))
             step = self.get_buffer(f"step_{s}")
             step[:] = change.square().mean(dim=0).sqrt().clamp(min=_LEAST)
             if not self.plain[s] or not bool(mine.any()):
@@ -72,14 +77,13 @@ class Prior(nn.Module):
         """Mean (N, T, G, E) and variance of every stream's clean tokens."""
         acted_NT11 = guidance.acted_NT[..., None, None]
         was = [before.level_NTS[..., s, None, None] for s in range(len(self.plain))]
-        power = [w.square() + (1 - w).square() for w in was]
-        held = [w / p * t for w, p, t in zip(was, power, before.tokens, strict=True)]
-        features = [h for h, alone in zip(held, self.plain, strict=True) if alone]
+        known = [self._known(s, w, tokens) for s, (w, tokens) in enumerate(zip(was, before.tokens, strict=True))]
+        features = [held for (held, _), alone in zip(known, self.plain, strict=True) if alone]
         out = []
         for s, alone in enumerate(self.plain):
-            mean, step = held[s], self.get_buffer(f"step_{s}")
+            (mean, doubt), step = known[s], self.get_buffer(f"step_{s}")
             if alone:
-                one = held[s].new_ones(*held[s].shape[:-1], 1)
+                one = mean.new_ones(*mean.shape[:-1], 1)
                 blind = torch.cat([*features, one], dim=-1)
                 acting = torch.cat([*features, guidance.actions_NTA.unsqueeze(2), one], dim=-1)
                 moves = torch.where(
@@ -87,14 +91,21 @@ class Prior(nn.Module):
                 )
                 mean = mean + was[s] * moves
             change = torch.where(acted_NT11, step[1], step[0]).square()
-            out.append((mean, ((1 - was[s]).square() / power[s] + change).clamp(max=1)))
+            usual = self.get_buffer(f"spread_{s}").square()
+            out.append((mean, torch.minimum(doubt + change, usual)))
         return out
+
+    def _known(self, stream: int, was: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the clean tokens before, from what is remembered of them."""
+        mean, usual = self.get_buffer(f"mean_{stream}"), self.get_buffer(f"spread_{stream}").square()
+        gain = was * usual / (was.square() * usual + (1 - was).square()).clamp(min=_LEAST**2)
+        return mean + gain * (tokens - was * mean), usual * (1 - gain * was)
 
 
 def posterior(prior: tuple[Tensor, Tensor], x_NTGE: Tensor, level_NT: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation when ``x = level * clean + (1 - level) * noise`` is known, too."""
     (mean, variance), level = prior, level_NT[..., None, None]
-    gain = level * variance / (level.square() * variance + (1 - level).square())
+    gain = level * variance / (level.square() * variance + (1 - level).square()).clamp(min=_LEAST**2)
     return mean + gain * (x_NTGE - level * mean), (variance * (1 - gain * level)).sqrt()
 
 
