@@ -22,7 +22,8 @@ from worldgate.evidence.gate_evidence import GateEvidence, TrainingRecord
 from worldgate.evidence.trials import RecordedTrial
 
 GATES = sorted(seams.cards("gates"))
-METRICS = sorted(seams.cards("metrics"))
+METRICS = [name for name in sorted(seams.cards("metrics")) if hasattr(seams.load("metrics", name), "measure")]
+"""Those of the plain form; ``test_metrics`` holds the others."""
 DIGEST = {name: format(i, "064x") for i, name in enumerate(("model", "data", "norm", "release", "scenario", "log"))}
 STATE = Signal(name="observation.state", unit="m", shape=(1,))
 STEPS = 10

@@ -205,6 +205,8 @@ def test_opening_reads_headers_and_a_window_keeps_its_rows(tmp_path: Path) -> No
     columns = ", ".join(f'"c{i}"' for i in range(8))
     path = state(tmp_path / "x", "", "us", columns)
     pa.csv.write_csv(table_of, path / "a.csv")
+    (tmp_path / "first").mkdir()
+    only(state(tmp_path / "first" / "x", "t,a\n1,2\n", "us", '"a"'))  # what the first opening of a process imports
     before = pa.total_allocated_bytes()
     tracemalloc.start()
     log = only(path)
