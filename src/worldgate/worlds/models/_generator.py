@@ -36,7 +36,7 @@ _NETS = {
     Size.BASE: NetConfig(width=512, depth=12, heads=8, patch=1),
     Size.LARGE: NetConfig(width=1024, depth=16, heads=16, patch=1),
 }
-"""From 30 thousand over 0.2 and 50 to 300 million weights; the larger two are made for a GPU."""
+"""The larger two are made for a GPU; their weights are counted in `docs/how-to/train.md`."""
 _JUDGED = 48
 """Most windows of held-out episodes that are rolled forward."""
 

@@ -227,10 +227,10 @@ class FlowNet(nn.Module):
         before = _shifted(noisy, level, ahead is not None)
         target = self._targets(clean, noisy, level, size, moves & present.unsqueeze(1), before, guidance, times)
         out = self(noisy, level, size, before, guidance, times_T=times)
-        asked = (present.unsqueeze(1) & moves).float()
+        asked, priors = (present.unsqueeze(1) & moves).float(), self.prior(before, guidance)
         losses = []
         for s, (x, y) in enumerate(zip(out, target, strict=True)):
-            _, spread = posterior(self.prior(before, guidance)[s], noisy[s], level[..., s])
+            _, spread = posterior(priors[s], noisy[s], level[..., s])
             error_NT = (x - y).square().mean(dim=(2, 3)) / spread.square().mean(dim=(2, 3)).clamp(min=_LEAST)
             losses.append((error_NT * asked[..., s]).sum() / asked[..., s].sum().clamp(min=1))
         return torch.stack(losses).mean()
