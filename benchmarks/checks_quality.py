@@ -52,7 +52,7 @@ HELD_OUT = frozenset(
         "exposure.hunt", "force_zero.step", "force_zero.warming", "freeze.av1", "freeze.double", "jitter.late",
         "knocked.sag", "latency.early", "latency.stepped", "lost_frames.burst", "lost_messages.batched",
         "lost_messages.bursts", "miscount.camera", "misdeclared.duration", "misdeclared.names", "not_a_number.rows",
-        "occluder.dirt", "occluder.tape", "overrange.overshoot", "quaternions.flips", "sensor_clock.warming",
+        "occluder.drop", "occluder.tape", "overrange.overshoot", "quaternions.flips", "sensor_clock.warming",
         "silence.head", "silence.tail", "slow_renewal.av1", "slow_renewal.coded", "spike.bit", "spike.zero",
         "standstill.head", "standstill.pause", "stuck.last", "teleport.splice", "teleport.wrapped",
         "wrong_codec.size", "wrong_size.swapped", "wrong_unit.centimetres", "wrong_unit.percent",

@@ -1,4 +1,9 @@
-"""Something stands before the lens: a cloth, a cable tie, tape, dirt, a hand that stays."""
+"""Something stands before the lens: a cloth, a cable tie, tape, dirt, a hand that stays, a drop of water.
+
+A drop is a lens of its own, far too near to be in focus: within it the whole scene stands upside down and small, drawn
+soft, and darker towards the rim, where light is turned away. (Roser and Geiger, Video-based raindrop detection for
+improved image registration, 2009; von Bernuth et al., Simulating photo-realistic snow and fog, 2019, render it so.)
+"""
 
 from __future__ import annotations
 
@@ -23,6 +28,13 @@ FAULTS = (
         least=0.2,
         sweep=_SWEEP,
     ),
+    Fault(
+        name="drop",
+        line="a drop of water that stays: the scene in it upside down, small and soft",
+        unit="share of the picture",
+        least=0.2,
+        sweep=_SWEEP,
+    ),
 )
 
 
@@ -32,6 +44,10 @@ _SEEN = 0.1
 """Least share of the picture that must differ so, half of the least that must be found."""
 _COARSE = (5, 3)
 """Pixels that are left of what grease lets through."""
+_SOFT = 0.03
+"""Standard deviation of a drop's picture, share of the width: it is some millimetres from the glass."""
+_RIM = 0.35
+"""Share of the light that is missing at a drop's rim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +73,7 @@ def inject(log: Log, config: Config, seed: int) -> Injected:
         cover = _cover(config.variant, config.magnitude, height, width, draw)[..., None]
         rows = np.arange(len(held)) >= len(held) // 3
         for row in np.flatnonzero(rows):
-            if config.variant == "dirt":
-                over = cv2.resize(cv2.resize(pixels[row], _COARSE, interpolation=cv2.INTER_AREA), (width, height)) + 0.0
-            else:
-                over = np.full(pixels[row].shape, 30.0 if config.variant == "cloth" else 215.0)
+            over = _over(config.variant, pixels[row], cover[..., 0])
             over += draw.normal(0, 1.0, over.shape)
             pixels[row] = np.clip(pixels[row] * (1 - cover) + over * cover, 0, 255)
         return pixels, span_of(held, rows)
@@ -73,6 +86,29 @@ def _shows(before: ByteArray, after: ByteArray) -> bool:
     thin = (slice(len(before) // 3, None), slice(None, None, 4), slice(None, None, 4))
     apart = np.abs(after[thin].astype(np.int16) - before[thin]).mean(axis=3)
     return bool(np.median((apart > _OTHER).mean(axis=(1, 2))) >= _SEEN)
+
+
+def _over(name: str, picture: ByteArray, cover: FloatArray) -> FloatArray:
+    """(H, W, 3) what is seen where it is covered."""
+    height, width = cover.shape
+    if name == "dirt":
+        return cv2.resize(cv2.resize(picture, _COARSE, interpolation=cv2.INTER_AREA), (width, height)) + 0.0
+    if name == "drop":
+        return _dropped(picture, cover)
+    return np.full(picture.shape, 30.0 if name == "cloth" else 215.0)
+
+
+def _dropped(picture: ByteArray, cover: FloatArray) -> FloatArray:
+    """(H, W, 3) the scene as a drop shows it, within its bounds; elsewhere the picture as it is."""
+    rows, cols = (np.flatnonzero((cover > 0.01).any(axis=axis)) for axis in (1, 0))
+    inside = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
+    size = (int(cols[-1] - cols[0]) + 1, int(rows[-1] - rows[0]) + 1)
+    scene = cv2.resize(picture[::-1, ::-1], size, interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(scene.astype(np.float64), (0, 0), _SOFT * cover.shape[1])
+    y, x = np.mgrid[-1 : 1 : size[1] * 1j, -1 : 1 : size[0] * 1j]
+    out = picture.astype(np.float64)
+    out[inside] = soft * (1 - _RIM * np.minimum(x**2 + y**2, 1.0) ** 2)[..., None]
+    return out
 
 
 def _cover(name: str, share: float, height: int, width: int, draw: np.random.Generator) -> FloatArray:
