@@ -19,6 +19,7 @@ from worldgate.core.streams import Array, FloatArray, Origin
 from worldgate.evidence.evaluation import EvaluateConfig, Evaluation, evaluate
 from worldgate.evidence.evaluation.report import Row
 from worldgate.evidence.evaluation.summary import lines, text
+from worldgate.evidence.evaluation.sums import Table, estimate
 
 HELD = [episode(i) for i in range(100, 108)]
 TRAIN = [episode(i) for i in range(10)]
@@ -76,6 +77,16 @@ def test_a_good_model_beats_both_baselines_in_every_kind_of_figure(good: Evaluat
 def test_every_entry_of_the_seam_is_measured_or_says_why_not(good: Evaluation) -> None:
     assert set(good.facts.not_measured) == {"video_lpips", "video_fvd"}
     assert "weights" in good.facts.not_measured["video_lpips"]
+
+
+def test_sums_of_episodes_are_handed_out_and_give_the_report_back() -> None:
+    sums, config = Table(), only("energy")
+    found = judged(Model(spec=spec(), noise=0.01), config, sums=sums)
+    for who in ("model", "hold"):
+        held = sums.of((f"{STATE}/energy", "", 5, who))
+        assert sorted(held) == list(range(len(HELD)))
+        again = estimate(held, "mean", level=config.level, resamples=config.resamples, seed=config.seed)
+        assert again == row(found, f"{STATE}/energy", 5).values[who]
 
 
 def test_a_report_survives_json_and_repeats(good: Evaluation) -> None:

@@ -56,6 +56,7 @@ def evaluate(
     dataset: str = "",
     progress: Progress = silent,
     read_frames: FrameReader = read_pictures,
+    sums: Table | None = None,
 ) -> Evaluation:
     """Measure a world model on held-out episodes.
 
@@ -70,6 +71,8 @@ def evaluate(
         dataset: digest of the dataset.
         progress: called after each episode.
         read_frames: how pictures of a camera are read.
+        sums: an empty table to fill with the sums of every episode, for whoever compares two models on the same
+            windows; episodes are numbered as given.
 
     Raises:
         UsageError: no episode, an unknown measure, or a horizon that no episode reaches.
@@ -81,6 +84,8 @@ def evaluate(
     horizons = _horizons(config, spec, episodes)
     held = References(references or episodes, spec, read_frames, config.references)
     run = _Run(model, config, horizons, held, features or Pooled(), bool(references), episodes[0], clip_features)
+    if sums is not None:
+        run.table = sums
     begun = time.perf_counter()
     for number, episode in enumerate(episodes):
         run.episode(number, read_tracks(episode, spec, read_frames))
