@@ -16,6 +16,9 @@ from worldgate.core.digest import Json, canonical, digest_array, sha256, to_json
 from worldgate.core.errors import CapabilityMissing
 from worldgate.core.streams import Array, ByteArray, FloatArray, Kind, Origin
 
+CONTACT = "contact"
+"""The read-out that is a probability, (B, K, 1): that the tool touches."""
+
 
 class Capability(StrEnum):
     """What a world model can be asked for."""
@@ -66,6 +69,8 @@ class ModelSpec:
     action: Signal | None = None
     dataset: str = ""
     """Digest of the dataset it was trained on."""
+    reads: tuple[Signal, ...] = ()
+    """Streams that it tells besides, and that no prompt holds: an object's pose, a force, whether there is contact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +113,7 @@ class Frame:
     """What K steps of an unrolling gave, for B samples. Always imagined."""
 
     states: Mapping[str, FloatArray] = field(default_factory=dict)
-    """stream -> (B, K, D)."""
+    """stream -> (B, K, D), what is read out among them; :data:`CONTACT` is a probability."""
     frames: Mapping[str, ByteArray] = field(default_factory=dict)
     """camera -> (B, K, H, W, 3) uint8 RGB; a depth stream (B, K, H, W) metres, a segmentation's class ids."""
     uncertainty: Mapping[str, FloatArray] = field(default_factory=dict)

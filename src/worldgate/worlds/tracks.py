@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from worldgate.core.episodes import Episode
-from worldgate.core.errors import DataRefused, NotFound
+from worldgate.core.errors import CapabilityMissing, DataRefused, NotFound
 from worldgate.core.normalisers import Normaliser, Statistics, fit
 from worldgate.core.streams import NUMERIC, Array, BoolArray, FloatArray, IntArray, Kind
-from worldgate.core.worlds import Signal
+from worldgate.core.worlds import CONTACT, Signal
 from worldgate.data import clips
 
 _PICTURES: Mapping[Kind, tuple[str, tuple[int, ...]]] = {
@@ -27,6 +27,8 @@ _PICTURES: Mapping[Kind, tuple[str, tuple[int, ...]]] = {
     Kind.SEGMENTATION: ("", ()),
 }
 """Unit, and what follows height and width in the shape."""
+_ON_TIME = 0.01
+"""Part of a period that does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Inputs:
     """Those of these streams that an episode may lack, the action among them, for families that learn from the rest."""
     text: tuple[str, ...] = ()
     """Facts of an episode that make its text, such as ``task``."""
+    read: tuple[str, ...] = ()
+    """Streams of numbers or poses that are read out, and that no prompt must hold; any episode may lack them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,19 @@ class Layout:
     """As in :class:`Inputs`."""
     text: tuple[str, ...] = ()
     """As in :class:`Inputs`."""
+    reads: tuple[Signal, ...] = ()
+    """What is read out."""
+
+    @property
+    def force(self) -> str:
+        """The force among what is read out, which tells contact; empty where there is none."""
+        return next((s.name for s in self.reads if s.unit == "N" and s.shape == (3,)), "")
+
+    @property
+    def told(self) -> tuple[Signal, ...]:
+        """What is read out, contact included."""
+        contact = Signal(name=CONTACT, unit="1", names=(CONTACT,), shape=(1,))
+        return (*self.reads, *([contact] if self.force else []))
 
     @property
     def state_width(self) -> int:
@@ -81,6 +98,21 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When the numbers of a track were measured, for models that learn from rows with gaps, too."""
+
+    known_TD: BoolArray
+    """Which numbers were measured since the row before."""
+    age_TD: FloatArray
+    """How long before its row each of them was measured, in periods, float32; where alignment interpolates between
+    messages, the age of the earlier one."""
+    pace_T: FloatArray
+    """Time since the row before, in periods, float32; 1 on an even grid."""
+    driven_T: BoolArray
+    """Whether an action stands there; all rows where the model takes none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
     """One episode as a model sees it."""
 
@@ -94,8 +126,12 @@ class Track:
     lacks: frozenset[str] = frozenset()
     """Optional streams that its episode has not; their numbers are zero and their frames absent."""
     text: str = ""
+    reads: Mapping[str, FloatArray] = field(default_factory=dict)
+    """stream -> (T, D) of what is read out and its episode has; NaN where it is not known."""
     episode: Episode | None = None
     """Where it comes from, for what reads clips of it by itself."""
+    timing: Timing | None = None
+    """None: every number of a valid row was measured at that row, on an even grid."""
 
     def __len__(self) -> int:
         return len(self.valid_T)
@@ -139,6 +175,7 @@ def resolve_layout(episodes: Sequence[Episode], inputs: Inputs) -> Layout:
                 got = f"{name} {signal.shape} [{signal.unit}] beside {first.shape} [{first.unit}]"
                 raise DataRefused("episodes disagree on a stream", got=got, where=episode.name)
     return Layout(
+        reads=tuple(_read_out(episodes, name) for name in inputs.read),
         rate_hz=float(episodes[0].rate_hz),
         states=tuple(signals[name] for name in inputs.states),
         action=signals[inputs.action] if inputs.action else Signal(name="", shape=(0,)),
@@ -147,6 +184,19 @@ def resolve_layout(episodes: Sequence[Episode], inputs: Inputs) -> Layout:
         text=inputs.text,
         groups=tuple(sorted({_group(episode) for episode in episodes})),
     )
+
+
+def _read_out(episodes: Sequence[Episode], name: str) -> Signal:
+    having = [e for e in episodes if name in e.streams]
+    if not having:
+        hint = f"it has {', '.join(sorted(episodes[0].streams))}"
+        raise NotFound("no episode has this stream to read out", got=name, where=episodes[0].name, hint=hint)
+    found = [_signal(e, name, poses=True) for e in having]
+    for signal, episode in zip(found, having, strict=True):
+        if (signal.shape, signal.unit, signal.kind) != (found[0].shape, found[0].unit, found[0].kind):
+            got = f"{name} {signal.shape} [{signal.unit}] beside {found[0].shape} [{found[0].unit}]"
+            raise DataRefused("episodes disagree on a stream", got=got, where=episode.name)
+    return found[0]
 
 
 def _group(episode: Episode) -> str:
@@ -160,13 +210,14 @@ def _require(episode: Episode, name: str) -> None:
         raise NotFound("an episode lacks a stream that the model needs", got=name, where=episode.name, hint=hint)
 
 
-def _signal(episode: Episode, name: str) -> Signal:
+def _signal(episode: Episode, name: str, *, poses: bool = False) -> Signal:
     _require(episode, name)
     info = episode.streams[name].info
-    if info.kind not in NUMERIC or info.kind == Kind.POSE:
+    if info.kind not in NUMERIC or (info.kind == Kind.POSE and not poses):
         raise DataRefused("a model's state and action streams are vectors", got=info.kind.value, where=name)
     width = episode.array(name)[0].size
-    return Signal(name=name, unit=info.unit, names=info.names, shape=(int(width),))
+    kind = Kind.POSE if info.kind == Kind.POSE else Kind.VECTOR
+    return Signal(name=name, unit=info.unit, names=info.names, shape=(int(width),), kind=kind)
 
 
 def _camera(episodes: Sequence[Episode], name: str, size: int) -> Signal:
@@ -202,6 +253,7 @@ def _track(episode: Episode, layout: Layout) -> Track:
         frames=frames,
         lacks=lacks,
         text=", ".join(str(episode.facts[name]) for name in layout.text if episode.facts.get(name)),
+        reads={s.name: _known(episode, s) for s in layout.reads if s.name in episode.streams},
         episode=episode,
     )
 
@@ -234,6 +286,12 @@ def _matrix(episode: Episode, signal: Signal, lacks: frozenset[str]) -> FloatArr
     return values.reshape(len(episode), -1)
 
 
+def _known(episode: Episode, signal: Signal) -> FloatArray:
+    values = _matrix(episode, signal, frozenset())
+    known = np.isfinite(values).all(axis=1) & ~episode.streams[signal.name].gap
+    return np.where(known[:, None], values, np.nan).astype(np.float32)
+
+
 def runs(valid_T: BoolArray) -> list[tuple[int, int]]:
     """First row and the row after the last of every run of valid rows."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], valid_T, [False]]).astype(np.int8)))
@@ -241,12 +299,16 @@ def runs(valid_T: BoolArray) -> list[tuple[int, int]]:
 
 
 def whole(tracks: Sequence[Track]) -> Sequence[Track]:
-    """The tracks, for a model that needs every stream of each.
+    """The tracks, for a model that needs every stream of each, and reads nothing out.
 
     Raises:
+        CapabilityMissing: something is to be read out.
         DataRefused: an episode lacks an optional stream.
     """
     for track in tracks:
+        if track.reads:
+            got, hint = sorted(track.reads)[0], "the families flow and masked do; or put it among inputs.states"
+            raise CapabilityMissing("this model reads nothing out", got=got, hint=hint)
         if track.lacks:
             got, hint = sorted(track.lacks)[0], "the families flow and masked learn from what is there"
             raise DataRefused("this model needs every stream in every episode", got=got, where=track.id, hint=hint)
@@ -260,6 +322,10 @@ def fit_normaliser(tracks: Sequence[Track], layout: Layout) -> Normaliser:
     for signal in layout.states:
         arrays = [states[signal.name] for lacks, states in held if signal.name not in lacks]
         streams[signal.name] = fit(arrays, unit=signal.unit)
+    for signal in layout.reads:
+        if signal.name not in streams:
+            arrays = [t.reads[signal.name] for t in tracks if signal.name in t.reads]
+            streams[signal.name] = fit(arrays, unit=signal.unit)
     if layout.action.name:
         acting = [t for t in tracks if layout.action.name not in t.lacks]
         actions = [np.where(t.valid_T[:, None], t.actions_TA, np.nan) for t in acting]
