@@ -18,6 +18,7 @@ from worldgate.core.episodes import Episode
 from worldgate.core.errors import CapabilityMissing, DataRefused, NotFound
 from worldgate.core.normalisers import Normaliser, Statistics, fit
 from worldgate.core.streams import NUMERIC, Array, BoolArray, FloatArray, IntArray, Kind
+from worldgate.core.times import SECOND
 from worldgate.core.worlds import CONTACT, Signal
 from worldgate.data import clips
 
@@ -255,7 +256,40 @@ def _track(episode: Episode, layout: Layout) -> Track:
         text=", ".join(str(episode.facts[name]) for name in layout.text if episode.facts.get(name)),
         reads={s.name: _known(episode, s) for s in layout.reads if s.name in episode.streams},
         episode=episode,
+        timing=_timing(episode, layout, lacks, states, actions),
     )
+
+
+def _timing(
+    episode: Episode, layout: Layout, lacks: frozenset[str], states_TD: FloatArray, actions_TA: FloatArray
+) -> Timing:
+    """What alignment says of each row: a number counts once, at the row that its message came before."""
+    known, age = np.isfinite(states_TD), np.zeros(states_TD.shape, np.float32)
+    period_ns = SECOND / layout.rate_hz
+    for name, part in _parts(layout).items():
+        if name in lacks:
+            continue
+        rows, values = episode.streams[name], states_TD[:, part]
+        fresh = np.ones(len(episode), bool)
+        fresh[1:] = (np.diff(rows.index) != 0) | (values[1:] != values[:-1]).any(axis=1)
+        known[:, part] &= (fresh & ~rows.gap)[:, None]
+        age[:, part] = np.clip(-rows.skew_ns / period_ns, 0, 1)[:, None]
+    pace = np.diff(episode.times_ns, prepend=episode.times_ns[:1] - round(period_ns)) / period_ns
+    driven = np.isfinite(actions_TA).all(axis=1)
+    if layout.action.name and layout.action.name not in lacks:
+        driven &= ~episode.streams[layout.action.name].gap
+    return Timing(
+        known_TD=known,
+        age_TD=np.where(age < _ON_TIME, 0, age).astype(np.float32) * known,
+        pace_T=np.where(np.abs(pace - 1) < _ON_TIME, 1, pace).astype(np.float32),
+        driven_T=driven,
+    )
+
+
+def _parts(layout: Layout) -> dict[str, slice]:
+    """State stream -> its channels among all of them."""
+    ends = np.cumsum([0, *(signal.shape[0] for signal in layout.states)])
+    return {s.name: slice(int(a), int(b)) for s, a, b in zip(layout.states, ends, ends[1:], strict=False)}
 
 
 class _Frames(Mapping[str, Array]):
@@ -316,8 +350,11 @@ def whole(tracks: Sequence[Track]) -> Sequence[Track]:
 
 
 def fit_normaliser(tracks: Sequence[Track], layout: Layout) -> Normaliser:
-    """Statistics of every state stream and the action, over valid rows of these tracks."""
-    held = [(t.lacks, layout.split(np.where(t.valid_T[:, None], t.states_TD, np.nan))) for t in tracks]
+    """Statistics of every state stream and the action, over valid rows of these tracks.
+
+    What was measured in a row that lacks something else counts as well.
+    """
+    held = [(t.lacks, layout.split(np.where(_there(t), t.states_TD, np.nan))) for t in tracks]
     streams: dict[str, Statistics] = {}
     for signal in layout.states:
         arrays = [states[signal.name] for lacks, states in held if signal.name not in lacks]
@@ -331,6 +368,12 @@ def fit_normaliser(tracks: Sequence[Track], layout: Layout) -> Normaliser:
         actions = [np.where(t.valid_T[:, None], t.actions_TA, np.nan) for t in acting]
         streams[layout.action.name] = fit(actions, unit=layout.action.unit)
     return Normaliser(streams=streams)
+
+
+def _there(track: Track) -> BoolArray:
+    """(T, D) which numbers stand for something."""
+    valid_T1: BoolArray = track.valid_T[:, None]
+    return valid_T1 if track.timing is None else valid_T1 | track.timing.known_TD
 
 
 def shuffle_actions(tracks: Sequence[Track], seed: int) -> list[Track]:
