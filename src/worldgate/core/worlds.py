@@ -69,6 +69,8 @@ class ModelSpec:
     action: Signal | None = None
     dataset: str = ""
     """Digest of the dataset it was trained on."""
+    text: tuple[str, ...] = ()
+    """Facts of an episode that made the texts it was trained on, such as ``task``; empty: none."""
     reads: tuple[Signal, ...] = ()
     """Streams that it tells besides, and that no prompt holds: an object's pose, a force, whether there is contact."""
 

@@ -184,5 +184,6 @@ def _spec(tree: Mapping[str, Any], layout: Layout, model: Family, digest: str) -
         cameras=layout.cameras,
         action=layout.action if layout.action.name else None,
         dataset=str(tree["about"].get("dataset", "")),
+        text=layout.text,
         reads=layout.told,
     )

@@ -21,6 +21,7 @@ from worldgate.core.streams import NUMERIC, Array, BoolArray, FloatArray, IntArr
 from worldgate.core.times import SECOND
 from worldgate.core.worlds import CONTACT, Signal
 from worldgate.data import clips
+from worldgate.evidence.prompts import text_of
 
 _PICTURES: Mapping[Kind, tuple[str, tuple[int, ...]]] = {
     Kind.IMAGE: ("1", (3,)),
@@ -253,7 +254,7 @@ def _track(episode: Episode, layout: Layout) -> Track:
         valid_T=valid,
         frames=frames,
         lacks=lacks,
-        text=", ".join(str(episode.facts[name]) for name in layout.text if episode.facts.get(name)),
+        text=text_of(episode.facts, layout.text),
         reads={s.name: _known(episode, s) for s in layout.reads if s.name in episode.streams},
         episode=episode,
         timing=_timing(episode, layout, lacks, states, actions),
