@@ -261,6 +261,36 @@ def test_what_hangs_before_the_lens_all_the_time_is_found_where_it_is_dark_and_f
     assert found.value == pytest.approx(40 / 128, abs=0.08)
 
 
+def greased(images: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """What grease lets through: brightness, and no detail."""
+    images = images.copy()
+    for image in images:
+        part = image[rows, columns]
+        few = cv2.resize(part, (4, 3), interpolation=cv2.INTER_AREA)
+        image[rows, columns] = cv2.resize(few, part.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return images
+
+
+def test_grease_is_found_though_an_arm_shines_through_it(fakes: Any) -> None:
+    """Named reproduction: three of four DROID logs were missed, because the patch is not still."""
+    images = video(180)
+    for i in range(180):  # the arm never leaves the greased part
+        x = 64 + int(30 * np.sin(i / 5))
+        images[i, :, x : x + 10] = 220
+    dirty = np.concatenate([images[:60], greased(images[60:], slice(10, 80), slice(30, 110))])
+    (found,) = run("occluded", log_of(fakes, dirty))
+    assert found.spans_ns == ((60 * STEP, 180 * STEP),)
+    assert found.value == pytest.approx(80 * 70 / 128 / 96, abs=0.15)
+    assert "at once" in found.message
+    assert run("occluded", log_of(fakes, images)) == ()
+
+
+def test_a_lens_that_blurs_all_of_the_picture_is_not_covered(fakes: Any) -> None:
+    images = video(180)
+    soft = np.concatenate([images[:60], greased(images[60:], slice(None), slice(None))])
+    assert run("occluded", log_of(fakes, soft)) == ()
+
+
 def test_an_arm_that_takes_detail_away_is_no_occlusion(fakes: Any) -> None:
     images = video(90, moving=False)
     for i in range(90):

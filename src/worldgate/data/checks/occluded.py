@@ -2,6 +2,8 @@
 
 What is close to a lens is out of focus and does not move. So a connected part of the picture suddenly loses the detail
 that it shows at other times and stays still while the rest goes on. An arm in view takes detail away too, but it moves.
+What lets light through, as grease does, is not still: an arm that passes behind it is seen as a change of brightness.
+Then it counts that the detail goes in one frame, in that part alone, and stays away for seconds whatever passes.
 What hangs there from the first frame to the last has no other time to be held against; then only the plainest case is
 reported: a large part at the edge that is dark, flat and never changes.
 
@@ -53,6 +55,18 @@ _ALONE = 2.0
 """Times that it changes as much as the rest at that moment."""
 _GOES_ON = 0.1
 """Least share of the frames in which the rest of the picture moves."""
+_COMES = 5.0
+"""Grey levels by which a tile changes in the frame in which something that lets light through comes before it."""
+_RECENT = 4
+"""Kept pictures whose median detail is what a tile shows before that."""
+_STAYS_S = 3.0
+"""Time for which detail must stay away: an arm that rests before a scene hides it, too."""
+_AWAY = (0.9, 0.8)
+"""Share of the pictures of that time, and of the piece at any later one, without detail."""
+_SHARP = 0.75
+"""Share of its detail that the rest must keep: less is blur."""
+_REST = 0.1
+"""Least part of the picture that shows detail and is not covered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +113,9 @@ def _occluded(features: Features, config: Config) -> Finding | None:
         if length >= config.least_s * SECOND and sudden and _goes_on(features, piece, start, stop):
             covered[start:stop], part = True, max(part, float(piece.mean()))
     when = "has lost its detail and stays still"
+    if not covered.any():
+        covered, part = _clouded(features, detail, config)
+        when = "lost its detail at once and stays without it"
     if not covered.any():
         part, when = float(_throughout(features, detail, config).mean()), "is dark, flat and still from first to last"
         covered[:] = part >= config.throughout
@@ -214,6 +231,47 @@ def _pieces(features: Features, bare: BoolArray, varied: BoolArray, flat: BoolAr
                 piece = whole
         if piece.any() and _smooth(level, piece):
             out[place] = piece
+    return out
+
+
+def _clouded(features: Features, detail: FloatArray, config: Config) -> tuple[BoolArray, float]:
+    """(N,) frames with a part that something came before which lets light through, and the largest such part."""
+    covered, part = np.zeros(len(features), dtype=np.bool_), 0.0
+    plain, kept, whole = _plain(detail), features.kept, _whole(features)
+    ends = np.searchsorted(features.times_ns[kept], features.times_ns[kept] + round(_STAYS_S * SECOND))
+    for place in range(1, len(kept)):
+        before = np.median(detail[max(0, place - _RECENT) : place], axis=0)
+        rich, thin = before > plain, np.maximum(config.lost * before, plain)
+        piece = (detail[place : max(int(ends[place]), place + 3)] < thin).mean(axis=0) >= _AWAY[0]
+        frames = np.arange(kept[place - 1] + 1, kept[place] + 1)
+        if (piece & rich).mean() < _BARE * config.part or not whole[frames[0] - 1 : frames[-1] + 1].all():
+            continue
+        start = int(frames[features.change[frames][:, piece & rich].mean(axis=1).argmax()])
+        piece = _largest(piece & (features.change[start] >= _COMES))
+        if piece.mean() < config.part:
+            continue
+        away = (detail[place:, piece] < thin[piece]).mean(axis=1) >= _AWAY[1]
+        end = place + (len(away) if away.all() else int(away.argmin()))
+        stop = int(kept[end]) if end < len(kept) else len(features)
+        rest = rich & ~piece
+        if (
+            features.times_ns[stop - 1] + features.period_ns - features.times_ns[start] >= _STAYS_S * SECOND
+            and (piece & rich).sum() >= _BARE * piece.sum()
+            and rest.mean() >= _REST
+            and float(np.median(detail[place:end, rest] / before[rest])) >= _SHARP
+            and _sudden(features.change[start], piece)
+            and _goes_on(features, piece, start, stop)
+        ):
+            covered[start:stop], part = True, max(part, float(piece.mean()))
+    return covered, part
+
+
+def _whole(features: Features) -> BoolArray:
+    """(N,) frames that hang on no damaged one: after such a one nothing is what it was until the next keyframe."""
+    out = features.ok & ~features.damaged
+    for at in np.flatnonzero(~out):
+        later = np.flatnonzero(features.key[at + 1 :])
+        out[at : at + 1 + int(later[0]) if len(later) else None] = False
     return out
 
 
