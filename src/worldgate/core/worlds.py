@@ -183,7 +183,7 @@ def rollout(
     """
     opened = model.open(prompt, samples=samples, seed=seed)
     if actions_KA is None:
-        frame = _joined([opened.step(None) for _ in range(horizon)])
+        frame = joined([opened.step(None) for _ in range(horizon)])
         actions_KA = np.zeros((horizon, 0), np.float32)
     else:
         frame = opened.step(np.broadcast_to(actions_KA, (samples, *actions_KA.shape)))
@@ -198,7 +198,9 @@ def rollout(
     )
 
 
-def _joined(parts: Sequence[Frame]) -> Frame:
+def joined(parts: Sequence[Frame]) -> Frame:
+    """Frames one after the other as one."""
+
     def join(held: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
         return {name: np.concatenate([one[name] for one in held], axis=1) for name in (held[0] if held else {})}
 

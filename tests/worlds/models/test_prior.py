@@ -26,7 +26,8 @@ def tape_of(states, actions, acts=True):
         for i, (s, a) in enumerate(zip(states, actions, strict=True))
     ]
     tokens = [[s.unsqueeze(1)] for s in states]
-    return Tape(tracks, tokens, actions, [acts] * len(tracks), torch.zeros(len(tracks), 0))
+    blank = [torch.zeros(0, 1, states[0].shape[1])]
+    return Tape(tracks, tokens, actions, [acts] * len(tracks), torch.zeros(len(tracks), 0), blank)
 
 
 def follow(seed, gain=0.3, noise=0.0):

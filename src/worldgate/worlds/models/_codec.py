@@ -253,6 +253,34 @@ class Codec(nn.Module):
             out.append((numbers.codes(raw, self.bins) if self.bins else numbers.vectors(raw)).unsqueeze(-2))
         return out
 
+    def blank(self) -> list[Tensor]:
+        """No token (0, G, E) of every stream."""
+        kind = torch.long if self.bins else torch.float32
+        return [torch.zeros(0, s.tokens, e, dtype=kind) for s, e in zip(self.shapes, self.entries, strict=True)]
+
+    @property
+    def view_shapes(self) -> list[tuple[int, int]]:
+        """Of :meth:`views`: places a side and channels of every camera, (0, entries) of every state stream."""
+        cameras = zip(self.cameras, self.shapes, strict=False)
+        return [
+            *((shape.side, self._video.part(camera).channels) for camera, shape in cameras),
+            *((0, numbers.entries) for numbers in self.states_of),
+        ]
+
+    def views(self, tokens: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Tokens of every stream as numbers of about unit spread, whatever tokens are: what reads states out looks at.
+
+        Returns:
+            (N, T, P, C) of every camera; (N, T, 1, entries) of every state stream, normalised, angles as sine and cosine.
+        """
+        cameras = []
+        for shape, look, held in zip(self.shapes, self._looks, tokens, strict=False):
+            entries = unpatched(held, shape)
+            cameras.append(look.values_of(entries) if self.bins else entries)
+        states = self.states(tokens)
+        numbers = [n.vectors(states[s.name]) for s, n in zip(self.layout.states, self.states_of, strict=True)]
+        return (*cameras, *(held.unsqueeze(2) for held in numbers))
+
     def frames(self, tokens: Sequence[Tensor], against: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
         """Raw pictures camera -> (N, T, S, S, ...) of tokens."""
         out: dict[str, Tensor] = {}

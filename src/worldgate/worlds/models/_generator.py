@@ -20,8 +20,10 @@ from worldgate.core.worlds import ModelSpec, WorldModel
 from worldgate.worlds import skill
 from worldgate.worlds.batches import Batch
 from worldgate.worlds.family import Phase
+from worldgate.worlds.heads.net import Heads, HeadsConfig
 from worldgate.worlds.models._codec import Codec
 from worldgate.worlds.models._dream import Denoiser, Dream
+from worldgate.worlds.models._reading import HeadsPhase, parted
 from worldgate.worlds.models._tape import Tape, Windows
 from worldgate.worlds.models._world import TokenWorld
 from worldgate.worlds.nn.streams import Guidance, NetConfig, Words
@@ -58,6 +60,7 @@ class GeneratorConfig:
     ahead: float = 0.2
     """Share of batches that know one frame ahead."""
     phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=1500, batch=32, rate=4e-3, ema=0.98))
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
@@ -95,6 +98,8 @@ class Generator(nn.Module):
         super().__init__()
         self.config, self.codec, self.model = config, codec, cast(nn.Module, model)
         self.words = Words(config.text_width) if codec.layout.text else None
+        reads = codec.layout.reads
+        self.heads = Heads(config.heads, codec.layout, codec.normaliser, codec.view_shapes) if reads else None
         self.layout, self.context = codec.layout, config.context
         actions = [] if not self.layout.action.name else [codec.normaliser.statistics(self.layout.action.name)]
         mean = np.asarray(actions[0].mean if actions else ())
@@ -116,11 +121,21 @@ class Generator(nn.Module):
         return self.codec.normaliser
 
     def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[Phase]:
-        """The tokenizer, where there are cameras, then the transformer on frozen tokens."""
+        """The tokenizer, where there are cameras, the transformer on frozen tokens, and what reads states out."""
         tokenizer = self.codec.tokenizer
         seen = [t for t in train if t.frames]
         first = tokenizer.phases(seen, [t for t in held_out if t.frames]) if tokenizer is not None else []
-        return [*first, TokensPhase(self, train, held_out)]
+        if self.heads is None:
+            return [*first, TokensPhase(self, train, held_out)]
+        learn, left = parted(train, self.config.heads)
+        return [*first, TokensPhase(self, learn, held_out), HeadsPhase(self, learn, left, held_out)]
+
+    def tape(self, tracks: Sequence[Track], tokens: list[list[Tensor | None]]) -> Tape:
+        """Tracks with their tokens, as windows are cut from."""
+        action = self.layout.action.name
+        actions = [self.command(torch.as_tensor(t.actions_TA)) for t in tracks]
+        acts = [bool(action) and action not in t.lacks for t in tracks]
+        return Tape(tracks, tokens, actions, acts, Words.inputs([t.text for t in tracks]), self.codec.blank())
 
     def blocks(self) -> list[nn.Module]:
         """The transformer's layers, which a GPU compiles, recomputes and shares out."""
@@ -167,7 +182,7 @@ class TokensPhase:
         """Turn every track into tokens, once."""
         codec = self.model.codec
         codec.train(False)
-        self.tape = self._tape(self.train, codec.fit(self.train))
+        self.tape = self.model.tape(self.train, codec.fit(self.train))
         self.model.net.fit(self.tape)
         self.starts = self.tape.starts(self.model.config.window)
         if not len(self.starts):
@@ -177,13 +192,7 @@ class TokensPhase:
                 f"{self.model.config.window} rows without a gap, or --set window=4",
             )
             raise DataRefused("episodes are too short to train on", got=got, hint=hint)
-        self.unseen = self._tape(self.held_out, codec.encode(self.held_out)) if self.held_out else None
-
-    def _tape(self, tracks: Sequence[Track], tokens: list[list[Tensor | None]]) -> Tape:
-        action = self.model.layout.action.name
-        actions = [self.model.command(torch.as_tensor(t.actions_TA)) for t in tracks]
-        acts = [bool(action) and action not in t.lacks for t in tracks]
-        return Tape(tracks, tokens, actions, acts, Words.inputs([t.text for t in tracks]))
+        self.unseen = self.model.tape(self.held_out, codec.encode(self.held_out)) if self.held_out else None
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """Windows at random, some of them without actions or text, at times with a frame known ahead."""

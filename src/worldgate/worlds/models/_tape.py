@@ -63,6 +63,7 @@ class Tape:
         actions: of every track (T, A), normalised.
         acts: whether each track has actions at all.
         text_OW: of every track's text, by the text encoder.
+        blank: tokens (0, G, X) of every stream, for those that no track has.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class Tape:
         actions: Sequence[Tensor],
         acts: Sequence[bool],
         text_OW: Tensor,
+        blank: Sequence[Tensor],
     ) -> None:
         self.tracks = tracks
         self.offsets = np.concatenate([[0], np.cumsum([len(t) for t in tracks])]).astype(np.int64)
         self.tokens: list[Tensor] = []
-        for stream in zip(*tokens, strict=True):
-            like = next(held for held in stream if held is not None)
+        for like, stream in zip(blank, zip(*tokens, strict=True), strict=True):
             parts = [
                 torch.zeros(len(t), *like.shape[1:], dtype=like.dtype) if held is None else held
                 for t, held in zip(tracks, stream, strict=True)

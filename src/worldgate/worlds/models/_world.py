@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldgate.core.streams import Array, FloatArray, Kind
-from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
+from worldgate.core.errors import CapabilityMissing
+from worldgate.core.streams import FloatArray, Kind
+from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, joined
 from worldgate.worlds.family import seeded
 from worldgate.worlds.models._dream import Dream
+from worldgate.worlds.models._reader import Reader, Reading
 from worldgate.worlds.nn.streams import Guidance, Words
 from worldgate.worlds.prompts import check_actions, check_partial
 
@@ -31,7 +33,9 @@ def capabilities_of(model: Generator) -> frozenset[Capability]:
     for asked, there in (
         (Capability.ACTIONS, bool(layout.action.name)),
         (Capability.TEXT, bool(layout.text)),
-        (Capability.STATE, bool(layout.states)),
+        (Capability.STATE, bool(layout.states or layout.reads)),
+        (Capability.UNCERTAINTY, bool(layout.reads)),
+        (Capability.CONTACT, bool(layout.force)),
         (Capability.FRAMES, bool(kinds)),
         (Capability.AHEAD, bool(kinds)),
         (Capability.DEPTH, Kind.DEPTH in kinds),
@@ -59,6 +63,32 @@ class TokenWorld:
         check_partial(prompt, self.spec, self.capabilities)
         return TokenUnrolling(self.family, prompt, samples, seed)
 
+    @torch.inference_mode()
+    def watch(self, prompt: Prompt) -> Frame:
+        """Read states out of what is known: of each row, from it and all rows before it, (1, T, D).
+
+        Args:
+            prompt: a recording, or a part of one, of any length.
+
+        Raises:
+            CapabilityMissing: a model that reads nothing out.
+            UsageError: streams or shapes that do not fit the model.
+        """
+        family = self.family
+        if family.heads is None:
+            hint = "train with --set 'inputs.read=[\"observation.force\"]'"
+            raise CapabilityMissing("this model reads no states out", got=self.spec.digest[:12], hint=hint)
+        check_partial(prompt, self.spec, self.capabilities)
+        against, silent = family.codec.against(prompt.frames), family.read(Words.inputs([""]))
+        known = None if against is None else {c: held.unsqueeze(0) for c, held in against.items()}
+        rows = _rows(family, prompt, known)
+        actions = None if prompt.actions is None else _drive(np.asarray(prompt.actions, np.float32), len(rows))
+        reader, parts = Reader(family, 1), []
+        for t, held in enumerate(rows):
+            action = None if actions is None or t == 0 else torch.as_tensor(actions[t - 1])
+            parts.append(_read(reader.known(held, _guidance(family, action, silent, torch.zeros(1, dtype=torch.bool)))))
+        return joined(parts)
+
 
 class TokenUnrolling:
     """One unrolling: its samples' tokens in the cache, and what their pictures are painted over."""
@@ -70,12 +100,18 @@ class TokenUnrolling:
         self.told_N = torch.tensor([bool(prompt.text)])
         self.dream = Dream(family.net, samples, window=config.window, rng=seeded(seed))
         self.against = family.codec.against(prompt.frames or prompt.ahead, place=seed)
+        self.reader = Reader(family, samples) if family.heads is not None else None
         rows = _rows(family, prompt, self._known_against())
-        self._pin(prompt, len(rows))
+        before = max(0, len(rows) - config.window)
+        self._pin(prompt, len(rows) - before)
         actions = None if prompt.actions is None else _drive(np.asarray(prompt.actions, np.float32), len(rows))
         for t, known in enumerate(rows):
             action = None if actions is None or t == 0 else torch.as_tensor(actions[t - 1])
-            self.dream.advance(self._guidance(action), [_many(held, samples) for held in known])
+            held = [_many(one, samples) for one in known]
+            if t >= before:
+                self.dream.advance(self._guidance(action if t > before else None), held)
+            if self.reader is not None:
+                self.reader.known(held, self._guidance(action))
 
     def _known_against(self) -> dict[str, Tensor] | None:
         return None if self.against is None else {c: held.unsqueeze(0) for c, held in self.against.items()}
@@ -93,13 +129,7 @@ class TokenUnrolling:
 
     def _guidance(self, action: Tensor | None) -> Guidance:
         """For one frame: ``action`` (A,) or (B, A) in the stream's unit."""
-        width = self.family.layout.action_width
-        if action is None:
-            actions, acted = torch.zeros(1, 1, width), torch.zeros(1, 1, dtype=torch.bool)
-        else:
-            actions = self.family.command(action).reshape(-1, 1, width)
-            acted = torch.ones(len(actions), 1, dtype=torch.bool)
-        told = Guidance(actions_NTA=actions, acted_NT=acted, text_NE=self.text_NE, told_N=self.told_N)
+        told = _guidance(self.family, action, self.text_NE, self.told_N)
         return told.expand(self.samples)
 
     @torch.inference_mode()
@@ -115,19 +145,39 @@ class TokenUnrolling:
             checked = torch.tensor(check_actions(actions_BKA, self.samples, self.family.layout.action_width))
             drive = list(checked.unbind(dim=1))
         steps = [self._one(action) for action in drive]
-        frames = {c: np.concatenate([f[c] for f, _ in steps], axis=1) for c in steps[0][0]}
-        states = {n: np.concatenate([s[n] for _, s in steps], axis=1) for n in steps[0][1]}
-        return Frame(states=states, frames=frames)
+        return joined(steps)
 
-    def _one(self, action: Tensor | None) -> tuple[dict[str, Array], dict[str, FloatArray]]:
+    def _one(self, action: Tensor | None) -> Frame:
         codec, known = self.family.codec, self.ahead.get(self.dream.time, [])
-        tokens = self.dream.advance(self._guidance(action), known)
+        guidance = self._guidance(action)
+        tokens = self.dream.advance(guidance, known)
         against = None
         if self.against is not None:
             against = {c: held.expand(self.samples, *held.shape) for c, held in self.against.items()}
         frames = {camera: held.numpy() for camera, held in codec.frames(tokens, against).items()}
         states = {name: held.double().numpy() for name, held in codec.states(tokens).items()}
-        return frames, states
+        if self.reader is None:
+            return Frame(states=states, frames=frames)
+        read = _read(self.reader.imagined(tokens, guidance))
+        # Of several futures, a stream that was drawn is given as drawn; of one, what is to be expected.
+        drawn = states if self.samples > 1 else {}
+        sure = {name: held for name, held in read.uncertainty.items() if name not in drawn}
+        return Frame(states={**states, **read.states, **drawn}, frames=frames, uncertainty=sure)
+
+
+def _guidance(family: Generator, action: Tensor | None, text_NE: Tensor, told_N: Tensor) -> Guidance:
+    width = family.layout.action_width
+    if action is None:
+        actions, acted = torch.zeros(1, 1, width), torch.zeros(1, 1, dtype=torch.bool)
+    else:
+        actions = family.command(action).reshape(-1, 1, width)
+        acted = torch.ones(len(actions), 1, dtype=torch.bool)
+    return Guidance(actions_NTA=actions, acted_NT=acted, text_NE=text_NE, told_N=told_N)
+
+
+def _read(reading: Reading) -> Frame:
+    values, deviations = ({n: held.double().numpy() for n, held in part.items()} for part in reading)
+    return Frame(states=values, uncertainty=deviations)
 
 
 def _many(held: Tensor | None, samples: int) -> Tensor | None:
@@ -140,7 +190,7 @@ def _rows(family: Generator, prompt: Prompt, against: Mapping[str, Tensor] | Non
     states = {n: torch.tensor(np.asarray(held, np.float32)).unsqueeze(0) for n, held in prompt.states.items()}
     tokens = family.codec.tokens(frames, against, states)
     rows = max((held.shape[1] for held in tokens if held is not None), default=0)
-    keep = min(rows, family.config.window)
+    keep = rows if family.heads is not None else min(rows, family.config.window)
     return [[_row(held, t - keep) for held in tokens] for t in range(keep)]
 
 
