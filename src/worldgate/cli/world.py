@@ -9,10 +9,12 @@ from __future__ import annotations
 from cyclopts import App
 
 from worldgate.cli._world_evaluate import evaluate
+from worldgate.cli._world_prompts import prompts
 from worldgate.cli._world_samples import samples
 from worldgate.cli._world_tokens import tokens
 
 app = App(name="world", help="Measure trained models and tokenizers, and export tokens.")
 app.command(evaluate)
+app.command(prompts)
 app.command(samples)
 app.command(tokens)

@@ -18,6 +18,7 @@ from worldgate.core.streams import Array, FloatArray
 from worldgate.core.worlds import Frame
 from worldgate.evidence.baselines import wrap
 from worldgate.evidence.evaluation.measures import Chunk, FigureInfo, PerStep, Reading, Setup, Watcher, Window
+from worldgate.evidence.evaluation.scores import energy_score
 
 CARD = {
     "line": "energy score of several futures, states in training deviations and pictures as features",
@@ -30,18 +31,6 @@ CONTENDERS = ("model", "hold", "velocity", "other")
 def build(setup: Setup) -> Energy:
     """For every state stream and camera."""
     return Energy(setup)
-
-
-def energy_score(samples_BD: FloatArray, real_D: FloatArray) -> float:
-    """The fair energy score of B futures."""
-    count = len(samples_BD)
-    near = float(np.linalg.norm(samples_BD - real_D, axis=1).mean())
-    if count < 2:
-        return near
-    square = (samples_BD**2).sum(axis=1)
-    apart = np.sqrt(np.maximum(square[:, None] + square - 2.0 * samples_BD @ samples_BD.T, 0.0))
-    np.fill_diagonal(apart, 0.0)
-    return near - 0.5 * float(apart.sum()) / (count * (count - 1))
 
 
 class Energy:
