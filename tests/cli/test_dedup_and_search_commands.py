@@ -15,11 +15,12 @@ from worldgate.cli import main
 from worldgate.core.errors import SplitLeak, UsageError
 from worldgate.core.streams import Origin, Stream
 from worldgate.data import contracts, datasets
-from worldgate.data.duplicates import finding
+from worldgate.data.duplicates import finding, holding
 from worldgate.data.duplicates.rules import Duplicates, Keep, Policy
 from worldgate.data.ingest import ingest, ingested
 from worldgate.data.logs.mcap import write_log
 from worldgate.data.search import by_example
+from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
 SECOND = 1_000_000_000
@@ -139,9 +140,9 @@ def test_what_an_extended_dataset_holds_is_not_dropped_for_a_longer_copy(copies:
     rules = Duplicates(policy=Policy.DROP, keep=Keep.LONGEST)
     names = {log.name: digest for digest, log in ingested(copies).items()}
     shelf = finding.Shelf(copies)
-    assert set(finding.hold(copies, shelf, list(names.values()), rules).left) == {names["again.mcap"]}
+    assert set(holding.hold(copies, shelf, list(names.values()), rules).left) == {names["again.mcap"]}
     held = {names["again.mcap"]}
-    assert set(finding.hold(copies, shelf, list(names.values()), rules, held=held).left) == {names["run_0.mcap"]}
+    assert set(holding.hold(copies, shelf, list(names.values()), rules, held=held).left) == {names["run_0.mcap"]}
 
 
 @pytest.mark.parametrize(("keep", "kept"), [("longest", "run_0"), ("first", "run_0"), ("fewest-findings", "run_0")])
@@ -208,6 +209,51 @@ def test_likeness_across_splits_counts_only_where_asked(
     assert (found["leaks"], len(found["alike_leaks"])) == ([], 1)
     counted = said(capsys, *asked, "--count-alike", code=4)
     assert [g["kept"] != "" for g in counted["alike"]["groups"]] == [True]
+
+
+def kitchen(scenes: Workspace, tmp_path: Path, section: str) -> Ref:
+    """A contract for the scenes, with this said of likeness."""
+    file = tmp_path / "scenes.toml"
+    text = CONTRACT.replace('observation.state"]', 'observation.images.front"]').replace('"vector"', '"image"')
+    text = text.replace('val = ["val"]', 'val = ["val", "third"]')
+    file.write_text(f"{text}\n[duplicates.alike]\n{section}\nmatch = {{ least = 0.8 }}\n")
+    return contracts.add(scenes, contracts.read(file))
+
+
+@pytest.mark.parametrize("policy", ["flag", "drop", "refuse"])
+def test_a_contract_says_what_a_snapshot_does_about_what_looks_alike(
+    scenes: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str], policy: str
+) -> None:
+    contract = kitchen(scenes, tmp_path, f'policy = "{policy}"')
+    asked = ["snapshot", contract.name, "--name", "d", "-w", str(scenes.root)]
+    if policy == "refuse":
+        assert main(asked) == 4
+        told = capsys.readouterr().err
+        assert "look alike stand on both sides" in told and "train.mcap (train" in told and "val.mcap (val" in told
+        return
+    held = said(capsys, *asked)["manifest"]
+    assert sorted(e["name"] for e in held["episodes"]) == [
+        "third.mcap", "train.mcap", *(["val.mcap"] if policy == "flag" else [])
+    ]  # fmt: skip
+    if policy == "drop":
+        ((why,),) = held["refused"].values()
+        assert "alike by pixels to train.mcap" in why
+        assert "observation.images.front" in why
+    assert len(list(scenes.ledger.events("duplicates.alike"))) == 1
+
+
+def test_a_contract_that_does_not_ask_for_likeness_encodes_nothing(scenes: Workspace, tmp_path: Path) -> None:
+    held = datasets.snapshot(scenes, kitchen(scenes, tmp_path, 'policy = "ignore"'), name="d")
+    assert len(datasets.manifest(scenes, held.digest).episodes) == 3
+    assert not list(scenes.ledger.events("duplicates.alike"))
+
+
+def test_a_world_model_that_a_contract_names_must_be_there(
+    scenes: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contract = kitchen(scenes, tmp_path, 'policy = "flag"\nencoder = "0123456789ab"')
+    assert main(["snapshot", contract.name, "--name", "d", "-w", str(scenes.root)]) == 2
+    assert "0123456789ab" in capsys.readouterr().err
 
 
 def test_search_finds_the_span_that_moves_alike(copies: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,8 @@ import pytest
 from tests.worlds.synthetic import picture
 
 from worldgate.core.errors import CapabilityMissing
-from worldgate.data.duplicates.semantic import AlikeConfig, alike, likeness
+from worldgate.data.duplicates.rules import AlikeConfig
+from worldgate.data.duplicates.semantic import alike, likeness
 from worldgate.worlds.encoders import encoder_of
 
 

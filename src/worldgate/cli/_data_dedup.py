@@ -43,7 +43,7 @@ def dedup(
     copies. Exit code 4 where copies stand on both sides of the dataset's splits. Logs are compared by what moves in
     them, so pieces shorter than about 2 s are found only where their numbers are the same to the bit. With --encoder,
     logs that look alike are named too, apart from copies: advice, which changes neither what is kept nor the exit code,
-    unless --count-alike asks for it.
+    unless --count-alike asks for it. A contract asks for it in its section [duplicates.alike].
 
     Args:
         logs: Ids or names of logs; without any, those of the dataset, or all logs of the workspace.
@@ -57,12 +57,12 @@ def dedup(
     from worldgate.core.errors import UsageError
     from worldgate.data import datasets
     from worldgate.data.duplicates import finding, semantic
-    from worldgate.data.duplicates.rules import Keep, MatchConfig
+    from worldgate.data.duplicates.rules import AlikeConfig, Keep, MatchConfig
     from worldgate.data.ingest import Shelf
 
     if encoder is None and count_alike:
         raise UsageError("nothing was asked to look for likeness", got="--count-alike", hint="--encoder pixels")
-    config, rules, by = MatchConfig(coverage=coverage), semantic.AlikeConfig(least=alike), Keep(keep)
+    config, rules, by = MatchConfig(coverage=coverage), AlikeConfig(least=alike), Keep(keep)
     with open_workspace(workspace) as ws, chosen_engine(ws, engine, workers) as where, progress("sketch") as tell:
         shelf = Shelf(ws)
         entries = datasets.manifest(ws, ws.resolve(dataset, "dataset").digest).episodes if dataset else ()

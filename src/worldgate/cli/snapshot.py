@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from worldgate.cli._contract import find_contract, find_logs
+from worldgate.cli._encoder import encoder_of_contract
 from worldgate.cli._engine import EngineOption, WorkersOption, chosen_engine
 from worldgate.cli._output import JsonFlag, Table, answer, progress
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
@@ -40,8 +41,16 @@ def snapshot(
 
     with open_workspace(workspace) as ws, chosen_engine(ws, engine, workers) as where, progress("align") as tell:
         parent = ws.resolve(extends, "dataset") if extends else None
+        held = find_contract(ws, contract)
         ref = datasets.snapshot(
-            ws, find_contract(ws, contract), find_logs(ws, logs), name=name, extends=parent, progress=tell, engine=where
+            ws,
+            held,
+            find_logs(ws, logs),
+            name=name,
+            extends=parent,
+            encoder=encoder_of_contract(ws, held),
+            progress=tell,
+            engine=where,
         )
         manifest = datasets.manifest(ws, ref.digest)
     splits = sorted({entry.split for entry in manifest.episodes})

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from worldgate.core.errors import ConfigError, NotFound
 from worldgate.core.streams import ByteArray, FloatArray, Kind, Origin
-from worldgate.data.duplicates import finding, semantic
-from worldgate.data.duplicates.rules import Keep
-from worldgate.data.duplicates.semantic import AlikeConfig, Likeness, alike
+from worldgate.data.duplicates import finding, holding, semantic
+from worldgate.data.duplicates.rules import Alike, AlikeConfig, Duplicates, Keep, Policy
+from worldgate.data.duplicates.semantic import Likeness, alike
 from worldgate.data.ingest import Shelf, ingest
 from worldgate.data.logs.mcap import write_log
 from worldgate.record.workspace import Workspace
@@ -130,3 +130,49 @@ def test_whatever_is_found_lies_within_its_bounds_and_names_a_pair_once(seed: in
     pairs = [(x.first, x.second) for x in found]
     assert len(set(pairs)) == len(pairs)
     assert all(a != b and (b, a) not in pairs for a, b in pairs)
+
+
+def held(scenes: Workspace, alike_: Alike, **more: Any) -> holding.Held:
+    shelf = Shelf(scenes)
+    return holding.hold(scenes, shelf, list(shelf.records), Duplicates(keep=Keep.FIRST, alike=alike_), **more)
+
+
+def test_a_contract_names_an_encoder_by_digest_and_gets_no_other(scenes: Workspace) -> None:
+    rules = Alike(policy=Policy.GROUP, encoder="d" * 12)
+    names = {digest: log.name for digest, log in Shelf(scenes).records.items()}
+    assert {names[log] for log in held(scenes, rules, encoder=Colours()).together} == {"red.mcap", "rose.mcap"}
+    with pytest.raises(ConfigError, match="another encoder"):
+        held(scenes, Alike(policy=Policy.GROUP, encoder="e" * 12), encoder=Colours())
+    with pytest.raises(ConfigError, match="another encoder"):
+        held(scenes, rules)
+    assert held(scenes, Alike(encoder="e" * 12)) == holding.Held(), "a contract that ignores likeness needs no encoder"
+
+
+@pytest.mark.parametrize("name", ["my-model", "D" * 12, "d" * 11, "d" * 65, ""])
+def test_an_encoder_is_not_named_by_what_can_change(name: str) -> None:
+    with pytest.raises(ConfigError, match="digest"):
+        Alike(encoder=name)
+
+
+def test_what_an_extended_dataset_holds_is_not_dropped_for_what_looks_alike(scenes: Workspace) -> None:
+    rules = Alike(policy=Policy.DROP, encoder="d" * 12)
+    by_name = {log.name: digest for digest, log in Shelf(scenes).records.items()}
+    assert set(held(scenes, rules, encoder=Colours()).left) == {by_name["rose.mcap"]}
+    earlier = {by_name["rose.mcap"]}
+    assert set(held(scenes, rules, encoder=Colours(), held=earlier).left) == {by_name["red.mcap"]}
+    both = {by_name["rose.mcap"], by_name["red.mcap"]}
+    assert held(scenes, rules, encoder=Colours(), held=both).left == {}
+
+
+def test_a_log_is_dropped_only_for_a_kept_one_that_it_is_alike_to_itself() -> None:
+    """A chain a-b-c-d: c is not alike to a, so it is kept though a group would join them all."""
+    chain = [Likeness(first=x, second=y, score=0.95, why="") for x, y in ("ab", "bc", "cd")]
+    records: Any = {log: type("Record", (), {"span_ns": (0, 1)}) for log in "abcd"}
+    dropped = holding._thinned("abcd", chain, Keep.FIRST, _origins(records), {}, ())
+    assert {log: kept for log, (_, kept) in dropped.items()} == {"b": "a", "d": "c"}
+
+
+def _origins(records: Any) -> Any:
+    for record in records.values():
+        record.origin = Origin.REAL
+    return records

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from worldgate.core.encoders import Encoder
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import ContractBroken
 from worldgate.core.names import Name
@@ -18,7 +19,7 @@ from worldgate.data.alignment_report import report
 from worldgate.data.check import check, reasons
 from worldgate.data.contracts import Contract
 from worldgate.data.datasets.manifests import SCHEMA, DatasetManifest, EpisodeEntry, StreamSchema, manifest
-from worldgate.data.duplicates import finding as duplicates
+from worldgate.data.duplicates import holding
 from worldgate.data.ingest import IngestedLog, Progress, Shelf
 from worldgate.data.opening import modules_of
 from worldgate.data.splits import assign, refuse_leaks
@@ -37,6 +38,7 @@ def snapshot(
     *,
     name: str,
     extends: Ref | None = None,
+    encoder: Encoder | None = None,
     progress: Progress | None = None,
     engine: Engine | None = None,
 ) -> Ref:
@@ -48,6 +50,7 @@ def snapshot(
         log_refs: which logs; None: all.
         name: what people call the dataset.
         extends: an earlier dataset, whose logs all keep the split they had there.
+        encoder: the one by which the contract's ``duplicates.alike`` asks for likeness; not needed for ``pixels``.
         progress: called after every episode.
         engine: where checks and alignment run; None: as the workspace says.
 
@@ -56,7 +59,8 @@ def snapshot(
 
     Raises:
         ContractBroken: no log is accepted.
-        SplitLeak: the same evidence on both sides of a split, or copies of it where the contract refuses them.
+        SplitLeak: the same evidence on both sides of a split, or copies or what is alike where the contract refuses it.
+        ConfigError: the contract asks for likeness by another encoder than the one given.
     """
     contract, label = contracts.load(ws, contract_ref.digest), str(Name(name))
     checked = check(ws, log_refs, contract_ref, engine=engine)
@@ -66,7 +70,7 @@ def snapshot(
         raise ContractBroken(f"contract {contract.name} accepts none of {len(checked)} logs", got=why)
     shelf = Shelf(ws)
     before = {e.log: e.split for e in manifest(ws, extends.digest).episodes} if extends is not None else {}
-    copies = duplicates.hold(ws, shelf, accepted, contract.duplicates, held=before, engine=engine)
+    copies = holding.hold(ws, shelf, accepted, contract.duplicates, held=before, encoder=encoder, engine=engine)
     accepted = [log for log in accepted if log not in copies.left]
     records = [shelf.record(log) for log in accepted]
     split_of = assign(records, contract.splits, before=before, together=copies.together)

@@ -1,23 +1,21 @@
-"""Finding: the copies among a workspace's logs, recorded as evidence; and what a snapshot does about them."""
+"""Finding: the copies among a workspace's logs, recorded as evidence."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from worldgate.core.config import decode
-from worldgate.core.digest import short
-from worldgate.core.errors import SplitLeak
 from worldgate.core.progress import Progress, silent
 from worldgate.data.check import EVENT as CHECKED
 from worldgate.data.duplicates import reports
 from worldgate.data.duplicates.clusters import Cluster, choose, conflicts, join
 from worldgate.data.duplicates.match import Match
 from worldgate.data.duplicates.match_stage import STAGE
-from worldgate.data.duplicates.rules import Duplicates, Keep, MatchConfig, Policy
+from worldgate.data.duplicates.rules import Keep, MatchConfig
 from worldgate.data.duplicates.stage import sketch_files
-from worldgate.data.ingest import IngestedLog, Shelf
+from worldgate.data.ingest import Shelf
 from worldgate.data.labelling.store import all_labels
 from worldgate.engines import Call, Engine, Stage, run, session
 from worldgate.record.workspace import Workspace
@@ -49,34 +47,6 @@ class Leak:
     match: Match
     first_split: str
     second_split: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """What a snapshot does about copies."""
-
-    left: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Log -> why it is left out."""
-    together: Mapping[str, str] = field(default_factory=dict)
-    """Log -> the cluster that stays in one split."""
-    forbidden: tuple[Match, ...] = ()
-    """Matches that may not cross a split."""
-
-    def refuse(self, split_of: Mapping[str, str], records: Mapping[str, IngestedLog]) -> None:
-        """Refuse copies on two sides.
-
-        Raises:
-            SplitLeak: names both logs, their splits and what is the same.
-        """
-        for leak in leaks(self.forbidden, split_of):
-            a, b = leak.match.first, leak.match.second
-            raise SplitLeak(
-                "copies stand on both sides of a split",
-                got=f"{records[a].name} ({leak.first_split}, {short(a)}) and {records[b].name} "
-                f"({leak.second_split}, {short(b)}): {leak.match.kind}, {leak.match.why}",
-                where="splits",
-                hint="duplicates.policy = 'group' or 'drop' in the contract",
-            )
 
 
 def find(
@@ -118,11 +88,11 @@ def find(
         )
         (result,) = run([call], place=shelf.place, engine=place)
     matches = decode(_Matches, {"matches": result.value}, where="matches").matches
-    says, noticed = _says(ws, shelf, chosen), _noticed(ws, shelf, chosen)
+    says, counts = _says(ws, shelf, chosen), noticed(ws, shelf, chosen)
     clusters = tuple(
         Cluster(
             logs=group,
-            kept=choose(group, keep, shelf.records, noticed, held),
+            kept=choose(group, keep, shelf.records, counts, held),
             conflicts=conflicts(group, says),
         )
         for group in join(chosen, matches)
@@ -163,7 +133,7 @@ def _says(ws: Workspace, shelf: Shelf, logs: Sequence[str]) -> Mapping[str, Mapp
     return says
 
 
-def _noticed(ws: Workspace, shelf: Shelf, logs: Sequence[str]) -> Mapping[str, int]:
+def noticed(ws: Workspace, shelf: Shelf, logs: Sequence[str]) -> Mapping[str, int]:
     """How much readers and the newest checks noticed in each log."""
     checked: dict[str, dict[str, int]] = defaultdict(dict)
     for event in ws.ledger.events(CHECKED):
@@ -176,40 +146,3 @@ def leaks(matches: Sequence[Match], split_of: Mapping[str, str]) -> Iterator[Lea
     """Matches between logs of two splits; logs without a split do not count."""
     for match, first, second in reports.crossing(matches, split_of):
         yield Leak(match=match, first_split=first, second_split=second)
-
-
-def hold(
-    ws: Workspace,
-    shelf: Shelf,
-    logs: Sequence[str],
-    rules: Duplicates,
-    *,
-    held: Collection[str] = (),
-    engine: Engine | None = None,
-) -> Held:
-    """What a contract's rules do about copies among the logs of a snapshot.
-
-    Args:
-        ws: the workspace.
-        shelf: of it.
-        logs: that the contract accepts.
-        rules: its section ``[duplicates]``.
-        held: logs of the dataset that is extended: these are never dropped for a new one.
-        engine: where to compare.
-    """
-    if rules.policy is Policy.IGNORE:
-        return Held()
-    found = find(ws, logs, keep=rules.keep, config=rules.match, held=held, engine=engine, shelf=shelf)
-    if rules.policy is Policy.DROP:
-        why = {log: _reason(log, c, found, shelf) for c in found.clusters for log in c.left if log not in held}
-        return Held(left=why)
-    if rules.policy is Policy.GROUP:
-        return Held(together={log: cluster.logs[0] for cluster in found.clusters for log in cluster.logs})
-    return Held(forbidden=found.matches if rules.policy is Policy.REFUSE else ())
-
-
-def _reason(log: str, cluster: Cluster, found: DuplicateReport, shelf: Shelf) -> tuple[str, ...]:
-    kind = next(m.kind for m in found.matches if log in (m.first, m.second))
-    kept = shelf.record(cluster.kept)
-    said = [f"duplicates: {kind} copy, {kept.name} ({short(kept.digest)}) is kept ({found.keep})"]
-    return (*said, *(f"duplicates: copies disagree on {c.what}" for c in cluster.conflicts if log in c.says))

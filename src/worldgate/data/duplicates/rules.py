@@ -1,12 +1,17 @@
-"""What a contract's section ``[duplicates]`` says: what is done about copies, and what counts as one."""
+"""What a contract's section ``[duplicates]`` says: what is done about copies and likeness, and what counts as such."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from worldgate.core.choices import settle
 from worldgate.core.errors import ConfigError
+
+PIXELS: Final = "pixels"
+"""The encoder that needs no model."""
 
 
 class Policy(StrEnum):
@@ -63,12 +68,47 @@ class MatchConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlikeConfig:
+    """What counts as alike."""
+
+    least: float = 0.9
+    """Least likeness of two logs, from -1 to 1. It depends on the encoder: look at the scores before you trust it."""
+    nearest: int = 16
+    """Pictures of other logs that each picture is compared with, to find the pairs of logs that are compared whole."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least <= 1 or self.nearest < 1:
+            raise ConfigError("a likeness lies above 0 and up to 1, neighbours count from 1", got=self.least)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alike:
+    """How logs that look alike to an encoder are treated, apart from copies."""
+
+    policy: Policy = Policy.IGNORE
+    encoder: str = PIXELS
+    """``pixels``, or the digest of a world model, its first 12 characters at least. A name could mean another model
+    tomorrow."""
+    match: AlikeConfig = field(default_factory=AlikeConfig)
+
+    def __post_init__(self) -> None:
+        settle(self)
+        if self.encoder != PIXELS and not re.fullmatch(r"[0-9a-f]{12,64}", self.encoder):
+            raise ConfigError(
+                "an encoder is pixels, or the digest of a world model, 12 characters and more",
+                got=ascii(self.encoder),
+                where="duplicates.alike.encoder",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicates:
-    """How copies are treated when a dataset is made."""
+    """How copies are treated when a dataset is made, and what looks alike."""
 
     policy: Policy = Policy.IGNORE
     keep: Keep = Keep.LONGEST
     match: MatchConfig = field(default_factory=MatchConfig)
+    alike: Alike = field(default_factory=Alike)
 
     def __post_init__(self) -> None:
         settle(self)

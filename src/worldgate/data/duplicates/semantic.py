@@ -1,8 +1,8 @@
 """Semantic likeness: logs whose pictures an encoder finds alike, whatever moves and whenever. Advice, and no proof.
 
 A copy holds the same evidence; logs that are alike only show the same kind of thing, as far as an encoder can tell, and
-episodes of one task on one rig are all alike to some degree. So what is found here stands apart from copies: no
-contract drops or refuses by it, and leaks count only where somebody asks.
+episodes of one task on one rig are all alike to some degree. So what is found here stands apart from copies: a contract
+acts on it only where its section ``[duplicates.alike]`` says so, and leaks count only where somebody asks.
 
 Pictures are encoded twice a second. What all pictures of all compared logs share is taken off; then each picture of the
 camera with fewer looks for the nearest one of the other camera, in any order, and the mean of these cosines is the
@@ -20,13 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldgate.core.encoders import Encoder
-from worldgate.core.errors import ConfigError
 from worldgate.core.progress import Progress, silent
 from worldgate.core.streams import FloatArray
 from worldgate.data.duplicates import reports
 from worldgate.data.duplicates.clusters import choose, join
 from worldgate.data.duplicates.index import nearest
-from worldgate.data.duplicates.rules import Keep
+from worldgate.data.duplicates.rules import AlikeConfig, Keep
 from worldgate.data.ingest import Shelf
 from worldgate.data.search.embeddings import encoded
 from worldgate.record.workspace import Workspace
@@ -36,20 +35,6 @@ KIND = "alike"
 
 _Cameras = Mapping[str, FloatArray]
 """Camera -> (N, D) unit vectors."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlikeConfig:
-    """What counts as alike."""
-
-    least: float = 0.9
-    """Least likeness of two logs, from -1 to 1. It depends on the encoder: look at the scores before you trust it."""
-    nearest: int = 16
-    """Pictures of other logs that each picture is compared with, to find the pairs of logs that are compared whole."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.least <= 1 or self.nearest < 1:
-            raise ConfigError("a likeness lies above 0 and up to 1, neighbours count from 1", got=self.least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
