@@ -25,7 +25,7 @@ from worldgate.core.digest import Json, canonical, sha256, to_json
 from worldgate.core.errors import CapabilityMissing, ConfigError, NotFound, SchemaTooNew, WeightsRefused
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec, WorldModel
-from worldgate.worlds.family import Family, FamilyConfig, Trainable, is_tokenizer, load_trainable
+from worldgate.worlds.family import Borrowing, Family, FamilyConfig, Trainable, is_tokenizer, load_trainable
 from worldgate.worlds.tracks import Layout
 
 SCHEMA = 1
@@ -48,7 +48,7 @@ def save(folder: Path, family: str, config: FamilyConfig, model: Trainable, abou
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     weights = save_tensors(tensors, metadata={"format": "pt"})
     statistics = model.normaliser.to_bytes()
-    tree = {
+    tree: dict[str, Any] = {
         "schema": SCHEMA,
         "family": family,
         "config": dataclasses.asdict(cast(Any, config)),
@@ -57,6 +57,8 @@ def save(folder: Path, family: str, config: FamilyConfig, model: Trainable, abou
         "normaliser": sha256(statistics),
         "about": to_json(about),
     }
+    if isinstance(model, Borrowing) and model.borrowed():
+        tree["borrowed"] = to_json(model.borrowed())
     with atomic_dir(folder) as partial:
         (partial / WEIGHTS).write_bytes(weights)
         (partial / NORMALISER).write_bytes(statistics)
@@ -104,6 +106,14 @@ def restore(folder: Path, *, expect: str | None = None) -> tuple[dict[str, Any],
     except ConfigError as error:
         raise WeightsRefused("a checkpoint of another version", got=error.got, where=folder) from error
     model = module.create(config, layout, Normaliser.from_bytes(statistics))
+    found, wanted = model.borrowed() if isinstance(model, Borrowing) else {}, tree.get("borrowed", {})
+    if found != wanted:
+        name = next(key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key))
+        got, hint = (
+            f"{name} {found.get(name, '')[:40]}, not {wanted.get(name, '')[:40]}",
+            "bring the one it was trained with",
+        )
+        raise WeightsRefused("this checkpoint was trained beside something else", got=got, where=folder, hint=hint)
     _fill(model, weights, folder)
     return tree, model, digest
 

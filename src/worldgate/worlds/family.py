@@ -113,6 +113,15 @@ class Stacked(Protocol):
         ...
 
 
+@runtime_checkable
+class Borrowing(Protocol):
+    """A model that may also offer this: it rests on something that others made and its weights do not hold."""
+
+    def borrowed(self) -> dict[str, str]:
+        """What names it, down to a digest; empty: nothing. A checkpoint holds it and loads beside nothing else."""
+        ...
+
+
 class Trainable(Protocol):
     """What the loop trains and a checkpoint holds; also an ``nn.Module`` whose ``state_dict`` is the weights."""
 

@@ -26,8 +26,9 @@ from worldgate.worlds.models._dream import Denoiser, Dream
 from worldgate.worlds.models._reading import HeadsPhase, parted
 from worldgate.worlds.models._tape import Tape, Windows
 from worldgate.worlds.models._world import TokenWorld
-from worldgate.worlds.nn.streams import Guidance, NetConfig, Words
+from worldgate.worlds.nn.streams import Guidance, NetConfig
 from worldgate.worlds.sizes import Size, slower, wider
+from worldgate.worlds.texts import Frozen, TextConfig, TextReader, reader
 from worldgate.worlds.tokenizers import fsq, kl
 from worldgate.worlds.tracks import Inputs, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
@@ -51,6 +52,8 @@ class GeneratorConfig:
     tokenizer: kl.Settings | fsq.Settings
     net: NetConfig = field(default_factory=NetConfig)
     text_width: int = 64
+    text: TextConfig = field(default_factory=TextConfig)
+    """Who reads the texts that ``inputs.text`` makes."""
     window: int = 6
     """Frames of a training window, and those that are remembered in use."""
     context: int = 3
@@ -97,7 +100,8 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig, codec: Codec, model: TokenModel) -> None:
         super().__init__()
         self.config, self.codec, self.model = config, codec, cast(nn.Module, model)
-        self.words = Words(config.text_width) if codec.layout.text else None
+        words = reader(config.text, config.text_width) if codec.layout.text else None
+        self.words = cast(nn.Module | None, words)
         reads = codec.layout.reads
         self.heads = Heads(config.heads, codec.layout, codec.normaliser, codec.view_shapes) if reads else None
         self.layout, self.context = codec.layout, config.context
@@ -135,7 +139,7 @@ class Generator(nn.Module):
         action = self.layout.action.name
         actions = [self.command(torch.as_tensor(t.actions_TA)) for t in tracks]
         acts = [bool(action) and action not in t.lacks for t in tracks]
-        return Tape(tracks, tokens, actions, acts, Words.inputs([t.text for t in tracks]), self.codec.blank())
+        return Tape(tracks, tokens, actions, acts, self.texts([t.text for t in tracks]), self.codec.blank())
 
     def blocks(self) -> list[nn.Module]:
         """The transformer's layers, which a GPU compiles, recomputes and shares out."""
@@ -150,8 +154,18 @@ class Generator(nn.Module):
         text_NE = self.read(windows.text_NW)
         return Guidance(actions_NTA=actions_NTA, acted_NT=acted_NT, text_NE=text_NE, told_N=windows.told_N)
 
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """(N, W) of N texts, as :meth:`read` takes them."""
+        if self.words is None:
+            return torch.zeros(len(texts), 0)
+        return cast(TextReader, self.words).inputs(texts)
+
+    def borrowed(self) -> dict[str, str]:
+        """The text encoder that somebody else trained, where there is one."""
+        return self.words.borrowed() if isinstance(self.words, Frozen) else {}
+
     def read(self, text_NW: Tensor) -> Tensor:
-        """Texts (N, E) of their words' numbers; E is 0 for a model that reads none."""
+        """Texts (N, E) of :meth:`texts`; E is 0 for a model that reads none."""
         if self.words is None:
             return self.action_mean_A.new_zeros(len(text_NW), 0)
         out: Tensor = self.words(text_NW)

@@ -18,7 +18,7 @@ from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, joined
 from worldgate.worlds.family import seeded
 from worldgate.worlds.models._dream import Dream
 from worldgate.worlds.models._reader import Reader, Reading
-from worldgate.worlds.nn.streams import Guidance, Words
+from worldgate.worlds.nn.streams import Guidance
 from worldgate.worlds.prompts import check_actions, check_partial
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class TokenWorld:
             hint = "train with --set 'inputs.read=[\"observation.force\"]'"
             raise CapabilityMissing("this model reads no states out", got=self.spec.digest[:12], hint=hint)
         check_partial(prompt, self.spec, self.capabilities)
-        against, silent = family.codec.against(prompt.frames), family.read(Words.inputs([""]))
+        against, silent = family.codec.against(prompt.frames), family.read(family.texts([""]))
         known = None if against is None else {c: held.unsqueeze(0) for c, held in against.items()}
         rows = _rows(family, prompt, known)
         actions = None if prompt.actions is None else _drive(np.asarray(prompt.actions, np.float32), len(rows))
@@ -96,7 +96,7 @@ class TokenUnrolling:
     @torch.inference_mode()
     def __init__(self, family: Generator, prompt: Prompt, samples: int, seed: int) -> None:
         self.family, self.samples = family, samples
-        config, self.text_NE = family.config, family.read(Words.inputs([prompt.text]))
+        config, self.text_NE = family.config, family.read(family.texts([prompt.text]))
         self.told_N = torch.tensor([bool(prompt.text)])
         self.dream = Dream(family.net, samples, window=config.window, rng=seeded(seed))
         self.against = family.codec.against(prompt.frames or prompt.ahead, place=seed)
