@@ -1,4 +1,4 @@
-"""``worldgate sim``: simulated runs of the embedded cell, recorded as logs."""
+"""``worldgate sim``: simulated runs of the embedded cell or any Gymnasium environment, recorded as logs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cyclopts import App
 
 from worldgate.cli._output import JsonFlag, Table, answer, progress
 
-app = App(name="sim", help="Record simulated runs of the embedded cell.")
+app = App(name="sim", help="Record simulated runs of the embedded cell, or of any Gymnasium environment.")
 
 
 @app.command
@@ -59,3 +59,50 @@ def record(
     body = {"files": files, "site": site, "expert": expert, "seed": seed, "origin": "simulated"}
     table = Table(columns=("log, marked simulated", "size [MB]"), rows=rows)
     answer("sim.record", body, table, f"next: worldgate ingest {path}", as_json=json)
+
+
+@app.command
+def gym(
+    environment: str,
+    path: Path,
+    /,
+    *,
+    policy: str = "random",
+    seed: int = 0,
+    runs: int = 1,
+    steps: int = 1000,
+    rate: float = 0.0,
+    json: JsonFlag = False,
+) -> None:
+    """Record runs of any Gymnasium environment as MCAP, marked simulated.
+
+    For example:
+
+        worldgate sim gym CartPole-v1 run.mcap
+        worldgate sim gym gym_pusht:gym_pusht/PushT-v0 recordings --runs 20 --policy mine:act
+
+    Recorded are each part of the observation, the reward, the actions, and what it renders.
+
+    Args:
+        environment: Id of the environment; module:ID imports a module first.
+        path: The MCAP file to make; with more than one run, a folder for them.
+        policy: Who acts: random, or module:name of a policy or of a function from observation to action.
+        seed: Of the first run; each further run takes the next.
+        runs: How many.
+        steps: Longest run, in steps.
+        rate: Steps a second; else as the environment says.
+    """
+    from worldgate.sim.gym import GymConfig, find_policy, open_gym, record_gym
+
+    act = find_policy(policy)
+    env = open_gym(environment)
+    files = [path] if runs == 1 else [path / f"{seed + i:04d}.mcap" for i in range(runs)]
+    with progress("record") as tell:
+        for done, file in enumerate(files):
+            record_gym(file, env, act, seed=seed + done, config=GymConfig(max_steps=steps, rate_hz=rate))
+            tell(done + 1, len(files), file.name)
+    env.close()
+    rows = [(file, f"{file.stat().st_size / 1e6:.2f}") for file in files]
+    body = {"files": files, "environment": environment, "policy": policy, "seed": seed, "origin": "simulated"}
+    table = Table(columns=("log, marked simulated", "size [MB]"), rows=rows)
+    answer("sim.gym", body, table, f"next: worldgate ingest {path}", as_json=json)
