@@ -217,7 +217,7 @@ def test_the_same_jpeg_has_the_same_identity_in_every_container(tmp_path: Path) 
 
 
 def test_a_formats_units_are_its_logs_and_each_opens_alone(sample: tuple[str, Path], tmp_path: Path) -> None:
-    """As ingest keeps them: a log's own files, and those that belong to none, in the same places."""
+    """As ingest keeps them: what a log needs, and what belongs to none, in the same places; neighbours come with it."""
     module = load("logs", MAKERS[sample[0]][0])
     if not hasattr(module, "units"):
         return
@@ -229,8 +229,9 @@ def test_a_formats_units_are_its_logs_and_each_opens_alone(sample: tuple[str, Pa
     folder = open_folder(both)
     units = module.units(both)
     assert len(units) == len(folder.logs) > 1
-    own = [file for unit in units for file in unit]
-    assert len(set(own)) == len(own), "no file is two logs' own"
+    own = [file for unit in set(units) for file in unit]
+    assert len(set(own)) == len(own), "a file belongs to one unit"
+    assert len(set(units)) > 1
     shared = {file for file in both.rglob("*") if file.is_file()} - set(own)
     for number, (unit, log) in enumerate(zip(units, folder.logs, strict=True)):
         alone = tmp_path / str(number)
@@ -238,8 +239,11 @@ def test_a_formats_units_are_its_logs_and_each_opens_alone(sample: tuple[str, Pa
             target = alone / file.relative_to(both)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, target)
-        (found,) = open_folder(alone).logs
+        logs = open_folder(alone).logs
+        assert len(logs) == units.count(unit)
+        found = logs[units[:number].count(unit)]
         assert log_digest(found) == log_digest(log)
+        assert log.name.endswith(found.name)
         assert dict(found.facts) == dict(log.facts)
 
 

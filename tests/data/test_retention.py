@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from tests.data.logs import samples
@@ -16,7 +17,7 @@ from worldgate.core.streams import Kind, Origin, Stream, StreamInfo
 from worldgate.core.times import SECOND
 from worldgate.data import contracts, datasets, retention
 from worldgate.data.contracts import RetentionClass
-from worldgate.data.ingest import ingest, open_log
+from worldgate.data.ingest import ingest, ingested, open_log
 from worldgate.data.logs import mcap
 from worldgate.record import erasure
 from worldgate.record.events import Draft, Ref
@@ -67,6 +68,26 @@ def test_erased_bytes_are_gone_the_tombstone_says_why_and_everything_still_verif
     assert outsider(workspace).returncode == 0
     (stone,) = {stone.reason for stone in erasure.of_workspace(workspace).values()}
     assert stone == "asked by the person in view"
+
+
+def test_datasets_of_one_folder_keep_their_names_and_go_one_by_one(workspace: Workspace, tmp_path: Path) -> None:
+    """Logs that share a file share a tree; another dataset's logs have one of their own."""
+    for name, value in (("a", 0.0), ("b", 1.0)):
+        with h5py.File(samples.make_robomimic(tmp_path / f"{name}.hdf5", demos=2), "r+") as file:
+            for demo in file["data"].values():
+                demo["actions"][:] += value
+    refs = {ref.name: ref for ref in ingest(workspace, tmp_path)}
+    assert list(refs) == ["a/demo_0", "a/demo_1", "b/demo_0", "b/demo_1"]
+    held = ingested(workspace)
+    assert [held[ref.digest].position for ref in refs.values()] == [0, 1, 0, 1]
+    assert open_log(workspace, refs["b/demo_1"].digest).name == "b/demo_1"
+    assert len(open_log(workspace, refs["b/demo_1"].digest).read("action")) == 21
+    with pytest.raises(DataRefused, match="1 other log"):
+        retention.erase(workspace, [refs["a/demo_0"]], reason="x")
+    retention.erase(workspace, [refs["a/demo_0"]], reason="x", whole_sources=True)
+    with pytest.raises(NotFound, match="was erased on"):
+        open_log(workspace, refs["a/demo_1"].digest)
+    open_log(workspace, refs["b/demo_0"].digest)
 
 
 def test_bytes_that_another_source_shares_stay(workspace: Workspace, tmp_path: Path) -> None:

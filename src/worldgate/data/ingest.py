@@ -8,6 +8,7 @@ changes nothing. What can be recovered of a damaged log is ingested with its los
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -263,18 +264,27 @@ class Intake:
         """Keep the bytes; the tree and the place in it of every log.
 
         Where each log stands in files of its own it has a tree of its own, so that a folder that grows is not read
-        again and one log can be erased without the others. Files that belong to no log go with each.
+        again and one log can be erased without the others; logs that share files share a tree. Files that belong to no
+        log go with each.
         """
         store = self._ws.store
         files = store.put_files(self._source)
         base = self._source if self._source.is_dir() else self._source.parent
         units = getattr(seams.load("logs", folder.format), "units", None) if self._source.is_dir() else None
-        owned = [{file.relative_to(base).as_posix() for file in unit} for unit in units(self._source)] if units else []
+        found = units(self._source) if units else []
+        owned = [tuple(file.relative_to(base).as_posix() for file in unit) for unit in found]
         if len(owned) != len(folder.logs):
             tree = store.put_manifest(files)
             return [(tree, position) for position in range(len(folder.logs))]
-        shared = {name: digest for name, digest in files.items() if not any(name in own for own in owned)}
-        return [(store.put_manifest({**shared, **{name: files[name] for name in own}}), 0) for own in owned]
+        others = set(files).difference(*owned)
+        shared = {name: digest for name, digest in files.items() if name in others}
+        trees = {own: store.put_manifest({**shared, **{name: files[name] for name in own}}) for own in set(owned)}
+        before: Counter[tuple[str, ...]] = Counter()
+        kept = []
+        for own in owned:
+            kept.append((trees[own], before[own]))
+            before[own] += 1
+        return kept
 
     def call(self, format: str, name: str, source: str, position: int) -> Call:
         """The stage that reads one log."""
@@ -359,7 +369,8 @@ def _marked(record: IngestedLog, log: Log, given: Mapping[str, str], origin: Ori
         )
     facts = {**log.facts, **given}
     site, robot, arm = (str(Name(str(facts[key]))) if facts.get(key) else "" for key in ("site", "robot", "arm"))
-    return replace(record, origin=origin or log.origin, facts=facts, site=site, robot=robot, arm=arm)
+    # A part of a folder does not know what the folder calls its logs.
+    return replace(record, name=log.name, origin=origin or log.origin, facts=facts, site=site, robot=robot, arm=arm)
 
 
 @contextmanager

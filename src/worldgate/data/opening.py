@@ -31,14 +31,11 @@ class StoredLog:
     """A log read from the store, with the facts, the origin and the container's findings that were recorded."""
 
     log: Log
+    name: str
+    """What people call it, as it was recorded."""
     origin: Origin
     facts: Facts = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return self.log.name
 
     def streams(self) -> tuple[StreamInfo, ...]:
         return self.log.streams()
@@ -89,14 +86,13 @@ def open_log(place: Place, source: str, where: Where) -> StoredLog:
         Tampered: the stored bytes are others, or the source no longer holds this log.
     """
     folder = open_source(place, source, where.format)
-    named = [log for log in folder.logs if log.name == where.name]
+    named = [log for log in folder.logs if where.name == log.name or where.name.endswith(f"/{log.name}")]
     if where.position < len(folder.logs) and folder.logs[where.position] in named:
         named = [folder.logs[where.position]]
     if not named:
         raise Tampered("the source no longer holds this log", got=where.name, where=short(source))
-    return StoredLog(
-        log=named[0], origin=where.origin, facts=where.facts, findings=(*named[0].findings, *folder.findings)
-    )
+    findings = (*named[0].findings, *folder.findings)
+    return StoredLog(log=named[0], name=where.name, origin=where.origin, facts=where.facts, findings=findings)
 
 
 def where_from(tree: Any) -> Where:

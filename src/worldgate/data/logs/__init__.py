@@ -8,8 +8,11 @@ A format module holds a literal ``CARD`` and two functions:
     Open it. Raises ``NotFound`` where nothing is there and ``LogUnreadable`` where what is there cannot be used; what
     disagrees but can be used becomes a ``Finding`` of the log or the folder.
 
-A format whose logs stand alone adds ``units(path: Path) -> list[tuple[Path, ...]]``: the files of each
-log, in the order of ``open_logs``. Such logs are kept, read again and erased one by one.
+``units(path: Path) -> list[tuple[Path, ...]]``
+    The files of each log, in the order of ``open_logs``; empty where they cannot be told apart. Logs are kept, read
+    again and erased by these: one by one where each has files of its own. Logs that share a file (demonstrations of one
+    HDF5 file, episodes of one Parquet file, or of one index that names them all and would miss those that are gone)
+    have the same unit, which is then the smallest part of the folder that reads alone: a file, a store, a dataset.
 
 A ``worldgate-log.toml`` in the folder describes what a container does not say; it is applied here, whatever the format.
 

@@ -6,7 +6,7 @@ Judged by the path as written, not by where a link leads: a stored log is a fold
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -21,3 +21,17 @@ def files_of(folders: Sequence[Path]) -> list[tuple[Path, ...]]:
     if any(a != b and a.is_relative_to(b) for a in folders for b in folders):
         return []
     return [tuple(sorted(file for file in folder.rglob("*") if file.is_file())) for folder in folders]
+
+
+def files_of_parts(parts: Mapping[Path, int]) -> list[tuple[Path, ...]]:
+    """For each log the files of the part of a folder that it shares with its neighbours.
+
+    Args:
+        parts: folder or file -> how many logs it holds, in the order of the logs. One alone is no part, and of two that
+            lie inside each other neither reads alone: nothing is told of these.
+    """
+    folders = [part for part in parts if not part.is_file()]
+    if len(parts) < 2 or any(a != b and a.is_relative_to(b) for a in parts for b in folders):
+        return []
+    files = {part: (part,) if part.is_file() else files_of([part])[0] for part in parts}
+    return [files[part] for part, count in parts.items() for _ in range(count)]

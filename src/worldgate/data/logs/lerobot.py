@@ -22,6 +22,7 @@ from worldgate.data.logs._lerobot_join import Layout
 from worldgate.data.logs._lerobot_meta import read_meta, read_table
 from worldgate.data.logs._lerobot_times import RowTimes
 from worldgate.data.logs._lerobot_write import LeRobotWriter, working_folder
+from worldgate.data.logs._paths import files_of_parts
 
 __all__ = ["CARD", "Layout", "LeRobotLog", "LeRobotWriter", "RowTimes", "detect", "open_logs", "working_folder"]
 
@@ -66,6 +67,12 @@ def open_logs(path: Path) -> LogFolder:
         logs += [replace(log, name=f"{prefix}{log.name}") for log in some] if len(roots) > 1 else some
         findings += noticed
     return LogFolder(path=path, format="lerobot", logs=tuple(logs), findings=tuple(findings))
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The files of the dataset of each episode: ``meta`` describes all of them, and v3.0 joins them in one file."""
+    roots = _roots(path)
+    return files_of_parts({root: len(_open_dataset(root)[0]) for root in roots}) if len(roots) > 1 else []
 
 
 def _open_dataset(root: Path) -> tuple[list[LeRobotLog], list[Finding]]:

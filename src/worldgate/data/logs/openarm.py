@@ -28,7 +28,7 @@ from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Array, Finding, IntArray, Kind, LogFolder, Origin, Stream, StreamInfo
 from worldgate.data.logs._image_size import stated_shape
 from worldgate.data.logs._images import Encoded, EncodedFrames, decode
-from worldgate.data.logs._paths import inside
+from worldgate.data.logs._paths import files_of_parts, inside
 from worldgate.data.logs._yaml import read_yaml
 
 CARD = {
@@ -382,6 +382,12 @@ def open_logs(path: Path) -> LogFolder:
             raise LogUnreadable("a dataset without episodes", got=findings[0].message, where=path)
         raise NotFound("no metadata.yaml beside episodes/ in this folder", where=path)
     return LogFolder(path=path, format="openarm", logs=tuple(logs), findings=tuple(findings))
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The files of the dataset of each episode: ``metadata.yaml`` describes all of them, and one gone would be lost."""
+    roots = _roots(path)
+    return files_of_parts({root: len(_open_dataset(root, "")[0]) for root in roots}) if len(roots) > 1 else []
 
 
 def _open_dataset(root: Path, prefix: str) -> tuple[list[OpenArmLog], list[Finding]]:

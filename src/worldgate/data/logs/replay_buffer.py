@@ -20,6 +20,7 @@ from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.streams import Finding, IntArray, LogFolder, Origin
 from worldgate.data.logs._arrays import ArrayLog, Candidate, arrange, different_lengths, plain_facts, rate
 from worldgate.data.logs._mapping import FILE, meant, read_mapping
+from worldgate.data.logs._paths import files_of_parts
 from worldgate.data.logs._zarr import ZarrArray, ZarrStore
 
 CARD = {
@@ -73,14 +74,23 @@ def open_logs(path: Path) -> LogFolder:
     findings: list[Finding] = []
     for source in stores:
         prefix = "" if len(stores) == 1 else f"{source.relative_to(path).as_posix().split('.zarr')[0]}/"
-        store = ZarrStore(source, "" if source.is_dir() else _inner(source))
-        found, noticed = _episodes(path, store, prefix)
+        found, noticed = _episodes(path, _opened(source), prefix)
         logs += found
         findings += noticed
     if not logs:
         reasons = "; ".join(finding.message for finding in findings) or "meta/episode_ends is empty"
         raise LogUnreadable("a replay buffer without a whole episode", got=reasons, where=path)
     return LogFolder(path=path, format="replay_buffer", logs=tuple(logs), findings=tuple(findings))
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The store of each episode: its arrays hold all episodes, one after the other."""
+    stores = _stores(path)
+    return files_of_parts({store: len(_whole(_opened(store))[1]) for store in stores}) if len(stores) > 1 else []
+
+
+def _opened(source: Path) -> ZarrStore:
+    return ZarrStore(source, "" if source.is_dir() else _inner(source))
 
 
 def _inner(path: Path) -> str:
@@ -93,13 +103,8 @@ def _inner(path: Path) -> str:
 
 
 def _episodes(root: Path, store: ZarrStore, prefix: str) -> tuple[list[ArrayLog], list[Finding]]:
-    arrays = {name: store.array(f"data/{name}") for name in store.names("data")}
-    arrays = {name: array for name, array in arrays.items() if array.shape}
-    if not arrays:
-        raise LogUnreadable("a replay buffer without arrays below data", where=store.path)
-    ends = _ends(store)
-    longest = max(array.shape[0] for array in arrays.values())
-    whole = ends[ends <= longest]
+    arrays, whole = _whole(store)
+    ends, longest = _ends(store), max(array.shape[0] for array in arrays.values())
     starts = np.concatenate([[0], whole])[: len(whole)].astype(np.int64)
     facts = _facts(store, len(ends))
     mapping = read_mapping(root)
@@ -119,6 +124,16 @@ def _episodes(root: Path, store: ZarrStore, prefix: str) -> tuple[list[ArrayLog]
         )
         logs.append(log)
     return logs, _beyond(store, ends, longest)
+
+
+def _whole(store: ZarrStore) -> tuple[dict[str, ZarrArray], IntArray]:
+    """The arrays, and the ends of the episodes that lie within the longest of them."""
+    arrays = {name: store.array(f"data/{name}") for name in store.names("data")}
+    arrays = {name: array for name, array in arrays.items() if array.shape}
+    if not arrays:
+        raise LogUnreadable("a replay buffer without arrays below data", where=store.path)
+    ends = _ends(store)
+    return arrays, ends[ends <= max(array.shape[0] for array in arrays.values())]
 
 
 def _ends(store: ZarrStore) -> IntArray:

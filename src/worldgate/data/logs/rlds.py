@@ -24,6 +24,7 @@ from worldgate.core.streams import Array, Finding, IntArray, Kind, LogFolder, Or
 from worldgate.core.times import SECOND
 from worldgate.data.logs import _tfrecord as tfrecord
 from worldgate.data.logs._images import Encoded, EncodedFrames
+from worldgate.data.logs._paths import files_of_parts
 
 CARD = {
     "line": "RLDS episodes in TFDS folders: TFRecord files beside features.json, one log an episode",
@@ -305,6 +306,15 @@ def open_logs(path: Path) -> LogFolder:
             raise LogUnreadable("no whole record in these TFRecord files", got=findings[0].message, where=path)
         raise NotFound("no features.json beside *.tfrecord* in this folder", where=path)
     return LogFolder(path=path, format="rlds", logs=tuple(logs), findings=tuple(findings))
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The files of the dataset of each episode: records stand many in a file, under one ``features.json``."""
+    roots = _roots(path)
+    if len(roots) < 2:
+        return []
+    spans = {root: [s for file in sorted(root.glob("*.tfrecord*")) for s in tfrecord.scan(file)] for root in roots}
+    return files_of_parts({root: sum(not span.problem for span in found) for root, found in spans.items()})
 
 
 def _lost(file: Path, span: tfrecord.Span) -> Finding:

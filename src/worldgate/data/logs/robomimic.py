@@ -23,6 +23,7 @@ from worldgate.core.streams import Finding, Kind, LogFolder, Origin
 from worldgate.data.logs import _h5 as h5
 from worldgate.data.logs._arrays import ArrayLog, Candidate, arrange, different_lengths, plain_facts, rate
 from worldgate.data.logs._mapping import FILE, meant, read_mapping
+from worldgate.data.logs._paths import files_of_parts
 
 CARD = {
     "line": "robomimic HDF5: demonstrations in one file, one log a demo; no times, so index over the control rate",
@@ -88,6 +89,15 @@ def open_logs(path: Path) -> LogFolder:
     if not logs:
         raise NotFound("no data/demo_<i> in these files", where=path)
     return LogFolder(path=path, format="robomimic", logs=tuple(logs))
+
+
+def units(path: Path) -> list[tuple[Path, ...]]:
+    """The file of each demonstration, with those that stand in it too."""
+    counts = {}
+    for source in h5.files(path):
+        with h5.opened(source) as file:
+            counts[source] = len(_demos(file))
+    return files_of_parts(counts)
 
 
 def _log(
