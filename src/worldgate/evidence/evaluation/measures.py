@@ -135,6 +135,7 @@ class Setup:
     """What a measure may be built from."""
 
     spec: ModelSpec
+    """The model's, with what it reads out and the episodes hold among its states."""
     capabilities: frozenset[Capability]
     config: EvaluateConfig
     horizons: tuple[int, ...]
@@ -152,6 +153,8 @@ class Setup:
     """Of clips, where somebody brought them."""
     fitted: bool = True
     """Whether the references are training episodes; without any, read-outs are not fitted."""
+    read_out: frozenset[str] = frozenset()
+    """State streams that the model tells without being shown them; baselines know them at the last known row."""
     streams: Mapping[str, Rows] = field(default_factory=dict)
     """Of the first held-out episode."""
 

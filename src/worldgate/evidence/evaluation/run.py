@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from worldgate.core import seams
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.progress import Progress, silent
-from worldgate.core.streams import BoolArray, FloatArray
+from worldgate.core.streams import BoolArray, FloatArray, Kind
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Unrolling, WorldModel, rollout
 from worldgate.evidence.baselines import hold_last, wrap
 from worldgate.evidence.evaluation import situations
@@ -82,13 +82,14 @@ def evaluate(
     spec = model.spec
     _refuse(spec, episodes, references)
     horizons = _horizons(config, spec, episodes)
-    held = References(references or episodes, spec, read_frames, config.references)
+    wide = _wide(spec, (*episodes, *references))
+    held = References(references or episodes, wide, read_frames, config.references)
     run = _Run(model, config, horizons, held, features or Pooled(), bool(references), episodes[0], clip_features)
     if sums is not None:
         run.table = sums
     begun = time.perf_counter()
     for number, episode in enumerate(episodes):
-        run.episode(number, read_tracks(episode, spec, read_frames))
+        run.episode(number, read_tracks(episode, wide, read_frames))
         progress(number + 1, len(episodes), episode.name)
     seconds = time.perf_counter() - begun
     facts = Facts(
@@ -126,6 +127,14 @@ def _refuse(spec: ModelSpec, episodes: Sequence[Episode], references: Sequence[E
         raise DataRefused("an episode given twice", got=len(ids), hint="it would count as two")
     if set(ids) & {e.id for e in references}:
         raise DataRefused("an episode is held out and a reference at once", hint="read-outs would know their answers")
+
+
+def _wide(spec: ModelSpec, episodes: Sequence[Episode]) -> ModelSpec:
+    """With the numbers that a model reads out among its states, where every episode holds what they should be."""
+    names = {s.name for s in spec.states}
+    extra = [s for s in spec.reads if s.name not in names and s.kind is not Kind.POSE]
+    known = [s for s in extra if all(s.name in e.streams for e in episodes)]
+    return replace(spec, states=(*spec.states, *known))
 
 
 def _horizons(config: EvaluateConfig, spec: ModelSpec, episodes: Sequence[Episode]) -> tuple[int, ...]:
@@ -175,8 +184,8 @@ class _Run:
         self.windows = self.skipped = self.nonfinite = self.steps = 0
         self.rolling_s = 0.0
         self.situations: dict[str, int] = {}
-        self.scales = {s.name: references.scale(s.name, s.unit) for s in model.spec.states}
-        spec = model.spec
+        spec = references.spec
+        self.scales = {s.name: references.scale(s.name, s.unit) for s in spec.states}
         self.circular: dict[str, BoolArray] = {
             s.name: np.asarray(
                 circular([t.states[s.name] for t in references.tracks], s.unit if "," not in s.unit else "")
@@ -189,6 +198,7 @@ class _Run:
             self.donors = Donors(references, self.scales, horizons[-1])
         self.setup = Setup(
             spec=spec,
+            read_out=frozenset(s.name for s in spec.states) - {s.name for s in model.spec.states},
             capabilities=model.capabilities,
             config=config,
             horizons=horizons,
@@ -298,7 +308,7 @@ class _Rolled:
         driven = np.broadcast_to(np.asarray(actions_KA, np.float32), (self.samples, *actions_KA.shape))
         frame = self.unrolling.step(driven)
         for signal, held in [
-            *((s, frame.states) for s in self.spec.states),
+            *((s, frame.states) for s in (*self.spec.states, *self.spec.reads)),
             *((c, frame.frames) for c in self.spec.cameras),
         ]:
             wanted = (self.samples, len(actions_KA), *signal.shape)

@@ -79,6 +79,12 @@ def uniformity(sums: FloatArray) -> FloatArray:
     return np.asarray(np.abs(cumulative - ideal).mean(axis=-1))
 
 
+def calibration(sums: FloatArray) -> FloatArray:
+    """(count, total probability, times it was so) of bins in turn: mean distance of the two shares, by count (ECE)."""
+    bins = sums.reshape(*sums.shape[:-1], -1, 3)
+    return _over(np.abs(bins[..., 1] - bins[..., 2]).sum(axis=-1), bins[..., 0].sum(axis=-1))
+
+
 REDUCTIONS: Mapping[str, Reduction] = MappingProxyType(
     {
         "mean": mean,
@@ -88,6 +94,7 @@ REDUCTIONS: Mapping[str, Reduction] = MappingProxyType(
         "r2": r2,
         "slope": slope,
         "uniformity": uniformity,
+        "calibration": calibration,
     }
 )
 """By the name that a figure gives."""

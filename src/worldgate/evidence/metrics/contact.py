@@ -4,9 +4,12 @@ The truth is the size of the recorded force on the tool, ``contact_n`` and more 
 ``contact_pause_s`` belong to a contact. A model that predicts the force is read the same way, of the mean of its
 futures (drawn noise has a size of its own, and would touch all the time); from other states and from pictures contact
 is read by a ridge read-out fitted on real training rows, whose own figures on real held-out rows stand as ``real``:
-the ceiling.
+the ceiling. A model that tells the probability of contact itself is taken at its word, touching from 0.5 on; ``hold``
+is then the recorded contact of the last known row, which such a model is not shown.
 
 * ``contact_f1``: of rows that touch, at each horizon.
+* ``brier`` and ``ece``, of a probability alone: its mean squared error, and the mean distance between what was said
+  and how often it was so, over ten bins (Naeini, Cooper and Hauskrecht, AAAI 2015).
 * ``onset_f1``: of contacts that begin, over whole windows; an imagined and a real onset match if they are at most
   ``contact_tolerance_s`` apart, each is used once, nearest first.
 * ``onset_error``: mean absolute distance in time of the matched ones; ``onset_bias``: the mean with its sign, late is
@@ -26,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldgate.core.streams import BoolArray, FloatArray
-from worldgate.core.worlds import Frame
+from worldgate.core.worlds import CONTACT, Frame
 from worldgate.evidence.evaluation.embedding import Embedding, embeddings, require
 from worldgate.evidence.evaluation.measures import (
     WHOLE,
@@ -48,6 +51,9 @@ CARD = {
 }
 
 
+BINS = 10
+
+
 def build(setup: Setup) -> Contact:
     """From the predicted force, else from the other states, and from every camera.
 
@@ -67,6 +73,8 @@ class Teller:
     score: Callable[[Frame], FloatArray]
     holds: Callable[[Frame], bool]
     least: float
+    chance: bool = False
+    """Whether the scores are probabilities."""
 
 
 def tellers(setup: Setup, force: str) -> list[Teller]:
@@ -76,6 +84,8 @@ def tellers(setup: Setup, force: str) -> list[Teller]:
         NotMeasured: none.
     """
     found: list[Teller] = []
+    if any(s.name == CONTACT for s in setup.spec.reads):
+        found.append(Teller(CONTACT, _chance, lambda frame: CONTACT in frame.states, 0.5, chance=True))
     if any(s.name == force for s in setup.spec.states):
         found.append(
             Teller(
@@ -94,6 +104,10 @@ def tellers(setup: Setup, force: str) -> list[Teller]:
     if not found:
         raise NotMeasured("the model predicts no force, and there are no training episodes to fit a read-out on")
     return found
+
+
+def _chance(frame: Frame) -> FloatArray:
+    return np.asarray(np.asarray(frame.states[CONTACT], np.float64)[..., 0].mean(axis=0))
 
 
 def _fitted(setup: Setup, embedding: Embedding) -> Teller:
@@ -150,6 +164,11 @@ class Contact:
                     detail=True,
                 ),
             ]
+            if teller.chance:
+                figures.append(FigureInfo(name=f"{teller.label}/brier", unit="1", better="lower"))
+                figures.append(
+                    FigureInfo(name=f"{teller.label}/ece", unit="1", better="lower", reduction="calibration")
+                )
         self.figures = tuple(figures)
 
     def watch(self, window: Window) -> Watcher:
@@ -172,13 +191,32 @@ class _Watch:
         for teller in self.measure.tellers:
             for who in ("model", "hold", "velocity", "real"):
                 view = chunk.views[who]
-                if not teller.holds(view):
+                if teller.chance and who == "hold":
+                    score = np.full(chunk.steps, float(self.real[self.window.start]))
+                elif teller.holds(view):
+                    score = teller.score(view)
+                else:
                     continue
-                found = np.asarray(teller.score(view) >= teller.least)
+                out += self._chances(teller, who, score, truth, chunk)
+                found = np.asarray(score >= teller.least)
                 self.said.setdefault((teller.label, who), []).append(found)
                 for step, k in chunk.at(self.measure.setup.horizons):
                     sums = _confusion(found[k : k + 1], truth[k : k + 1])
                     out.append(Reading(figure=f"{teller.label}/contact_f1", contender=who, sums=sums, step=step))
+        return out
+
+    def _chances(
+        self, teller: Teller, who: str, score_K: FloatArray, truth_K: BoolArray, chunk: Chunk
+    ) -> list[Reading]:
+        out: list[Reading] = []
+        for step, k in chunk.at(self.measure.setup.horizons) if teller.chance else ():
+            said, real = float(score_K[k]), float(truth_K[k])
+            sums = np.zeros((BINS, 3))
+            sums[min(int(said * BINS), BINS - 1)] = 1.0, said, real
+            spoken = tuple(float(v) for v in sums.ravel())
+            squared = ((said - real) ** 2, 1.0)
+            out.append(Reading(figure=f"{teller.label}/brier", contender=who, sums=squared, step=step))
+            out.append(Reading(figure=f"{teller.label}/ece", contender=who, sums=spoken, step=step))
         return out
 
     def close(self) -> list[Reading]:

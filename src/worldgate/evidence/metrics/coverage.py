@@ -72,7 +72,7 @@ class Coverage:
         self.setup, self.kinds = setup, kinds
         figures = []
         for stream in (s.name for s in setup.spec.states):
-            for kind in kinds:
+            for kind in self._kinds(stream):
                 figures += [
                     FigureInfo(
                         name=f"{stream}/coverage_{level}_{kind}",
@@ -96,6 +96,10 @@ class Coverage:
                 )
         self.figures = tuple(figures)
 
+    def _kinds(self, stream: str) -> tuple[str, ...]:
+        """What is read out is never drawn: it is the mean of what may be, with a deviation."""
+        return tuple(k for k in self.kinds if k == "claimed" or stream not in self.setup.read_out)
+
     def watch(self, window: Window) -> Watcher:
         """Each horizon by itself."""
 
@@ -105,7 +109,7 @@ class Coverage:
                 said, real = chunk.views["model"], chunk.views["real"].states[stream][0, k]
                 apart = wrap(np.asarray(said.states[stream], np.float64)[:, k] - real, window.circular[stream])
                 apart = apart[:, scale.moves]
-                if "drawn" in self.kinds:
+                if "drawn" in self._kinds(stream):
                     u = transform_samples(apart, _uniform(window.seed, step, stream, apart.shape[1]))
                     out += _readings(stream, "drawn", step, u)
                 point = chunk.views["point"]

@@ -1,9 +1,9 @@
 """The heads: a small recurrent reader of a token world's frames, known and imagined ones.
 
 It looks at each frame's clean tokens, whichever network made them, and remembers: what is hidden in this frame, or
-older than the transformer's window, is known from frames before. Notable choices: a camera's places become a few points (the
-means of softmax maps, arXiv 1509.06113) beside a plain projection, because a place in the picture is what a pose and a
-touch hang on; where a stream is both imagined and read out, the reading starts from what was imagined.
+older than the transformer's window, is known from frames before. Notable choices: a camera's places become a few
+points (the means of softmax maps, arXiv 1509.06113) beside a plain projection, because a place in the picture is what a
+pose and a touch hang on; where a stream is both imagined and read out, the reading starts from what was imagined.
 
 Shape legend: N sequences, T frames, S streams, P places of a camera, C channels of a place, A action channels, E
 entries of a target, D its channels, F features, W width.

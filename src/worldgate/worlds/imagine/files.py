@@ -119,7 +119,7 @@ def write_states(path: Path, rollout: Rollout, spec: ModelSpec) -> Path:
         "step": pa.array(np.tile(np.arange(1, steps + 1), samples)),
         "time_s": pa.array(np.tile(np.arange(1, steps + 1) / rollout.rate_hz, samples)),
     }
-    for signal in spec.states:
+    for signal in _told(spec):
         if signal.name in rollout.frame.states:
             columns[signal.name] = _lists(rollout.frame.states[signal.name])
         if signal.name in rollout.frame.uncertainty:
@@ -127,11 +127,17 @@ def write_states(path: Path, rollout: Rollout, spec: ModelSpec) -> Path:
     if spec.action is not None and rollout.actions.shape[1]:
         columns[spec.action.name] = _lists(np.broadcast_to(rollout.actions, (samples, *rollout.actions.shape)))
     table = pa.table(columns)
-    units = {f"unit.{s.name}": s.unit for s in (*spec.states, *([spec.action] if spec.action else []))}
+    units = {f"unit.{s.name}": s.unit for s in (*_told(spec), *([spec.action] if spec.action else []))}
     about = {key: str(value) for key, value in (facts(rollout) | units).items()}
     with atomic_path(path) as partial:
         pq.write_table(table.replace_schema_metadata(about), partial)
     return path
+
+
+def _told(spec: ModelSpec) -> tuple[Signal, ...]:
+    """Every stream of numbers, what is read out among them, each once."""
+    names = {s.name for s in spec.states}
+    return (*spec.states, *(s for s in spec.reads if s.name not in names))
 
 
 def _lists(values_BKD: Array) -> pa.Array:
@@ -149,7 +155,7 @@ def write_lerobot(path: Path, rollouts: Sequence[Rollout], spec: ModelSpec, *, t
     rate = round(spec.rate_hz)
     if abs(rate - spec.rate_hz) > 1e-6:
         raise UsageError("LeRobot's rate is a whole number of frames a second", got=spec.rate_hz)
-    infos = {s.name: _info(s, Kind.VECTOR, spec) for s in spec.states}
+    infos = {s.name: _info(s, Kind.VECTOR, spec) for s in _told(spec)}
     acting = spec.action is not None and all(made.actions.shape[1] for made in rollouts)
     if spec.action is not None and acting:
         infos[spec.action.name] = _info(spec.action, Kind.ACTION, spec)
@@ -217,7 +223,7 @@ def _recorded(held: Rows, rows: IntArray, times_ns: IntArray) -> Stream:
 
 
 def _imagined(rollout: Rollout, spec: ModelSpec, times_ns: IntArray, sample: int) -> list[Stream]:
-    signals: Mapping[str, Signal] = {s.name: s for s in (*spec.states, *spec.cameras)}
+    signals: Mapping[str, Signal] = {s.name: s for s in (*_told(spec), *spec.cameras)}
     out = []
     for name, values in rollout.frame.states.items():
         info = _info(signals[name], Kind.VECTOR, spec)

@@ -54,6 +54,7 @@ class ImaginedGym(gymnasium.Env[dict[str, Array], FloatArray]):
             s.name: gymnasium.spaces.Box(-_FAR, _FAR, s.shape, np.float32) for s in model.spec.states
         }
         spaces |= {c.name: gymnasium.spaces.Box(0, 255, c.shape, np.uint8) for c in model.spec.cameras}
+        self.spaces = tuple(spaces)
         self.observation_space = cast(gymnasium.Space[dict[str, Array]], gymnasium.spaces.Dict(spaces))
 
     def reset(
@@ -73,7 +74,8 @@ class ImaginedGym(gymnasium.Env[dict[str, Array], FloatArray]):
 
     def _observe(self, observation: Observation) -> dict[str, Array]:
         out = {}
-        for name, value in observation.items():
+        for name in self.spaces:
+            value = observation[name]
             array = np.asarray(value)
             out[name] = array.copy() if array.dtype == np.uint8 else np.clip(array, -_FAR, _FAR).astype(np.float32)
         return out

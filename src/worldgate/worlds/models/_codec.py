@@ -271,7 +271,7 @@ class Codec(nn.Module):
         """Tokens of every stream as numbers of about unit spread, whatever tokens are: what reads states out looks at.
 
         Returns:
-            (N, T, P, C) of every camera; (N, T, 1, entries) of every state stream, normalised, angles as sine and cosine.
+            (N, T, P, C) of every camera; (N, T, 1, entries) of every state stream, angles as sine and cosine.
         """
         cameras = []
         for shape, look, held in zip(self.shapes, self._looks, tokens, strict=False):
