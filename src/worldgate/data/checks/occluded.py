@@ -238,13 +238,18 @@ def _clouded(features: Features, detail: FloatArray, config: Config) -> tuple[Bo
     """(N,) frames with a part that something came before which lets light through, and the largest such part."""
     covered, part = np.zeros(len(features), dtype=np.bool_), 0.0
     plain, kept, whole = _plain(detail), features.kept, _whole(features)
+    usual = _recent(detail)
+    limits = np.maximum(config.lost * usual, plain)
+    lost = (detail < limits) & (usual > plain)
+    lost[:-1] |= (detail[1:] < limits[:-1]) & (usual[:-1] > plain)
+    least = _BARE * config.part
     ends = np.searchsorted(features.times_ns[kept], features.times_ns[kept] + round(_STAYS_S * SECOND))
-    for place in range(1, len(kept)):
-        before = np.median(detail[max(0, place - _RECENT) : place], axis=0)
-        rich, thin = before > plain, np.maximum(config.lost * before, plain)
+    for place in np.flatnonzero(lost.mean(axis=(1, 2)) >= least).tolist():
+        before, thin = usual[place], limits[place]
+        rich = before > plain
         piece = (detail[place : max(int(ends[place]), place + 3)] < thin).mean(axis=0) >= _AWAY[0]
         frames = np.arange(kept[place - 1] + 1, kept[place] + 1)
-        if (piece & rich).mean() < _BARE * config.part or not whole[frames[0] - 1 : frames[-1] + 1].all():
+        if (piece & rich).mean() < least or not whole[frames[0] - 1 : frames[-1] + 1].all():
             continue
         start = int(frames[features.change[frames][:, piece & rich].mean(axis=1).argmax()])
         piece = _largest(piece & (features.change[start] >= _COMES))
@@ -264,6 +269,17 @@ def _clouded(features: Features, detail: FloatArray, config: Config) -> tuple[Bo
         ):
             covered[start:stop], part = True, max(part, float(piece.mean()))
     return covered, part
+
+
+def _recent(detail: FloatArray) -> FloatArray:
+    """(K, R, C) what each tile showed in the kept pictures just before; 0 before the first."""
+    out = np.zeros_like(detail)
+    for place in range(1, min(_RECENT, len(detail))):
+        out[place] = np.median(detail[:place], axis=0)
+    if len(detail) > _RECENT:
+        windows = np.lib.stride_tricks.sliding_window_view(detail, _RECENT, axis=0)[:-1]
+        out[_RECENT:] = np.median(windows, axis=-1)
+    return out
 
 
 def _whole(features: Features) -> BoolArray:
