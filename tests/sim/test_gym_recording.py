@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ gymnasium = pytest.importorskip("gymnasium")
 from gymnasium import spaces  # noqa: E402
 
 from worldgate.cli import main  # noqa: E402
-from worldgate.core.errors import AlreadyExists, NotFound, UsageError  # noqa: E402
+from worldgate.core.errors import AlreadyExists, MissingExtra, NotFound, UsageError  # noqa: E402
 from worldgate.core.streams import Kind, Origin  # noqa: E402
 from worldgate.core.worlds import Observation  # noqa: E402
 from worldgate.data.alignment import AlignmentSpec, StreamAlignment, align  # noqa: E402
@@ -165,6 +166,12 @@ def test_a_registered_environment_is_opened_with_its_pictures() -> None:
     for name in ("NoSuch-v0", "no_such_module:Thing-v0"):
         with pytest.raises(NotFound, match="no such Gymnasium environment"):
             open_gym(name)
+
+
+def test_without_gymnasium_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    with pytest.raises(MissingExtra, match=r"worldgate\[models\]"):
+        open_gym("CartPole-v1")
 
 
 def test_the_command_records_runs_by_a_policy_of_the_user(

@@ -10,12 +10,11 @@ followed. Source: Gymnasium 1.x, https://gymnasium.farama.org/api/env/.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -25,18 +24,11 @@ from worldgate.core.streams import Array, FloatArray, Kind, Origin, StreamInfo
 from worldgate.core.worlds import Environment, Observation, Policy, Transition
 from worldgate.sim.recorder import START_NS, Recorder
 
-if importlib.util.find_spec("gymnasium") is None:
-    raise MissingExtra(
-        "recording a Gymnasium environment needs a package that is not installed",
-        got="gymnasium",
-        hint='pip install "worldgate[models]"',
-    )
-
-import gymnasium
-from gymnasium import spaces
+if TYPE_CHECKING:
+    import gymnasium
 
 Act: TypeAlias = Callable[[Observation], FloatArray]
-GymEnv: TypeAlias = gymnasium.Env[Any, Any]
+GymEnv: TypeAlias = "gymnasium.Env[Any, Any]"
 
 _SUCCESS = ("is_success", "success")
 _PICTURE_DELAY_NS, _NUMBER_DELAY_NS, _ACTION_DELAY_NS = 25_000_000, 1_200_000, 400_000
@@ -86,7 +78,9 @@ def open_gym(name: str, **options: Any) -> GymEnv:
 
     Raises:
         NotFound: no such environment, or what it needs is not installed.
+        MissingExtra: Gymnasium is not installed.
     """
+    gymnasium = _gymnasium()
     try:
         env: GymEnv = gymnasium.make(name, disable_env_checker=True, **options)
         if "render_mode" not in options and "rgb_array" in env.metadata.get("render_modes", ()):
@@ -258,7 +252,7 @@ class GymEnvironment(Environment):
         return array
 
     def _action_info(self) -> StreamInfo:
-        space = self.env.action_space
+        space, spaces = self.env.action_space, _gymnasium().spaces
         if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
             hint = "wrap it so that its actions are a Box, Discrete, MultiDiscrete or MultiBinary space"
             raise UsageError("its actions are neither numbers nor choices", got=space, where=self.name, hint=hint)
@@ -270,7 +264,7 @@ class GymEnvironment(Environment):
 
     def _native(self, values: FloatArray) -> Any:
         """The action as the environment takes it."""
-        space = self.env.action_space
+        space, spaces = self.env.action_space, _gymnasium().spaces
         if values.shape != self.action.shape:
             got = f"{values.shape[0]} numbers"
             raise UsageError("an action of another width", got=got, where=self.name, hint=f"{self.action.shape[0]}")
@@ -368,6 +362,18 @@ def record_gym(
         transition = place.step(act(observation))
         observation, done = transition.observation, transition.done
     return place.save(path, facts={"policy": who, **(facts or {})}, start_ns=start_ns)
+
+
+def _gymnasium() -> Any:
+    """The package, loaded when it is used: the other rooms start without it."""
+    try:
+        return importlib.import_module("gymnasium")
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            "a Gymnasium environment needs a package that is not installed",
+            got="gymnasium",
+            hint='pip install "worldgate[models]"',
+        ) from error
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
