@@ -81,9 +81,11 @@ class Dream:
     def pin(self, tokens: Sequence[Tensor | None], guidance: Guidance, time: int) -> None:
         """A frame that is known ahead; before the first :meth:`advance`."""
         self._keep(True)
+        for past in self.past:
+            past.pinning = True
         self.model.keep(tokens, self.blank, guidance, torch.tensor([time]), self.past, self.rng)
         for past in self.past:
-            past.pinned += 1
+            past.pinning, past.pinned = False, past.pinned + 1
 
     def advance(self, guidance: Guidance, known: Sequence[Tensor | None] = ()) -> list[Tensor]:
         """The next frame, (N, 1, G, E) of every stream, with what is known of it."""

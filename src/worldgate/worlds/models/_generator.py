@@ -40,6 +40,8 @@ _NETS = {
     Size.LARGE: NetConfig(width=1024, depth=16, heads=16, patch=1),
 }
 """The larger two are made for a GPU; their weights are counted in `docs/how-to/train.md`."""
+_LED = 0.5
+"""Share of training windows that know the action before their first frame."""
 _JUDGED = 48
 """Most windows of held-out episodes that are rolled forward."""
 
@@ -60,7 +62,7 @@ class GeneratorConfig:
     """Rows of a prompt that is cut from an episode; prompts may hold fewer, or none."""
     blind: float = 0.1
     """Share of training windows whose actions, and of those whose text, are hidden."""
-    ahead: float = 0.2
+    ahead: float = 0.3
     """Share of batches that know one frame ahead."""
     phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=1500, batch=32, rate=4e-3, ema=0.98))
     heads: HeadsConfig = field(default_factory=HeadsConfig)
@@ -215,7 +217,10 @@ class TokensPhase:
         chosen = self.starts[rng.integers(len(self.starts), size=self.config.batch)]
         windows = self.tape.windows(chosen, config.window)
         mute, silent = (torch.as_tensor(rng.random(len(chosen)) < config.blind) for _ in range(2))
-        acted, told = windows.acted_NT & ~mute.unsqueeze(1), windows.told_N & ~silent
+        # A prompt of actions alone knows the one before the first frame; one that holds frames does not.
+        led = self.tape.led(chosen) & torch.as_tensor(rng.random(len(chosen)) < _LED)
+        led_NT = torch.cat([led.unsqueeze(1), windows.acted_NT[:, 1:]], dim=1)
+        acted, told = led_NT & ~mute.unsqueeze(1), windows.told_N & ~silent
         ahead = int(rng.integers(1, config.window)) if rng.random() < config.ahead else -1
         hidden = replace(windows, acted_NT=acted, told_N=told)
         return hidden.batch(int(rng.integers(2**31)), ahead=torch.tensor(ahead))

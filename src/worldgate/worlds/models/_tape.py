@@ -108,6 +108,13 @@ class Tape:
         """Index of the track that each row lies in."""
         return np.searchsorted(self.offsets, rows, side="right") - 1
 
+    def led(self, starts_N: IntArray) -> Tensor:
+        """Whether an action is known before the first frame of windows that begin at these rows."""
+        track = self.track_of(starts_N)
+        inside = starts_N > self.offsets[track]
+        valid = np.concatenate([t.valid_T for t in self.tracks])[np.maximum(starts_N - 1, 0)]
+        return torch.as_tensor(inside & valid) & self.acts[torch.as_tensor(track)]
+
     def windows(self, starts_N: IntArray, length: int) -> Windows:
         """The windows that begin at these rows."""
         rows = torch.as_tensor(starts_N[:, None] + np.arange(length))

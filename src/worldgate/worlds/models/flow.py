@@ -46,6 +46,8 @@ _PAINTED = 16
 """Channels in which the numbers of a frame are painted onto its pictures."""
 _FIRST = 0.25
 """Share of new frames whose numbers are denoised, and not their pictures."""
+_SEEN = 0.3
+"""Share of those whose pictures are known meanwhile, as where a prompt holds pictures alone."""
 _LEAST = 1e-6
 """Least variance that errors are held against."""
 _SMALL = 0.1
@@ -253,7 +255,9 @@ class FlowNet(nn.Module):
         numbers_S = torch.tensor(self.plain, device=device)
         turn = torch.rand(count, frames, 1, device=device) < _FIRST * bool(numbers_S.any())
         known = kept | (numbers_S & ~turn)
-        level = torch.where(known, 1 - self.noise.memory, torch.where(turn & ~numbers_S, 0.0, level))
+        sure = 1 - self.noise.memory
+        seen = torch.where(torch.rand(count, frames, 1, device=device) < _SEEN, sure, 0.0)
+        level = torch.where(known, sure, torch.where(turn & ~numbers_S, seen, level))
         moves = (numbers_S == turn) & ~known
         return level, torch.where(kept.squeeze(-1), 0, size), moves
 

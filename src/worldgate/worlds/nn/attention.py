@@ -11,7 +11,7 @@ Shape legend: N sequences, T frames, P places of a frame, D width, H heads, E wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -101,6 +101,10 @@ class Past:
     """Whether what attends stays: false while a frame is still being denoised."""
     pinned: int = 0
     """How many of the first frames are never forgotten."""
+    pinning: bool = False
+    """Whether what comes is such a frame."""
+    ahead: list[tuple[int, Tensor]] = field(default_factory=list)
+    """When each of them is, and its tokens (N, 1, P, D) as they entered; in the first layer alone."""
 
     def join(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Past and present; the past grows by the present and forgets its oldest."""

@@ -132,6 +132,9 @@ class Backbone(nn.Module):
         self.modulate = nn.Linear(width, 3 * width)
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
+        self.later = nn.Linear(width, 2 * width)
+        nn.init.zeros_(self.later.weight)
+        nn.init.zeros_(self.later.bias)
         where = [grid_positions(s.side // s.patch, s.side // s.patch) * s.patch for s in shapes]
         self.register_buffer("positions_PA", torch.cat(where), persistent=False)
 
@@ -166,8 +169,27 @@ class Backbone(nn.Module):
         told = every_NTD if told_NTD is None else every_NTD + told_NTD
         condition_NT3D = torch.unflatten(self.modulate(functional.silu(told)), -1, (3, -1))
         joined = torch.cat([t + self.place_SD[s] for s, t in enumerate(tokens)], dim=2) + every_NTD.unsqueeze(2)
+        joined = joined + self._ahead(joined, times_T, past)
         out = self.stack(joined, self.positions_PA, condition_NT3D=condition_NT3D, times_T=times_T, past=past)
         return list(torch.split(out, [shape.tokens for shape in self.shapes], dim=2))
+
+    def _ahead(self, joined_NTPD: Tensor, times_T: Tensor | None, past: Sequence[Past] | None) -> Tensor:
+        """What the next frame that is known ahead says to each place, the more the nearer it is; 0 without one.
+
+        Attention along time would have to learn to look there, which takes it more steps than a CPU has minutes.
+        """
+        out = torch.zeros_like(joined_NTPD)
+        if times_T is None:
+            return out
+        held = [(int(times_T[0]), joined_NTPD[:, :1])] if past is None else past[0].ahead
+        if past is not None and past[0].pinning:
+            past[0].ahead.append((int(times_T[0]), joined_NTPD))
+            return out
+        for time, tokens_N1PD in sorted(held, key=lambda one: -one[0]):
+            left_T = (time - times_T)[:, None, None]
+            always, near = self.later(tokens_N1PD).chunk(2, dim=-1)
+            out = torch.where(left_T > 0, always + near / left_T.clamp(min=1), out)
+        return out
 
     def pasts(self, window: int) -> list[Past]:
         """Empty caches of at most ``window`` frames."""
