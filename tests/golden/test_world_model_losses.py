@@ -15,8 +15,8 @@ from tests.worlds.synthetic import debug_config, episodes
 from worldgate.worlds.train.loop import train
 
 GOLDEN = {
-    "conv": {"telemetry": (0.080842, 0.080622), "tokenizer": (0.286745, 0.215649), "dynamics": (0.112496, 0.070265)},
-    "state": {"telemetry": (0.080765, 0.065518)},
+    "conv": {"telemetry": (0.080966, 0.080679), "tokenizer": (0.282404, 0.181921), "dynamics": (0.114581, 0.059052)},
+    "state": {"telemetry": (0.080744, 0.067006)},
 }
 """First and last loss of each phase."""
 

@@ -36,7 +36,10 @@ def check_prompt(prompt: Prompt, spec: ModelSpec, capabilities: frozenset[Capabi
         _rows(signal.name, prompt.states[signal.name].shape, signal.shape, spec.context)
     for signal in spec.cameras:
         _rows(signal.name, prompt.frames[signal.name].shape, signal.shape, spec.context)
-    assert spec.action is not None
+    if spec.action is None:
+        if prompt.actions is not None:
+            raise CapabilityMissing(f"this {spec.family} model takes no actions", got="actions", hint="leave them out")
+        return
     if prompt.actions is None:
         raise UsageError("this model needs the actions of its context", hint=f"{spec.context} rows of Prompt.actions")
     _rows(spec.action.name, prompt.actions.shape, spec.action.shape, spec.context)
@@ -108,9 +111,24 @@ def joined_states(prompt: Prompt, layout: Layout, context: int) -> FloatArray:
     return _finite(np.concatenate(parts, axis=1), "states")
 
 
+def measured_states(prompt: Prompt, layout: Layout, context: int) -> FloatArray:
+    """The same with NaN where nothing was measured, at least one number a channel.
+
+    Raises:
+        UsageError: infinity, or a channel without any number.
+    """
+    parts = [np.asarray(prompt.states[s.name], np.float32)[-context:] for s in layout.states]
+    states = np.concatenate(parts, axis=1)
+    if np.isinf(states).any() or np.isnan(states).all(axis=0).any():
+        got = "infinity" if np.isinf(states).any() else "a channel that is NaN in every row"
+        raise UsageError("values that are not finite in a prompt", got=got, where="states")
+    return states
+
+
 def past_actions(prompt: Prompt, context: int) -> FloatArray:
-    """(C - 1, A) float32 actions of the context rows before now."""
-    assert prompt.actions is not None
+    """(C - 1, A) float32 actions of the context rows before now; A is 0 for a model without actions."""
+    if prompt.actions is None:
+        return np.zeros((context - 1, 0), np.float32)
     return _finite(np.asarray(prompt.actions, np.float32)[-context:][: context - 1], "actions")
 
 

@@ -2,8 +2,9 @@
 
 Source: PETS (arXiv 1805.12114) with multi-step likelihood and beta-NLL (arXiv 2203.09168). Notable choices: see
 ``nn/ensemble.py``: a ridge-regression start, folds that keep each member honest, gains that fall back to hold-last.
-One sample is the ensemble's mean path; several samples each follow one member, with noise. Uncertainty is the standard
-deviation over members and accumulated noise, in the stream's unit.
+A log without actions trains, too (``inputs.action=``): its future is then its own. Numbers of a prompt may be NaN where
+nothing was measured; a step takes one period. One sample is the ensemble's mean path; several samples each follow one
+member, with noise. Uncertainty is the standard deviation over members and accumulated noise, in the stream's unit.
 
 Shape legend: M members, B samples, N windows, C context rows, K steps, D state channels, A action channels.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +24,8 @@ from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
 from worldgate.worlds.family import Phase, seeded
 from worldgate.worlds.nn.ensemble import Ensemble, EnsembleConfig
 from worldgate.worlds.nn.rolling import Rolling
-from worldgate.worlds.prompts import check_actions, check_prompt, joined_states, past_actions
+from worldgate.worlds.nn.window import noted
+from worldgate.worlds.prompts import check_actions, check_prompt, measured_states, past_actions
 from worldgate.worlds.sizes import Size, slower, wider
 from worldgate.worlds.telemetry import TelemetryPhase
 from worldgate.worlds.tracks import Inputs, Layout, Track
@@ -30,7 +33,7 @@ from worldgate.worlds.train.config import LoopConfig, PhaseConfig
 
 CARD = {
     "line": "telemetry dynamics: probabilistic ensemble, multi-step likelihood",
-    "inputs": "states, actions",
+    "inputs": "states; actions where there are any",
     "needs": "models",
     "source": "PETS, arXiv 1805.12114",
 }
@@ -88,10 +91,10 @@ class StateFamily(nn.Module):
 class StateWorld:
     """A trained ensemble as the other rooms see it."""
 
-    capabilities = frozenset({Capability.ACTIONS, Capability.STATE, Capability.UNCERTAINTY})
-
     def __init__(self, family: StateFamily, spec: ModelSpec) -> None:
         self.family, self.spec = family, spec
+        acting = {Capability.ACTIONS} if spec.action is not None else set()
+        self.capabilities = frozenset({Capability.STATE, Capability.UNCERTAINTY, *acting})
 
     def open(self, prompt: Prompt, *, samples: int = 1, seed: int) -> StateUnrolling:
         """Start unrolling from the last rows of a prompt.
@@ -110,20 +113,26 @@ class StateUnrolling:
     def __init__(self, family: StateFamily, prompt: Prompt, samples: int, seed: int) -> None:
         self.layout, self.samples, self.rng = family.layout, samples, seeded(seed)
         ensemble = family.ensemble
-        states = torch.as_tensor(joined_states(prompt, self.layout, family.context))
+        states = torch.as_tensor(measured_states(prompt, self.layout, family.context))
         past = torch.as_tensor(past_actions(prompt, family.context))
-        self.rolling = Rolling(ensemble, states.expand(samples, -1, -1), past.expand(samples, -1, -1))
+        window = noted(states.expand(samples, -1, -1), ensemble.state_circular_D)
+        self.rolling = Rolling(ensemble, window, past.expand(samples, -1, -1))
         order = torch.randperm(ensemble.members, generator=self.rng)
         self.member = order[torch.arange(samples) % ensemble.members]
+        self.drift_BD = torch.randn(samples, self.layout.state_width, generator=self.rng)
 
     @torch.inference_mode()
     def step(self, actions_BKA: FloatArray | None) -> Frame:
         """Advance K steps: states and their standard deviations, (B, K, D) a stream.
 
+        A model without actions takes ``None`` for one step, and (B, K, 0) for several.
+
         Raises:
-            CapabilityMissing: no actions.
+            CapabilityMissing: no actions for a model that takes some.
             UsageError: actions of another shape.
         """
+        if actions_BKA is None and not self.layout.action_width:
+            actions_BKA = np.zeros((self.samples, 1, 0), np.float32)
         actions = torch.tensor(check_actions(actions_BKA, self.samples, self.layout.action_width))
         one = self._mean if self.samples == 1 else self._draw
         steps = [one(actions[:, k]) for k in range(actions.shape[1])]
@@ -134,6 +143,12 @@ class StateUnrolling:
         return self.rolling.mean_step(action_BA)
 
     def _draw(self, action_BA: Tensor) -> tuple[Tensor, Tensor]:
-        states_MBD, noise_MBD = self.rolling.step(action_BA, self.rng)
+        """Each sample follows a member, off by a deviation that changes as slowly as the member's errors do."""
+        rolling, tie_D = self.rolling, self.rolling.ensemble.tie_D
+        states_MBD, noise_MBD = rolling.step(action_BA)
         pick = (self.member, torch.arange(self.samples))
-        return states_MBD[pick], (self.rolling.spread(states_MBD) + noise_MBD[pick]).sqrt()
+        off_BD = self.drift_BD * rolling.left(states_MBD, noise_MBD)[pick]
+        fresh_BD = torch.randn(self.drift_BD.shape, generator=self.rng)
+        self.drift_BD = tie_D * self.drift_BD + (1 - tie_D.square()).sqrt() * fresh_BD
+        sigma_BD = torch.maximum(rolling.spread(states_MBD), noise_MBD.mean(dim=0)).sqrt()
+        return rolling.ensemble.shift(states_MBD[pick], off_BD), sigma_BD
