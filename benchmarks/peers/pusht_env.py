@@ -126,6 +126,11 @@ def contract() -> contracts.Contract:
     )
 
 
+def code() -> list[str]:
+    """Digests of what makes an episode."""
+    return [sha256((HERE / name).read_bytes()) for name in ("pusht_env.py", "pusht_expert.py", "pusht_steps.py")]
+
+
 def pusht_logs(folder: Path, episodes: int, seed: int, *, size: int = 64, mix: Sequence[str] = MIX) -> list[Path]:
     """Logs of so many episodes, made where they are not there yet.
 
@@ -139,8 +144,7 @@ def pusht_logs(folder: Path, episodes: int, seed: int, *, size: int = 64, mix: S
     Raises:
         FileNotFoundError: ``.venv-pusht`` is not there.
     """
-    code = [sha256((HERE / name).read_bytes()) for name in ("pusht_env.py", "pusht_expert.py", "pusht_steps.py")]
-    made = folder / f"pusht-{digest_json({'code': code, 'size': size, 'mix': list(mix)})[:12]}"
+    made = folder / f"pusht-{digest_json({'code': code(), 'size': size, 'mix': list(mix)})[:12]}"
     paths = [made / f"{seed + i:05d}-{mix[i % len(mix)]}.mcap" for i in range(episodes)]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if missing:
