@@ -1,4 +1,4 @@
-"""What makes partial prompts work: frames ahead speak to each place, in training as in use; actions without frames.
+"""What makes partial prompts work: frames ahead speak to each place as in training; actions without frames."""
 
 from __future__ import annotations
 
