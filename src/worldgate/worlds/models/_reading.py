@@ -67,7 +67,8 @@ class Reel:
         self.valid = torch.cat([torch.as_tensor(np.asarray(t.valid_T)) for t in tracks])
         self.real = self._starts(self.history + self.horizon - 1, 1, whole=False)
         nows = self._starts(self.history, self.horizon, whole=True)
-        self.nows = nows[:: max(1, -(-len(nows) // futures))]
+        # By their place in the episode, so that two recordings of one run are rolled from the same instants.
+        self.nows = nows[(nows - tape.offsets[tape.track_of(nows)]) % max(1, -(-len(nows) // futures)) == 0]
         self.futures = self._imagined(model)
 
     def _starts(self, before: int, after: int, *, whole: bool) -> IntArray:
