@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
+import cv2
 import pyarrow.parquet as pq
 import pytest
 
 from worldgate.cli import main
+from worldgate.cli.imagine import imagine
 
 pytest.importorskip("torch")
 
-PROMPTS = {
-    "text": ["--rows", "0", "--actions", "none", "--text", "push the object into the bay"],
-    "one image": ["--rows", "1", "--pictures-only", "--actions", "none"],
-    "a clip": ["--pictures-only", "--actions", "none"],
-    "first and last": ["--rows", "1", "--ahead", "0.4", "--actions", "none"],
-    "known frames": ["--ahead", "0.2", "--ahead", "0.4"],
-    "actions": ["--samples", "2", "--actions", "mine.csv"],
-}
+LINES = [
+    shlex.split(line)[4:]
+    for line in (imagine.__doc__ or "").splitlines()
+    if line.strip().startswith("worldgate imagine cell-flow cell-1 ")
+]
+"""What the help shows, one line a kind of prompt."""
+KINDS = ("text", "one image", "a clip", "first and last", "known frames", "actions", "mixture")
+PROMPTS = dict(zip(KINDS, LINES, strict=True))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with hardly trained models: ``every`` of pictures, states and text; and ``plain``."""
+    """A workspace with hardly trained models: ``cell-flow`` of pictures, states and text; and ``plain``."""
     folder = tmp_path_factory.mktemp("prompts")
     root = str(folder / "ws")
-    made = ["train", "flow", "cell-1", "--name", "every", "--debug-config", "-w", root]
+    made = ["train", "flow", "cell-1", "--name", "cell-flow", "--debug-config", "-w", root]
     for change in ('inputs.text=["task"]', "phase.steps=3", "tokenizer.phase.steps=3"):
         made += ["--set", change]
     for command in (
         ["init", root, "--person", "ada"],
-        ["sim", "record", str(folder / "logs"), "--runs", "5", "--duration", "2.5", "--expert", "noisy"],
+        ["sim", "record", str(folder / "logs"), "--runs", "5", "--duration", "3.6", "--expert", "noisy"],
         ["ingest", str(folder / "logs"), "-w", root],
         ["snapshot", "cell", "--name", "cell-1", "-w", root],
         made,
@@ -46,21 +49,32 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _here(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WORLDGATE_WORKSPACE", str(trained))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.csv").write_text("x,y\n" + "0.1,0.05\n" * 4)
+    (tmp_path / "mine.csv").write_text("x,y\n" + "0.1,0.05\n" * 10)
 
 
 @pytest.mark.parametrize("kind", PROMPTS)
-def test_a_prompt_of_every_kind_becomes_files(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_line_of_the_help_becomes_files(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    asked = ["imagine", "every", "cell-1", "--horizon", "0.4", *PROMPTS[kind], "--out", "made", "--json"]
-    assert main(asked) == 0, capsys.readouterr().err
+    assert main(["imagine", "cell-flow", "cell-1", *PROMPTS[kind], "--json"]) == 0, capsys.readouterr().err
     body = json.loads(capsys.readouterr().out)
+    made = Path(PROMPTS[kind][PROMPTS[kind].index("--out") + 1])
     names = {Path(file).name for file in body["files"]}
-    assert names == {"states.parquet", "imagined.mcap", "imagined.mp4", "lerobot"}
-    table = pq.read_table(tmp_path / "made" / "states.parquet")
-    samples = 2 if kind == "actions" else 1
-    assert table.num_rows == 4 * samples
-    assert ("action" in table.column_names) == (kind in {"known frames", "actions"})
+    assert names == {"states.parquet", "imagined.mcap", "imagined.mp4", "strip.png", "lerobot"}
+    table = pq.read_table(tmp_path / made / "states.parquet")
+    samples = {"actions": 4, "mixture": 2}.get(kind, 1)
+    assert table.num_rows == body["steps"] * samples
+    assert ("action" in table.column_names) == (kind in {"known frames", "actions", "mixture"})
+
+
+def test_a_strip_frames_what_the_model_was_shown(tmp_path: Path) -> None:
+    assert main(["imagine", "cell-flow", "cell-1", *PROMPTS["first and last"][:-1], "strip"]) == 0
+    picture = cv2.imread(str(tmp_path / "strip" / "strip.png"))
+    side, gap = 64, 2
+    assert picture.shape[:2] == (2 * side + gap, 8 * (side + gap) - gap)
+    corners = [picture[0, column * (side + gap)].astype(int) for column in range(8)]
+    framed = [bool(green > 180 and green > blue + 80 and green > red + 80) for blue, green, red in corners]
+    assert framed == [True, *[False] * 6, True]
+    assert (picture[side + gap :, :side] > 250).all(), "nothing was imagined before now"
 
 
 @pytest.mark.parametrize(
@@ -68,8 +82,7 @@ def test_a_prompt_of_every_kind_becomes_files(kind: str, tmp_path: Path, capsys:
     [("text", "takes no text"), ("one image", "prompts of some streams alone"), ("first and last", "no frames ahead")],
 )
 def test_a_model_that_lacks_it_refuses(kind: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["imagine", "plain", "cell-1", "--horizon", "0.4", *PROMPTS[kind], "--out", "made"]
-    assert main(asked) != 0
+    assert main(["imagine", "plain", "cell-1", *PROMPTS[kind]]) != 0
     assert said in capsys.readouterr().err
 
 
@@ -86,13 +99,13 @@ def test_a_file_that_holds_no_actions_is_refused(
     text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bad.csv").write_text(text)
-    assert main(["imagine", "every", "cell-1", "--horizon", "0.4", "--actions", "bad.csv", "--out", "made"]) != 0
+    assert main(["imagine", "cell-flow", "cell-1", "--horizon", "0.4", "--actions", "bad.csv", "--out", "made"]) != 0
     assert said in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
 
 
 def test_what_was_recorded_bounds_what_can_be_known(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["imagine", "every", "cell-1", "--ahead", "60", "--out", "made"]) != 0
+    assert main(["imagine", "cell-flow", "cell-1", "--ahead", "60", "--out", "made"]) != 0
     assert "no picture is recorded so far ahead" in capsys.readouterr().err
-    assert main(["imagine", "every", "cell-1", "--rows", "9", "--out", "made"]) != 0
+    assert main(["imagine", "cell-flow", "cell-1", "--rows", "9", "--out", "made"]) != 0
     assert "more known rows than the model's context" in capsys.readouterr().err

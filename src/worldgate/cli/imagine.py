@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from worldgate.cli._output import JsonFlag, answer
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
@@ -19,7 +22,7 @@ def imagine(
     horizon: float = 1.0,
     rows: int | None = None,
     pictures_only: bool = False,
-    ahead: tuple[float, ...] = (),
+    ahead: Annotated[tuple[float, ...], Parameter(negative=(), consume_multiple=True)] = (),
     text: str = "",
     actions: str = "recorded",
     samples: int = 1,
@@ -43,9 +46,11 @@ def imagine(
         worldgate imagine cell-flow cell-1 --rows 1 --ahead 2 --horizon 2 --actions none --out between
         worldgate imagine cell-flow cell-1 --ahead 0.5 1 --horizon 2 --out known-frames
         worldgate imagine cell-flow cell-1 --actions mine.csv --samples 4 --out from-actions
+        worldgate imagine cell-flow cell-1 --text "push the object" --rows 1 --ahead 1 --samples 2 --out mixed
 
-    Writes parquet, LeRobot, MCAP with /imagined/* beside what was recorded, and video where the model has frames; every
-    file says that it is imagined.
+    Writes parquet, LeRobot, MCAP with /imagined/* beside what was recorded, and where the model has frames a video and
+    a strip of pictures, recorded above imagined; every file says that it is imagined. What each kind of prompt is worth
+    to a model: worldgate world prompts.
 
     Args:
         model: Id or name of a world model.

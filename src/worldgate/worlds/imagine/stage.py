@@ -1,8 +1,9 @@
 """Imagining as a stage of the record: a world model and a dataset's episode in, a folder of marked files out.
 
 The folder holds ``states.parquet``, ``imagined.mcap`` (what was recorded, and under ``/imagined/*`` what was imagined),
-``lerobot/`` and, for models with frames, ``imagined.mp4``; for those with depth or classes, where pictures show them
-as colours, ``geometry.safetensors`` with the values. It is kept in the store as a ``rollout``.
+``lerobot/`` and, for models with frames, ``imagined.mp4`` and the picture ``strip.png``; for those with depth or
+classes, where pictures show them as colours, ``geometry.safetensors`` with the values. It is kept in the store as a
+``rollout``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 from worldgate.worlds.imagine import files
 from worldgate.worlds.imagine.rollouts import Asked, imagine
+from worldgate.worlds.imagine.strips import write_strip
 from worldgate.worlds.train import stage
 
 IMAGINED = "rollout.imagined"
@@ -79,6 +81,8 @@ def imagine_to(
         files.write_geometry(partial / "geometry.safetensors", made)
         if made.frame.frames:
             files.write_video(partial / "imagined.mp4", made)
+            shown = asked or Asked()
+            write_strip(partial / "strip.png", made, episode, row, shown, context=world.spec.context)
     ref = Ref("rollout", ws.store.put_tree(folder), f"{episode.name}-{row}")
     body = {
         "prompt": made.prompt,
