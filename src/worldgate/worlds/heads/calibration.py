@@ -24,7 +24,7 @@ _SCALES = (0.1, 10.0)
 _BANDS = 4
 """Known rows, and three parts of the steps ahead."""
 _PULL = 3.0
-_STEPS = 60
+_STEPS = 30
 
 
 class Calibration(nn.Module):
@@ -69,31 +69,32 @@ class Calibration(nn.Module):
                 enough = len(odd) >= _LEAST_ROWS
                 table[step, channel] = torch.quantile(odd, _SHARE).div(_AT).clamp(*_SCALES) if enough else 1.0
 
+    @torch.no_grad()
     def fit_contact(self, logit_R: Tensor, touch_R: Tensor, since_R: Tensor) -> None:
         """Set the curves from logits and what was true, NaN where it is not known."""
         known = torch.isfinite(touch_R)
         band = self._band(since_R)
         for b in range(_BANDS):
             mine = known & (band == b)
-            self.curve_B2[b] = _curve(logit_R[mine].detach(), touch_R[mine])
+            self.curve_B2[b] = _curve(logit_R[mine], touch_R[mine])
 
 
 def _curve(logit_R: Tensor, touch_R: Tensor) -> Tensor:
-    """Slope and bias of most likelihood, pulled towards 1 and 0."""
-    curve = torch.tensor([1.0, 0.0], requires_grad=True)
-    if not len(logit_R):
-        return curve.detach()
-    start = curve.detach().clone()
-    search = torch.optim.LBFGS([curve], max_iter=_STEPS, line_search_fn="strong_wolfe")
+    """Slope and bias of most likelihood, pulled towards 1 and 0, by Newton's steps, halved where they go too far."""
+    curve = start = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    given_R2 = torch.stack([logit_R, torch.ones_like(logit_R)], dim=1).double()
+    touch = touch_R.double()
 
-    def cost() -> Tensor:
-        search.zero_grad()
-        nats = functional.binary_cross_entropy_with_logits(curve[0] * logit_R + curve[1], touch_R, reduction="sum")
-        out = nats + _PULL * (curve - start).square().sum()
-        out.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-        return out
+    def cost(at: Tensor) -> Tensor:
+        nats = functional.binary_cross_entropy_with_logits(given_R2 @ at, touch, reduction="sum")
+        return nats + _PULL * (at - start).square().sum()
 
-    with torch.enable_grad():
-        search.step(cost)  # type: ignore[no-untyped-call]  # nor this
-    found = curve.detach()
-    return torch.stack([found[0].clamp(min=0.05), found[1]])
+    for _ in range(_STEPS):
+        chance = torch.sigmoid(given_R2 @ curve)
+        slope = given_R2.T @ (chance - touch) + 2 * _PULL * (curve - start)
+        bend = given_R2.T @ (given_R2 * (chance * (1 - chance)).unsqueeze(1))
+        step = torch.linalg.solve(bend + 2 * _PULL * torch.eye(2, dtype=torch.float64), slope)
+        while float(step.norm()) > 1e-9 and bool(cost(curve - step) > cost(curve)):
+            step = step / 2
+        curve = curve - step
+    return curve.float()
