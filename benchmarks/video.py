@@ -9,7 +9,8 @@ same four rows, and goes through the measures of ``worldgate world evaluate``. F
 too, although ours also tell states.
 
 The configuration is chosen on a few held-out clips by its energy score, which favours whoever has several. Who still
-gained ``STARVED`` of its score or of its own loss in the last quarter is ``starved``: a lead over it is no lead.
+gained ``STARVED`` of its score or of its own loss in the last quarter, or took fewer than ``LEAST_STEPS`` steps, is
+``starved``: a lead over it is no lead.
 Differences are paired by episode, with bounds of 5 % a side by bootstrap over held-out episodes; above 0 is better for
 ours. Every cell (set, model, configuration) is kept by the digest of its data, code and settings: a run that was
 stopped goes on, and what did not change is not done again. Each runs in a process of its own, whose memory it reports.
@@ -44,6 +45,8 @@ from worldgate.evidence.evaluation.sums import Estimate, advantage, estimate
 
 MODELS = (*cells.OURS, *cells.PEERS)
 STARVED = 0.05
+LEAST_STEPS = 300
+"""Of the last stage; with fewer, a flat curve says nothing."""
 LEVEL, RESAMPLES = 0.05, 2000
 FIGURES: Mapping[str, str] = {
     "energy": "mean", "object_error": "mean", "contact_f1": "f1", "moving_psnr": "decibel", "moving": "mean",
@@ -152,8 +155,8 @@ def _score(point: Mapping[str, Any]) -> float:
 
 
 def starved(told: Mapping[str, Any]) -> bool:
-    """Whether a model was still getting better in the last quarter of its training."""
-    if len(told["curve"]) < 2:
+    """Whether a model was still getting better in the last quarter of its training, or has hardly begun."""
+    if len(told["curve"]) < 2 or told["stages"][-1]["steps"] < LEAST_STEPS:
         return True
     before, last = told["curve"][-2], told["curve"][-1]
     gains = [1 - _score(last) / _score(before)]
@@ -293,26 +296,37 @@ def recipes(asked: Sequence[str], real: Path | None, *, quick: bool) -> tuple[li
     return found, missing
 
 
-def shown(name: str, result: Mapping[str, Any]) -> list[str]:
-    """A set's table for people: a line a horizon and figure, and one a model."""
-    lines = [f"\n{name}: {result['told']}"]
+def shown(name: str, result: Mapping[str, Any], *, quick: bool) -> list[str]:
+    """A set's table for people: a line a model, and one a figure and horizon with all of them."""
+    lines = [f"\n{result['told']}"]
     for model, held in result["models"].items():
-        rate = ", ".join(f"{s['stage']} {s['frames_per_cpu_s']:g}" for s in held["stages"])
+        rate = ", ".join(f"{s['stage']} {s['frames_per_cpu_s']:g}" for s in held["stages"] if s["frames_per_cpu_s"])
+        memory = "" if quick else f", {held['memory']['peak_mb']} MB (before training {held['memory']['before_mb']})"
+        size = f"{held['parameters'] / 1e6:.2f} M"
         lines.append(
-            f"  {model:7} {held['parameters'] / 1e6:5.2f} M, configuration {held['configuration']} of {held['of']}, "
-            f"{held['stages'][-1]['steps']} steps; trains {rate} pictures/s, "
-            f"imagines {held['imagined_per_cpu_s']['8']:g}/s; {held['memory']['peak_mb']} MB"
-            f"{', starved' if held['starved'] else ''}"
+            f"  {model:7}{size}, configuration {held['configuration']}, best of {held['of']}; "
+            f"{held['stages'][-1]['steps']} steps; trains {rate} pictures/s, imagines "
+            f"{held['imagined_per_cpu_s']['8']:g}/s{memory}{'; starved' if held['starved'] else ''}"
         )
+    seen: set[str] = set()
     for row in result["rows"]:
-        interval = "" if None in row["interval"] else f" [{row['interval'][0]:.3g}, {row['interval'][1]:.3g}]"
-        others = ", ".join(
-            f"{rival} {o['value']:.3g} {o['verdict']}{' (starved)' if o['starved'] else ''}"
-            for rival, o in row["others"].items() if o["value"] is not None
-        )  # fmt: skip
-        value = "-" if row["value"] is None else f"{row['value']:.3g}"
-        lines.append(f"  {row['what'].removeprefix(name + ', '):46} {value}{interval} {row['unit']}: {others}")
+        what, _, model = row["what"].removeprefix(f"{name}, ").rpartition(" of ")
+        if what not in seen:
+            seen.add(what)
+            real = "" if row.get("real") is None else f"; read from real pictures {row['real']:.3g}"
+            lines.append(f"  {what} [{row['unit']}], {row['better']}{real}")
+            shares = {model: [row["value"], *row["interval"]]}
+            shares |= {rival: [other["value"], *other["interval"]] for rival, other in row["others"].items()}
+            lines.append("    " + ", ".join(f"{who} {_number(*held)}" for who, held in shares.items()))
+        told = [f"{o['verdict']} {rival}{' (starved)' if o['starved'] else ''}" for rival, o in row["others"].items()]
+        lines.append(f"    {model}: {', '.join(word for word in told if not word.startswith('open'))}")
     return lines
+
+
+def _number(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if low is None or high is None else f"{value:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def main() -> None:
@@ -336,7 +350,7 @@ def main() -> None:
         print(json.dumps(result))
         return
     for name, held in result["sets"].items():
-        print("\n".join(shown(name, held)))
+        print("\n".join(shown(name, held, quick=asked.quick)))
     for name, why in result["not_measured"].items():
         print(f"not measured: {name} ({why})")
 

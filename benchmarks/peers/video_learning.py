@@ -191,9 +191,21 @@ def _put(parameters: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
 
 
 def learn(
-    stages: Sequence[Stage], seconds: float, judge: Callable[[], dict[str, float]], parts: Sequence[float] = JUDGED
+    stages: Sequence[Stage],
+    seconds: float,
+    judge: Callable[[], dict[str, float]],
+    parts: Sequence[float] = JUDGED,
+    *,
+    clock: Callable[[], float] = time.process_time,
 ) -> dict[str, Any]:
     """Train for so many processor seconds.
+
+    Args:
+        stages: in their order.
+        seconds: of the processor, for all of them together.
+        judge: what the model is worth, on averaged weights.
+        parts: of the last stage, after which it is judged.
+        clock: s.
 
     Returns:
         ``stages``: of each its steps, seconds, pictures a second and losses; ``curve``: what the model was worth at
@@ -208,9 +220,9 @@ def learn(
         used, count, losses, told = 0.0, 0, list[float](), list[dict[str, float]]()
         due = [part for part in parts if last]
         while used < budget:
-            begun = time.process_time()
+            begun = clock()
             losses.append(stage.step(used / budget))
-            used += time.process_time() - begun
+            used += clock() - begun
             count += 1
             if used >= budget * (len(told) + 1) / SEGMENTS:
                 told.append({"cpu_s": round(used, 1), "steps": count, "loss": round(float(np.mean(losses)), 6)})
