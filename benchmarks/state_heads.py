@@ -35,6 +35,9 @@ from typing import Any
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent / "peers"))
+from heads_figures import Rows, binned, confusion, means
+
 from worldgate.core.atomic import write_atomic
 from worldgate.core.digest import digest_json
 from worldgate.core.episodes import Episode
@@ -42,7 +45,6 @@ from worldgate.core.streams import BoolArray, FloatArray
 from worldgate.data import contracts
 from worldgate.data.alignment import align
 from worldgate.data.logs.mcap import McapLog
-from worldgate.evidence.evaluation.sums import estimate
 from worldgate.evidence.evaluation.truth import Truth
 from worldgate.evidence.metrics.contact import match, onsets
 from worldgate.evidence.metrics.crps import of_normal
@@ -237,108 +239,6 @@ def reel_of(model: Any, episodes: Sequence[Episode], plan: Plan) -> Reel:
 
 
 # ------------------------------------------------------------------ figures
-
-
-class Rows:
-    """Lines of the answer."""
-
-    def __init__(self, family: str) -> None:
-        self.family, self.rows = family, []
-
-    def add(
-        self,
-        what: str,
-        unit: str,
-        ours: Mapping[int, FloatArray],
-        peer: str = "",
-        theirs: Mapping[int, FloatArray] | None = None,
-        *,
-        reduction: str = "mean",
-        bar: float | None = None,
-        higher: bool = False,
-    ) -> None:
-        """One figure of sums by episode, beside a baseline's."""
-        mine = estimate(ours, reduction, level=0.05, resamples=1000, seed=0)
-        other = None if theirs is None else estimate(theirs, reduction, level=0.05, resamples=1000, seed=0)
-        base = None if other is None else other.value
-        ratio = None if not base or mine.value is None else round(mine.value / base, 3)
-        ok = None
-        if mine.value is not None and (bar is not None or base is not None):
-            ok = bool((mine.value > (base if bar is None else bar)) == higher)
-        self.rows.append(
-            {
-                "what": f"{self.family}: {what}",
-                "value": mine.value,
-                "unit": unit,
-                "low": mine.lower,
-                "high": mine.upper,
-                "episodes": mine.episodes,
-                "peer": peer or None,
-                "peer_value": base,
-                "peer_low": None if other is None else other.lower,
-                "peer_high": None if other is None else other.upper,
-                "ratio": ratio,
-                "bar": bar,
-                "ok": ok,
-            }
-        )
-
-    def target(self, what: str, aim: float, ours: Mapping[int, FloatArray]) -> None:
-        """A coverage, whose interval should hold what was claimed."""
-        mine = estimate(ours, "mean", level=0.05, resamples=1000, seed=0)
-        ok = None if mine.lower is None or mine.upper is None else bool(mine.lower <= aim <= mine.upper)
-        self.rows.append(
-            {
-                "what": f"{self.family}: {what}",
-                "value": mine.value,
-                "unit": "1",
-                "low": mine.lower,
-                "high": mine.upper,
-                "episodes": mine.episodes,
-                "peer": "claimed",
-                "peer_value": aim,
-                "ratio": None,
-                "bar": aim,
-                "ok": ok,
-            }
-        )
-
-
-def means(value_NL: FloatArray, episode_N: FloatArray, keep_NL: BoolArray) -> dict[int, FloatArray]:
-    """(total, weight) by episode, of what is kept and finite."""
-    out: dict[int, FloatArray] = {}
-    keep = keep_NL & np.isfinite(value_NL)
-    for e in np.unique(episode_N):
-        mine = episode_N == e
-        if keep[mine].any():
-            out[int(e)] = np.array([value_NL[mine][keep[mine]].sum(), float(keep[mine].sum())])
-    return out
-
-
-def confusion(
-    said_NL: BoolArray, true_NL: FloatArray, episode_N: FloatArray, keep_NL: BoolArray
-) -> dict[int, FloatArray]:
-    """(hits, false alarms, misses) by episode."""
-    out = {}
-    for e in np.unique(episode_N):
-        keep = keep_NL[episode_N == e] & np.isfinite(true_NL[episode_N == e])
-        said, true = said_NL[episode_N == e][keep], true_NL[episode_N == e][keep] > 0.5
-        out[int(e)] = np.array([(said & true).sum(), (said & ~true).sum(), (~said & true).sum()], np.float64)
-    return out
-
-
-def binned(
-    chance_NL: FloatArray, true_NL: FloatArray, episode_N: FloatArray, keep_NL: BoolArray
-) -> dict[int, FloatArray]:
-    """Ten bins of (count, said, true) by episode."""
-    out = {}
-    for e in np.unique(episode_N):
-        keep = keep_NL[episode_N == e] & np.isfinite(true_NL[episode_N == e])
-        said, true = chance_NL[episode_N == e][keep], true_NL[episode_N == e][keep]
-        sums = np.zeros((10, 3))
-        np.add.at(sums, np.minimum((said * 10).astype(int), 9), np.stack([np.ones_like(said), said, true], axis=1))
-        out[int(e)] = sums.ravel()
-    return out
 
 
 def ahead(held: Told, steps: tuple[int, int]) -> BoolArray:
