@@ -31,29 +31,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import video_cell as cells
 import video_sets as sets
+from video_table import OURS, rows_of, score, shown, speed_rows, starved
 
 import worldgate
 from worldgate.core.atomic import write_atomic
 from worldgate.core.digest import digest_json, sha256
-from worldgate.evidence.evaluation.sums import Estimate, advantage, estimate
 
-MODELS = (*cells.OURS, *cells.PEERS)
-STARVED = 0.05
-LEAST_STEPS = 300
-"""Of the last stage; with fewer, a flat curve says nothing."""
-LEVEL, RESAMPLES = 0.05, 2000
-FIGURES: Mapping[str, str] = {
-    "energy": "mean", "object_error": "mean", "contact_f1": "f1", "moving_psnr": "decibel", "moving": "mean",
-    "psnr": "mean", "action_following": "correlation", "action_gain": "slope", "optimism": "mean",
-    "pessimism": "mean", "onset_f1": "f1",
-}  # fmt: skip
-"""Figures of the table, and how sums become them."""
+MODELS = (*OURS, *cells.PEERS)
+SETS = ("cell", "pusht", "droid", "bridge")
+KEPT = Path(__file__).resolve().parent / "results" / "video.json"
 MEASURES = (
     "energy", "object_pose", "contact", "video_moving_psnr", "video_moving", "video_psnr", "action_following",
     "optimism",
@@ -145,26 +136,6 @@ def _digest(*parts: str) -> str:
 # ------------------------------------------------------------------ one set
 
 
-def score(told: Mapping[str, Any]) -> float:
-    """Energy score at the end of a training, mean over its short horizons."""
-    return _score(told["curve"][-1])
-
-
-def _score(point: Mapping[str, Any]) -> float:
-    return float(np.mean([value for name, value in point.items() if name.startswith("energy@")]))
-
-
-def starved(told: Mapping[str, Any]) -> bool:
-    """Whether a model was still getting better in the last quarter of its training, or has hardly begun."""
-    if len(told["curve"]) < 2 or told["stages"][-1]["steps"] < LEAST_STEPS:
-        return True
-    before, last = told["curve"][-2], told["curve"][-1]
-    gains = [1 - _score(last) / _score(before)]
-    if last["own_loss_held_out"] is not None and before["own_loss_held_out"] > 0:
-        gains.append(1 - last["own_loss_held_out"] / before["own_loss_held_out"])
-    return max(gains) > STARVED
-
-
 def measure(bench: Bench, folder: Path, models: Sequence[str], tries: int, more: Mapping[str, Any]) -> dict[str, Any]:
     """Train every model in every configuration, judge the best ones."""
     out: dict[str, Any] = {}
@@ -180,101 +151,15 @@ def measure(bench: Bench, folder: Path, models: Sequence[str], tries: int, more:
     return out
 
 
-def contenders(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Contender -> figure -> step -> episode -> sums; the baselines are those of the first model, alike for all."""
-    out: dict[str, dict[str, Any]] = {}
-    first = next(iter(found))
-    pairs = [(name, name, "model") for name in found]
-    pairs += [("copy-last", first, "hold"), ("velocity", first, "velocity"), ("real", first, "real")]
-    pairs += [(f"{name} under other actions", name, "other") for name in found]
-    for name, model, who in pairs:
-        for figure, entry in found[model]["sums"].items():
-            for step, by_who in entry["steps"].items():
-                if who in by_who:
-                    held = {int(e): np.array(v) for e, v in by_who[who].items()}
-                    out.setdefault(name, {}).setdefault(figure, {})[step] = held
-    return out
-
-
-def rows_of(name: str, found: Mapping[str, Any], rate_hz: float) -> list[dict[str, Any]]:
-    """Rows of the table: every figure of ours at every horizon, beside every other."""
-    sums = contenders(found)
-    out: list[dict[str, Any]] = []
-    ours = [model for model in cells.OURS if model in found]
-    for model in ours:
-        for figure, entry in found[model]["sums"].items():
-            short = figure.rsplit("/", 1)[-1]
-            if short not in FIGURES:
-                continue
-            for step in sorted(entry["steps"], key=int):
-                if step in sums[model].get(figure, {}):
-                    out.append(_row(name, model, figure, step, sums, found, rate_hz))
-    return out
-
-
-def _row(
-    name: str, model: str, figure: str, step: str, sums: Mapping[str, Any], found: Mapping[str, Any], rate_hz: float
-) -> dict[str, Any]:
-    short = figure.rsplit("/", 1)[-1]
-    entry = found[model]["sums"][figure]
-    sign = -1.0 if entry["better"] == "lower" else 1.0
-    mine = sums[model][figure][step]
-    others: dict[str, Any] = {}
-    for rival, held in sums.items():
-        if rival != model and rival != "real" and "other actions" not in rival and step in held.get(figure, {}):
-            others[rival] = _against(mine, held[figure][step], FIGURES[short], sign)
-            others[rival]["starved"] = bool(found.get(rival, {}).get("starved", False))
-    valued = {rival: o for rival, o in others.items() if o["value"] is not None}
-    best = max(valued, key=lambda rival: sign * valued[rival]["value"], default="")
-    value = _told(_estimate(mine, FIGURES[short]))
-    peer = valued[best]["value"] if best else None
-    when = f"{step} frames ({int(step) / rate_hz:g} s)" if step != "0" else "whole windows"
-    out = {
-        "what": f"{name}, {when}: {short} of {model}", "value": value[0], "interval": value[1:], "unit": entry["unit"],
-        "better": entry["better"], "peer": best, "peer_value": peer,
-        "ratio": round(value[0] / peer, 4) if peer and value[0] is not None else None,
-        "bar": peer, "ok": bool(best) and all(o["verdict"] == "ahead" for o in valued.values()),
-        "starved": any(o["starved"] for o in others.values()), "others": others,
-    }  # fmt: skip
-    if step in sums.get("real", {}).get(figure, {}):
-        out["real"] = _told(_estimate(sums["real"][figure][step], FIGURES[short]))[0]
-    other = sums.get(f"{model} under other actions", {}).get(figure, {}).get(step)
-    if other is not None and short in {"energy", "moving", "object_error"}:
-        gain = advantage(mine, other, "mean", relative=True, level=LEVEL, resamples=RESAMPLES, seed=0)
-        out["counterfactual"] = _told(gain)
-    if short == "moving" and "copy-last" in others:
-        still = sums["copy-last"][figure][step]
-        gain = advantage(mine, still, "mean", relative=True, level=LEVEL, resamples=RESAMPLES, seed=0)
-        out["skill_over_copy_last"] = _told(gain)
-    return out
-
-
-def _against(mine: Any, theirs: Any, reduction: str, sign: float) -> dict[str, Any]:
-    """Another's figure, and the paired difference, above 0 where ours is better."""
-    value = _told(_estimate(theirs, reduction))
-    gain = advantage(mine, theirs, reduction, relative=False, level=LEVEL, resamples=RESAMPLES, seed=0)
-    apart, low, high = _told(gain)
-    if sign < 0 and apart is not None:
-        apart, low, high = -apart, None if high is None else -high, None if low is None else -low
-    verdict = "open" if low is None or high is None else "ahead" if low > 0 else "behind" if high < 0 else "even"
-    return {"value": value[0], "interval": value[1:], "difference": [apart, low, high], "verdict": verdict}
-
-
-def _estimate(held: Any, reduction: str) -> Estimate:
-    return estimate(held, reduction, level=LEVEL, resamples=RESAMPLES, seed=0)
-
-
-def _told(found: Estimate) -> list[float | None]:
-    return [None if v is None else round(float(v), 5) for v in (found.value, found.lower, found.upper)]
-
-
 # ------------------------------------------------------------------ run
 
 
 def machine() -> str:
-    """Where these figures were measured."""
+    """Where and at which commit these figures were measured."""
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"commit {found.stdout.strip()}"
     )
 
 
@@ -296,45 +181,12 @@ def recipes(asked: Sequence[str], real: Path | None, *, quick: bool) -> tuple[li
     return found, missing
 
 
-def shown(name: str, result: Mapping[str, Any], *, quick: bool) -> list[str]:
-    """A set's table for people: a line a model, and one a figure and horizon with all of them."""
-    lines = [f"\n{result['told']}"]
-    for model, held in result["models"].items():
-        rate = ", ".join(f"{s['stage']} {s['frames_per_cpu_s']:g}" for s in held["stages"] if s["frames_per_cpu_s"])
-        memory = "" if quick else f", {held['memory']['peak_mb']} MB (before training {held['memory']['before_mb']})"
-        size = f"{held['parameters'] / 1e6:.2f} M"
-        lines.append(
-            f"  {model:7}{size}, configuration {held['configuration']}, best of {held['of']}; "
-            f"{held['stages'][-1]['steps']} steps; trains {rate} pictures/s, imagines "
-            f"{held['imagined_per_cpu_s']['8']:g}/s{memory}{'; starved' if held['starved'] else ''}"
-        )
-    seen: set[str] = set()
-    for row in result["rows"]:
-        what, _, model = row["what"].removeprefix(f"{name}, ").rpartition(" of ")
-        if what not in seen:
-            seen.add(what)
-            real = "" if row.get("real") is None else f"; read from real pictures {row['real']:.3g}"
-            lines.append(f"  {what} [{row['unit']}], {row['better']}{real}")
-            shares = {model: [row["value"], *row["interval"]]}
-            shares |= {rival: [other["value"], *other["interval"]] for rival, other in row["others"].items()}
-            lines.append("    " + ", ".join(f"{who} {_number(*held)}" for who, held in shares.items()))
-        told = [f"{o['verdict']} {rival}{' (starved)' if o['starved'] else ''}" for rival, o in row["others"].items()]
-        lines.append(f"    {model}: {', '.join(word for word in told if not word.startswith('open'))}")
-    return lines
-
-
-def _number(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3g}" if low is None or high is None else f"{value:.3g} [{low:.3g}, {high:.3g}]"
-
-
 def main() -> None:
     """Measure, print, and keep a full result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a few short clips of the cell, 2 s of training each")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--sets", default="cell,pusht,droid,bridge")
+    parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--seconds", type=float, default=600.0, help="processor seconds of each training")
     parser.add_argument("--tries", type=int, default=3, help="most configurations of each, the smallest first")
@@ -349,8 +201,17 @@ def main() -> None:
     if asked.json:
         print(json.dumps(result))
         return
+    _print(result)
+    if asked.quick and KEPT.is_file():
+        last = json.loads(KEPT.read_text())
+        whole = "" if last["complete"] else ", not of all models and sets"
+        print(f"\nthe last kept run, {last['train_cpu_s']:g} s a training, {last['machine']}{whole}:")
+        _print(last)
+
+
+def _print(result: Mapping[str, Any]) -> None:
     for name, held in result["sets"].items():
-        print("\n".join(shown(name, held, quick=asked.quick)))
+        print("\n".join(shown(name, held, quick=result["quick"])))
     for name, why in result["not_measured"].items():
         print(f"not measured: {name} ({why})")
 
@@ -379,15 +240,15 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
         held = sets.opened(folder, only=more["only"])
         tell(held.told)
         models = measure(bench, folder, asked.models.split(","), 1 if quick else asked.tries, more)
-        rows = rows_of(recipe.name, models, recipe.rate_hz)
+        rows, speeds = rows_of(recipe.name, models, recipe.rate_hz), speed_rows(recipe.name, models)
         for model in models.values():
             del model["sums"]
         whole["sets"][recipe.name] = {"told": held.told, "models": models, "rows": rows}
-        whole["rows"] += [{k: v for k, v in row.items() if k != "others"} for row in rows]
+        whole["rows"] += [{k: v for k, v in row.items() if k != "others"} for row in (*rows, *speeds)]
         whole |= {"load": os.getloadavg()[0], "seconds": round(time.perf_counter() - begun)}
         if not quick:
-            path = Path(__file__).parent / "results" / "video.json"
-            write_atomic(path, (json.dumps(whole, indent=1) + "\n").encode(), overwrite=True)
+            whole["complete"] = set(models) == set(MODELS) and set(whole["sets"]) == set(SETS)
+            write_atomic(KEPT, (json.dumps(whole, indent=1) + "\n").encode(), overwrite=True)
     return whole
 
 

@@ -27,6 +27,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parent))
 import video_learning as learning
 import video_sets as sets
+from video_table import OURS
 
 from worldgate.core.atomic import write_atomic
 from worldgate.core.streams import FloatArray
@@ -40,7 +41,6 @@ from worldgate.worlds.family import load_family
 from worldgate.worlds.sizes import Size
 from worldgate.worlds.tracks import Track, fit_normaliser, make_tracks, resolve_layout
 
-OURS = ("flow", "masked", "conv")
 PEERS = {"edm": "video_edm", "genie": "video_genie"}
 SHORT = {"windows": 1, "samples": 2, "episodes": 4}
 """How a model is judged on the way, and the best configuration is found."""

@@ -24,6 +24,7 @@ import video  # noqa: E402
 import video_edm  # noqa: E402
 import video_genie  # noqa: E402
 import video_learning as learning  # noqa: E402
+import video_table as table  # noqa: E402
 
 CAMERA = "observation.images.front"
 LAYOUT = Layout(
@@ -158,19 +159,19 @@ def found(ours: list[float], peer: list[float], *, starved: bool = False) -> dic
 
 
 def test_a_lead_needs_its_whole_interval_and_says_when_the_peer_is_starved() -> None:
-    clear = video.rows_of("cell", found([1, 2, 3, 1, 2, 3], [2, 3, 4, 2, 3, 4.5], starved=True), 10.0)
+    clear = table.rows_of("cell", found([1, 2, 3, 1, 2, 3], [2, 3, 4, 2, 3, 4.5], starved=True), 10.0)
     assert len(clear) == 1
     row = clear[0]
     assert (row["peer"], row["ok"], row["starved"]) == ("edm", True, True)
     assert row["others"]["edm"]["difference"][0] == pytest.approx(13 / 12, abs=1e-4)
     assert row["others"]["copy-last"]["verdict"] == "ahead"
     assert row["counterfactual"][0] == pytest.approx(1 - 2 / 8)
-    mixed = video.rows_of("cell", found([1, 2, 3, 1, 2, 3], [3, 1, 2, 3, 1, 2]), 10.0)[0]
+    mixed = table.rows_of("cell", found([1, 2, 3, 1, 2, 3], [3, 1, 2, 3, 1, 2]), 10.0)[0]
     assert mixed["others"]["edm"]["verdict"] == "even"
     assert not mixed["ok"]
-    behind = video.rows_of("cell", found([5, 5, 6, 5, 5, 6], [1, 1, 2, 1, 1, 2]), 10.0)[0]
+    behind = table.rows_of("cell", found([5, 5, 6, 5, 5, 6], [1, 1, 2, 1, 1, 2]), 10.0)[0]
     assert behind["others"]["edm"]["verdict"] == "behind"
-    few = video.rows_of("cell", found([1, 1], [3, 3]), 10.0)[0]
+    few = table.rows_of("cell", found([1, 1], [3, 3]), 10.0)[0]
     assert few["others"]["edm"]["verdict"] == "open"
     assert not few["ok"]
 
@@ -184,12 +185,12 @@ def trained(*curve: dict[str, Any], steps: int = 500) -> dict[str, Any]:
 
 
 def test_who_still_gained_in_the_last_quarter_or_hardly_began_is_starved() -> None:
-    assert video.starved(trained(point(2.0, 1.0), point(1.8, 1.0)))
-    assert video.starved(trained(point(2.0, 1.0), point(2.0, 0.9)))
-    assert not video.starved(trained(point(2.0, 1.0), point(1.98, 0.99)))
-    assert not video.starved(trained(point(2.0, None), point(1.98, None)))
-    assert video.starved(trained(point(2.0, None)))
-    assert video.starved(trained(point(2.0, 1.0), point(2.0, 1.0), steps=20))
+    assert table.starved(trained(point(2.0, 1.0), point(1.8, 1.0)))
+    assert table.starved(trained(point(2.0, 1.0), point(2.0, 0.9)))
+    assert not table.starved(trained(point(2.0, 1.0), point(1.98, 0.99)))
+    assert not table.starved(trained(point(2.0, None), point(1.98, None)))
+    assert table.starved(trained(point(2.0, None)))
+    assert table.starved(trained(point(2.0, 1.0), point(2.0, 1.0), steps=20))
 
 
 def test_cells_are_kept_and_done_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
