@@ -24,10 +24,12 @@ _PAST = 3
 """Own changes that are known."""
 _BLOCKS = 10
 _FOLDS = 5
-_RESAMPLES = 200
+_RESAMPLES = 400
 _PENALTY = 1e-3
 _LEAST_GAIN = 0.02
 """Part of the error that the best lag must take away for a channel to count as driven."""
+_SURE = 0.995
+"""The best of many lags helps a little by chance: it must do so in nearly all resamples."""
 _MOST_ROWS = 4000
 
 
@@ -43,11 +45,13 @@ class Lag:
     """Interval of 90 % over blocks of time."""
     gain: float
     """Part of the one-step error that commands of this lag take away."""
+    sure: float
+    """Share of the resamples in which they take some away."""
 
     @property
     def found(self) -> bool:
         """Whether commands say anything of this channel."""
-        return self.gain >= _LEAST_GAIN
+        return self.gain >= _LEAST_GAIN and self.sure >= _SURE
 
 
 def estimate(
@@ -138,8 +142,10 @@ def _lag(errors_BL: FloatArray, rate_hz: float) -> Lag:
     total = errors_BL.sum(axis=0)
     best = int(total[1:].argmin())
     picked = rng.integers(len(errors_BL), size=(_RESAMPLES, len(errors_BL)))
-    drawn = np.sort(errors_BL[picked].sum(axis=1)[:, 1:].argmin(axis=1))
+    resampled = errors_BL[picked].sum(axis=1)
+    drawn = np.sort(resampled[:, 1:].argmin(axis=1))
     low, high = (int(drawn[int(q * (_RESAMPLES - 1))]) for q in (0.05, 0.95))
     gain = 1 - total[1 + best] / max(total[0], 1e-12)
     seconds = (best / rate_hz, low / rate_hz, high / rate_hz)
-    return Lag(rows=best, seconds=seconds[0], low_s=seconds[1], high_s=seconds[2], gain=float(gain))
+    sure = float((resampled[:, 1 + best] < resampled[:, 0]).mean())
+    return Lag(rows=best, seconds=seconds[0], low_s=seconds[1], high_s=seconds[2], gain=float(gain), sure=sure)

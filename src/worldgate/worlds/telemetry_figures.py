@@ -49,7 +49,7 @@ class Errors:
 
     def skill(self, over: str) -> dict[str, float]:
         """``skill`` over ``hold`` or ``velocity``, with ``low`` and ``high``, 5 % on each side; NaN for few units."""
-        mine, theirs = (_by_unit(values, self.unit_N) for values in (self.model_ND, getattr(self, f"{over}_ND")))
+        mine, theirs = (by_unit(values, self.unit_N) for values in (self.model_ND, getattr(self, f"{over}_ND")))
         skill = 1 - (mine.sum() + 1e-12) / (theirs.sum() + 1e-12)
         if len(mine) < 2:
             return {"skill": float(skill), "low": float("nan"), "high": float("nan")}
@@ -88,11 +88,21 @@ def figures(
 
 @torch.no_grad()
 def errors(
-    ensemble: Ensemble, looks: Looks, rate_hz: float, seconds: float, *, blind: bool = False, most: int = _MOST_WINDOWS
+    ensemble: Ensemble,
+    looks: Looks,
+    rate_hz: float,
+    seconds: float,
+    *,
+    blind: bool = False,
+    most: int = _MOST_WINDOWS,
+    context: int = 0,
 ) -> Errors | None:
-    """Errors at one horizon, over evenly spread windows; None without one that long."""
+    """Errors at one horizon, over at most so many evenly spread windows; None without one that long.
+
+    ``context`` is how many rows they leave before now at least, to compare models that look back on more or less.
+    """
     horizon = max(1, round(seconds * rate_hz))
-    now = looks.rows(ensemble.context, horizon)
+    now = looks.rows(max(ensemble.context, context), horizon)
     if not len(now):
         return None
     now = now[:: -(-len(now) // most)]
@@ -162,7 +172,7 @@ def units(looks: Looks, now: IntArray, rate_hz: float, horizon: int) -> IntArray
     return np.unique(np.stack([track, block]), axis=1, return_inverse=True)[1].reshape(-1)
 
 
-def _by_unit(values_ND: FloatArray, unit_N: IntArray) -> FloatArray:
+def by_unit(values_ND: FloatArray, unit_N: IntArray) -> FloatArray:
     """(U,) sums over the numbers of each unit."""
     return np.asarray(np.bincount(unit_N, weights=np.nansum(values_ND, axis=1), minlength=int(unit_N.max()) + 1))
 
