@@ -109,3 +109,22 @@ def test_what_was_recorded_bounds_what_can_be_known(capsys: pytest.CaptureFixtur
     assert "no picture is recorded so far ahead" in capsys.readouterr().err
     assert main(["imagine", "cell-flow", "cell-1", "--rows", "9", "--out", "made"]) != 0
     assert "more known rows than the model's context" in capsys.readouterr().err
+
+
+def test_what_prompts_are_worth_is_measured_recorded_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    asked = ["world", "prompts", "cell-flow", "cell-1", "--split", "train", "--samples", "2", "--seconds", "0.2"]
+    asked += ["--set", "windows=1", "--set", "resamples=50", "--kind", "text", "image", "driven"]
+    assert main([*asked, "--out", "worth.json", "--json"]) == 0, capsys.readouterr().err
+    body = json.loads(capsys.readouterr().out)
+    report = body["report"]
+    assert report["schema"] == "worldgate/prompts/1"
+    assert {row["kind"] for row in report["rows"]} == {"image", "driven"}
+    assert report["not_measured"] == {"text": "all held-out episodes have the same text"}
+    assert json.loads((tmp_path / "worth.json").read_text()) == report
+    assert main(["show", body["evaluation"]["digest"][:12]]) == 0
+    assert main([*asked, "--out", "worth.json"]) == 2, "nothing is overwritten"
+    assert main(["world", "prompts", "plain", "cell-1", "--split", "train"]) == 2
+    assert "cannot do this" in capsys.readouterr().err
