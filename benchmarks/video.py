@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class Bench:
     samples: int
     tell: Callable[[str], None]
     quick: bool = False
+    jobs: int = 1
 
     def kept(self, name: str, request: dict[str, Any], code: str) -> Any:
         """The answer to a request, from the cache or made now."""
@@ -136,19 +138,30 @@ def _digest(*parts: str) -> str:
 # ------------------------------------------------------------------ one set
 
 
-def measure(bench: Bench, folder: Path, models: Sequence[str], tries: int, more: Mapping[str, Any]) -> dict[str, Any]:
-    """Train every model in every configuration, judge the best ones."""
+def measure(
+    bench: Bench, folder: Path, models: Sequence[str], tries: int, more: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Train every model in every configuration, judge the best ones; and which of them failed."""
     out: dict[str, Any] = {}
-    for model in models:
+    failed: dict[str, str] = {}
+
+    def one(model: str) -> None:
         there = cells.configurations(model)
-        done = [bench.trained(folder, model, i, more) for i in range(max(0, there - tries), there)]
-        told, weights, asked = min(done, key=lambda one: score(one[0]))
-        judged = bench.judged(folder, weights, asked, more)
+        try:
+            done = [bench.trained(folder, model, i, more) for i in range(max(0, there - tries), there)]
+            told, weights, asked = min(done, key=lambda each: score(each[0]))
+            judged = bench.judged(folder, weights, asked, more)
+        except subprocess.CalledProcessError as error:
+            failed[model] = f"its process ended with {error.returncode}, its words are on stderr; run again to retry"
+            return
         out[model] = {
             "configuration": asked.configuration, "of": len(done), "starved": starved(told),
             "tried": {t["config"]: {"curve": t["curve"], "stages": t["stages"]} for t, _, _ in done}, **told, **judged,
         }  # fmt: skip
-    return out
+
+    with ThreadPoolExecutor(bench.jobs) as pool:
+        list(pool.map(one, models))
+    return {model: out[model] for model in models if model in out}, failed
 
 
 # ------------------------------------------------------------------ run
@@ -193,6 +206,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=2, help="most windows of a held-out episode")
     parser.add_argument("--samples", type=int, default=4, help="futures a window")
     parser.add_argument("--episodes", type=int, default=0, help="most held-out episodes; 0: all")
+    parser.add_argument("--jobs", type=int, default=1, help="models at once; their processor seconds stay their own")
     parser.add_argument("--real", type=Path, default=os.environ.get("WORLDGATE_DATA"))
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "worldgate-video")
     asked = parser.parse_args()
@@ -226,7 +240,7 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     quick = asked.quick
     bench = Bench(
         cache=asked.cache, seconds=2.0 if quick else asked.seconds, windows=1 if quick else asked.windows,
-        samples=2 if quick else asked.samples, tell=tell, quick=quick,
+        samples=2 if quick else asked.samples, tell=tell, quick=quick, jobs=1 if quick else asked.jobs,
     )  # fmt: skip
     real = None if asked.real is None else Path(asked.real)
     found, missing = recipes(["cell"] if quick else asked.sets.split(","), real, quick=quick)
@@ -239,8 +253,10 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
         folder = sets.made(recipe, asked.cache)
         held = sets.opened(folder, only=more["only"])
         tell(held.told)
-        models = measure(bench, folder, asked.models.split(","), 1 if quick else asked.tries, more)
-        rows, speeds = rows_of(recipe.name, models, recipe.rate_hz), speed_rows(recipe.name, models)
+        models, failed = measure(bench, folder, asked.models.split(","), 1 if quick else asked.tries, more)
+        whole["not_measured"] |= {f"{recipe.name}, {model}": why for model, why in failed.items()}
+        rows = rows_of(recipe.name, models, recipe.rate_hz) if models else []
+        speeds = speed_rows(recipe.name, models)
         for model in models.values():
             del model["sums"]
         whole["sets"][recipe.name] = {"told": held.told, "models": models, "rows": rows}

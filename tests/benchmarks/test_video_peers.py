@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from itertools import count
@@ -214,3 +215,22 @@ def test_cells_are_kept_and_done_once(tmp_path: Path, monkeypatch: pytest.Monkey
     longer.trained(folder, "edm", 1, {})
     assert done[-1] == "train"
     assert len(done) == 4
+
+
+def test_a_model_whose_process_fails_is_named_and_the_others_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def apart(self: Any, key: str, request: dict[str, Any]) -> dict[str, Any]:
+        if request["asked"]["model"] == "genie":
+            raise subprocess.CalledProcessError(1, "python")
+        if request["do"] == "judge":
+            return {"sums": {}}
+        energy = {0: 3.0, 1: 1.0, 2: 2.0}[request["asked"]["configuration"]]
+        return {"config": str(energy), **trained(point(energy, 1.0), point(energy, 1.0))}
+
+    monkeypatch.setattr(video.Bench, "_apart", apart)
+    bench = video.Bench(cache=tmp_path, seconds=1.0, windows=1, samples=1, tell=lambda line: None, jobs=2)
+    out, failed = video.measure(bench, tmp_path / "set-cell-0123", ["edm", "genie"], 3, {})
+    assert list(out) == ["edm"]
+    assert (out["edm"]["configuration"], out["edm"]["of"]) == (1, 3)
+    assert list(failed) == ["genie"]
