@@ -191,7 +191,8 @@ def judge(
     for figure, situation, step, who in table.entries():
         if not situation and _shown(figure, held):
             values = {str(e): v.tolist() for e, v in table.of((figure, situation, step, who)).items()}
-            entry = sums.setdefault(figure, {"unit": infos[figure].unit, "better": infos[figure].better, "steps": {}})
+            unit = "px" if held.recipe.name == "pusht" and infos[figure].unit == "m" else infos[figure].unit
+            entry = sums.setdefault(figure, {"unit": unit, "better": infos[figure].better, "steps": {}})
             entry["steps"].setdefault(str(step), {})[who] = values
     facts = found.facts
     about = {"episodes": len(facts.episodes), "windows": facts.windows, "samples": facts.samples}

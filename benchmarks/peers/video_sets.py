@@ -224,6 +224,10 @@ def opened(folder: Path, *, only: int = 0) -> VideoSet:
         held_out = fitting[:: max(1, len(fitting) // recipe.picked)][: recipe.picked]
     else:
         held_out = [e for e in datasets.load(ws, body["dataset"], "val") if len(e) >= reach]
+    if recipe.name == "pusht":
+        import pusht_truth
+
+        train, held_out = ([pusht_truth.with_truth(e, SIZE) for e in part] for part in (train, held_out))
     judges = {e.id for e in held_out}
     train = [e for e in train if e.id not in judges]
     return VideoSet(recipe=recipe, train=train, held_out=held_out[: only or None], digest=body["dataset"])
