@@ -61,7 +61,7 @@ def episodes(cache: Path, kind: str, starts: int) -> list[dict[str, float]]:
         path = cache / f"{digest_json({'code': pusht.code(), 'kind': kind, 'seed': seed, 'limit': LIMIT})[:16]}.json"
         if not path.exists():
             env = env or pusht.PushT(16)
-            write_atomic(path, json.dumps(run(env, kind, seed)).encode())
+            write_atomic(path, json.dumps(run(env, kind, seed)).encode(), overwrite=True)
         found.append(json.loads(path.read_text()))
     if env is not None:
         env.close()
