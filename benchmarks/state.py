@@ -187,6 +187,7 @@ class Pupil:
 def learn(data: Data, config: EnsembleConfig, seconds: float, *, linear: bool = False, seed: int = 0) -> Pupil:
     """Train for processor seconds, the linear start included, and calibrate; a linear one takes no step."""
     torch.manual_seed(seed)
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # the first of a process imports for seconds
     begun = time.process_time()
     normaliser = fit_normaliser(data.train, data.layout)
     ensemble = Ensemble(config, data.layout, normaliser)
