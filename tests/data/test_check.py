@@ -113,7 +113,9 @@ def test_a_span_says_where_the_damage_is(workspace: Any, record_log: Record, con
 
 
 def test_origin_label_and_privacy_are_enforced(workspace: Any, record_log: Record, contract_file: Path) -> None:
-    contract_file.write_text(contract_file.read_text() + '\n[privacy]\nforbidden = ["*.front"]\n')
+    contract_file.write_text(
+        contract_file.read_text() + '\n[privacy]\nforbidden = ["*.front"]\nforbidden_facts = ["succ*"]\n'
+    )
     text = contract_file.read_text().replace('required = ["success"]', 'required = ["operator"]')
     contract_file.write_text(text)
     refs = ingest(workspace, record_log(1, origin=Origin.SIMULATED))
@@ -122,6 +124,7 @@ def test_origin_label_and_privacy_are_enforced(workspace: Any, record_log: Recor
     assert "is simulated, the contract takes real" in said
     assert "label operator is missing" in said
     assert "observation.images.front is forbidden" in said
+    assert "the fact success is forbidden" in said
 
 
 def test_a_camera_that_is_byte_identical_in_two_logs_is_flagged_in_both(

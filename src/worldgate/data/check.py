@@ -239,6 +239,8 @@ def _requirements(record: IngestedLog, contract: Contract) -> Iterator[Finding]:
         yield broken(name, "is not masked as the contract asks: worldgate ingest --contract", 1.0, 0.0, "streams")
     for name in contract.privacy.forbids(streams):
         yield broken(name, "is forbidden by the contract's privacy rule", 1.0, 0.0, "streams")
+    for name in contract.privacy.forbids_facts(record.facts):
+        yield broken("", f"the fact {name} is forbidden by the contract's privacy rule", 1.0, 0.0, "facts")
 
 
 def _stream(stream: StreamSummary, rule: StreamRule, broken: Callable[..., Finding]) -> Iterator[Finding]:

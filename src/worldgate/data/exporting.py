@@ -29,7 +29,7 @@ from worldgate.data.datasets import card
 from worldgate.data.datasets.loading import load_entries
 from worldgate.data.datasets.manifests import DatasetManifest, manifest
 from worldgate.data.exports import Item, LeftOut, Part, Shipment, load_export
-from worldgate.data.ingest import IngestedLog, Shelf
+from worldgate.data.ingest import Facts, IngestedLog, Shelf
 from worldgate.data.privacy.rules import MASKED
 from worldgate.data.resample import BY_INDEX
 from worldgate.record.events import Ref
@@ -108,7 +108,7 @@ def export_log(
     contract: Ref | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Exported:
-    """Write one log: to MCAP as it is; to a format of rows, aligned.
+    """Write one log: to MCAP as it is; to a format of rows, aligned. Facts that a contract forbids stay here.
 
     Args:
         ws: the workspace.
@@ -144,13 +144,14 @@ def export_log(
         marks["episode"] = episode.id
     else:
         parts = {info.name: _native(opened.read(info.name)) for info in opened.streams()}
-    item = Item(name=record.name, origin=record.origin, parts=parts, facts=record.facts, marks=marks)
+    facts = _allowed(ws, record)
+    item = Item(name=record.name, origin=record.origin, parts=parts, facts=facts, marks=marks)
     shipment = Shipment(
         name=record.name,
         items=(item,),
         origins=frozenset({record.origin}),
         rate_hz=rate_hz,
-        readme=_log_card(record),
+        readme=_log_card(record, facts),
         source=source,
         options=options or {},
     )
@@ -196,13 +197,14 @@ def refuse_private(ws: Workspace, held: DatasetManifest) -> None:
     """Refuse a dataset that holds what its contract hides, before anything of it leaves.
 
     Raises:
-        DataRefused: a camera that the contract masks is not masked, or a stream that it forbids is there.
+        DataRefused: a camera that the contract masks is not masked, or a stream or fact that it forbids is there.
     """
     contract, shelf = contracts.load(ws, held.contract), Shelf(ws)
     for entry in held.episodes:
         record = shelf.record(entry.log)
         _refuse_shown(contract.privacy.unmet(_cameras(record), record.facts), record)
         _refuse_forbidden(contract.privacy.forbids(s.name for s in record.streams), record)
+        _refuse_forbidden(contract.privacy.forbids_facts(entry.facts), record)
 
 
 def _cameras(record: IngestedLog) -> list[str]:
@@ -236,11 +238,18 @@ def _forbidden(ws: Workspace, streams: Iterable[str]) -> list[str]:
     return sorted({name for rule in rules for name in rule.forbids(names)})
 
 
-def _refuse_forbidden(streams: Sequence[str], record: IngestedLog) -> None:
-    if streams:
+def _allowed(ws: Workspace, record: IngestedLog) -> Facts:
+    """The facts of a log that no recorded contract forbids."""
+    rules = [contracts.load(ws, ref.digest).privacy for ref in ws.artifacts("contract")]
+    hidden = {name for rule in rules for name in rule.forbids_facts(record.facts)}
+    return {name: value for name, value in record.facts.items() if name not in hidden}
+
+
+def _refuse_forbidden(names: Sequence[str], record: IngestedLog) -> None:
+    if names:
         raise DataRefused(
             "what a contract forbids is not exported",
-            got=", ".join(streams),
+            got=", ".join(names),
             where=f"{record.name} {short(record.digest)}",
             hint="worldgate data export LOG OUT --to FORMAT --contract CONTRACT, of a contract without these streams",
         )
@@ -372,9 +381,9 @@ def _default_spec(log: Log) -> AlignmentSpec:
     return AlignmentSpec(reference=(cameras or measured)[0])
 
 
-def _log_card(record: IngestedLog) -> str:
-    facts = "".join(f"- {key}: {value}\n" for key, value in sorted(record.facts.items()))
+def _log_card(record: IngestedLog, facts: Facts) -> str:
+    told = "".join(f"- {key}: {value}\n" for key, value in sorted(facts.items()))
     notice = {Origin.REAL: "recorded on a robot", Origin.SIMULATED: "simulated"}.get(
         record.origin, "imagined by a model"
     )
-    return f"# {record.name}\n\n**Origin: {record.origin}, {notice}.**\n\nLog {record.digest}.\n\n{facts}"
+    return f"# {record.name}\n\n**Origin: {record.origin}, {notice}.**\n\nLog {record.digest}.\n\n{told}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,18 @@ import numpy as np
 import pytest
 from tests.data.logs import samples
 
-from worldgate.core.errors import AlreadyExists, DataRefused, UsageError
+from worldgate.core.errors import AlreadyExists, ContractBroken, DataRefused, UsageError
 from worldgate.core.streams import Kind, Log, Origin, Stream, log_digest
 from worldgate.core.times import SECOND
 from worldgate.data import contracts, datasets
-from worldgate.data.exporting import DATASET_EXPORTED, LOG_EXPORTED, export_dataset, export_log, tree_digest
+from worldgate.data.exporting import (
+    DATASET_EXPORTED,
+    LOG_EXPORTED,
+    export_dataset,
+    export_log,
+    refuse_private,
+    tree_digest,
+)
 from worldgate.data.ingest import ingest, open_log
 from worldgate.data.logs import mcap, open_folder
 from worldgate.record.events import Ref
@@ -224,6 +232,27 @@ def test_what_a_contract_forbids_leaves_on_no_path(workspace: Workspace, tmp_pat
     export_dataset(workspace, dataset, "mcap", tmp_path / "dataset")  # made under a contract that forbids nothing
     export_log(workspace, ref, "mcap", tmp_path / "numbers", contract=strict)
     assert {info.name for info in open_folder(tmp_path / "numbers").logs[0].streams()} == {STATE}
+
+
+def test_a_fact_that_a_contract_forbids_stays_here(workspace: Workspace, tmp_path: Path) -> None:
+    told = {"operator": "A. Person", "shift": "night"}
+    (ref,) = ingest(workspace, write_run(tmp_path / "run.mcap", 3), facts=told)
+    own = contracts.add(workspace, contracts.from_tree(CONTRACT, where="test"))
+    dataset = datasets.snapshot(workspace, own, [ref], name="before")
+    tree = {**CONTRACT, "name": "strict", "privacy": {"forbidden_facts": ["oper*"]}}
+    strict = contracts.add(workspace, contracts.from_tree(tree, where="test"))
+    for to in ("mcap", "lerobot"):
+        export_log(workspace, ref, to, tmp_path / to)
+        (log,) = open_folder(tmp_path / to).logs
+        assert log.facts["shift"] == "night"
+        assert "operator" not in log.facts
+        leaked = [p.name for p in (tmp_path / to).rglob("*") if p.is_file() and b"A. Person" in p.read_bytes()]
+        assert leaked == []
+    with pytest.raises(ContractBroken, match="strict"):
+        datasets.snapshot(workspace, strict, [ref], name="after")
+    held = replace(datasets.manifest(workspace, dataset.digest), contract=strict.digest)
+    with pytest.raises(DataRefused, match="forbids"):
+        refuse_private(workspace, held)
 
 
 def test_a_dataset_whose_logs_are_masked_is_exported_and_says_so(workspace: Workspace, tmp_path: Path) -> None:

@@ -277,6 +277,38 @@ def test_rows_are_read_in_slices_of_neighbours(tmp_path: Path) -> None:
 # -------------------------------------------------------------------- what is refused
 
 
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [("free", 0), ("free", 8), ("free", 2**64 - 8), ("first", 2**64 - 16), ("first", 3000), ("whole", 65536)],
+)
+def test_a_heap_that_libhdf5_would_read_for_ever_is_refused(tmp_path: Path, at: str, value: int) -> None:
+    """Named reproduction: atheris, a robomimic file whose attribute never came back."""
+    path = samples.make_robomimic(tmp_path / "demo.hdf5", demos=1)
+    assert open_folder(path).logs
+    data = bytearray(path.read_bytes())
+    heap = data.index(b"GCOL")
+    places, step = {"whole": heap + 8, "first": heap + 24}, heap + 16
+    while int.from_bytes(data[step : step + 2], "little"):
+        step += 16 + (int.from_bytes(data[step + 8 : step + 16], "little") + 7) // 8 * 8
+    places["free"] = step + 8
+    data[places[at] : places[at] + 8] = value.to_bytes(8, "little")
+    path.write_bytes(data)
+    with pytest.raises(LogUnreadable, match="for ever") as caught:
+        robomimic.open_logs(path)
+    assert f"byte {heap}" in str(caught.value.got)
+
+
+@pytest.mark.parametrize("value", [2**64 - 1, 2**63, 5000])
+def test_a_heap_that_is_wrong_and_ends_is_left_to_libhdf5(tmp_path: Path, value: int) -> None:
+    path = samples.make_robomimic(tmp_path / "demo.hdf5", demos=1)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"GCOL") + 24
+    data[at : at + 8] = value.to_bytes(8, "little")
+    path.write_bytes(data)
+    with contextlib.suppress(LogUnreadable):
+        assert robomimic.open_logs(path).logs
+
+
 def test_a_truncated_file_is_refused_and_says_so(tmp_path: Path) -> None:
     path = samples.make_robomimic(tmp_path / "demo.hdf5")
     data = path.read_bytes()

@@ -2,7 +2,8 @@
 
 Refused, because each reaches outside the file or needs pickle: external and soft links, external raw storage, virtual
 datasets, object types. A dataset whose declared rows are not stored would read as its fill value, up to any declared
-size; that is refused when it is read. Source: https://docs.h5py.org, HDF5 file format 3.0.
+size; that is refused when it is read. A heap that libhdf5 would read for ever is refused before. Source:
+https://docs.h5py.org, HDF5 file format 3.0.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import Array, IntArray
 from worldgate.data.logs._array_frames import gather
+from worldgate.data.logs._h5_heap import refuse_endless
 
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _BROKEN: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError)
@@ -60,9 +62,10 @@ def opened(path: Path) -> Iterator[h5py.File]:
     """A file, open for reading; what h5py raises inside becomes a refusal.
 
     Raises:
-        LogUnreadable: truncated, damaged, or not HDF5.
+        LogUnreadable: truncated, damaged, not HDF5, or such that libhdf5 would not come back.
     """
     try:
+        refuse_endless(path)
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except _BROKEN as error:

@@ -47,6 +47,9 @@ class Privacy:
     forbidden: tuple[str, ...] = ()
     """Streams, or patterns of them, whose presence refuses a log and which are never exported: a camera that faces
     people, a microphone's transcript."""
+    forbidden_facts: tuple[str, ...] = ()
+    """Facts, or patterns of them, whose presence refuses a log, and which no export of a log tells: who drove it, a
+    caption that names somebody."""
     mask: Mapping[str, MaskRule] = field(default_factory=dict)
     """Camera, or a pattern of cameras such as ``observation.images.*`` -> what is painted over there at ingest."""
     sealed_for: tuple[str, ...] = ()
@@ -67,6 +70,10 @@ class Privacy:
     def forbids(self, streams: Iterable[str]) -> list[str]:
         """Those of the streams that must not be there at all, sorted."""
         return sorted({s for s in streams for pattern in self.forbidden if fnmatchcase(s, pattern)})
+
+    def forbids_facts(self, facts: Iterable[str]) -> list[str]:
+        """Those of the facts that must not be there at all, sorted."""
+        return sorted({f for f in facts for pattern in self.forbidden_facts if fnmatchcase(f, pattern)})
 
     def rule(self, stream: str) -> MaskRule | None:
         """The rule of a camera: its own, else the first pattern that fits; None: it may be seen."""
