@@ -168,6 +168,18 @@ def test_a_registered_environment_is_opened_with_its_pictures() -> None:
             open_gym(name)
 
 
+def test_an_environment_that_lacks_what_it_draws_with_is_recorded_without_pictures() -> None:
+    class Undrawn(Track):
+        def render(self) -> Any:
+            raise gymnasium.error.DependencyNotInstalled("pip install paint")
+
+    gymnasium.register("worldgate-test/Undrawn-v0", entry_point=Undrawn)
+    try:
+        assert open_gym("worldgate-test/Undrawn-v0").render_mode is None
+    finally:
+        del gymnasium.registry["worldgate-test/Undrawn-v0"]
+
+
 def test_without_gymnasium_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(MissingExtra, match=r"worldgate\[models\]"):

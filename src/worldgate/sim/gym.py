@@ -10,6 +10,7 @@ followed. Source: Gymnasium 1.x, https://gymnasium.farama.org/api/env/.
 from __future__ import annotations
 
 import importlib
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Act: TypeAlias = Callable[[Observation], FloatArray]
 GymEnv: TypeAlias = "gymnasium.Env[Any, Any]"
 
+_log = logging.getLogger(__name__)
 _SUCCESS = ("is_success", "success")
 _PICTURE_DELAY_NS, _NUMBER_DELAY_NS, _ACTION_DELAY_NS = 25_000_000, 1_200_000, 400_000
 
@@ -84,12 +86,24 @@ def open_gym(name: str, **options: Any) -> GymEnv:
     try:
         env: GymEnv = gymnasium.make(name, disable_env_checker=True, **options)
         if "render_mode" not in options and "rgb_array" in env.metadata.get("render_modes", ()):
-            env.close()
+            plain = env
             env = gymnasium.make(name, disable_env_checker=True, render_mode="rgb_array", **options)
+            env = env if _renders(env) else plain
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         hint = "a registered id, or module:ID; install the package that brings it"
         raise NotFound("no such Gymnasium environment", got=f"{name}: {error}", hint=hint) from error
     return env
+
+
+def _renders(env: GymEnv) -> bool:
+    """Whether what it draws with is installed."""
+    try:
+        env.reset(seed=0)
+        env.render()
+    except _gymnasium().error.DependencyNotInstalled as error:
+        _log.warning("no pictures: %s", error)
+        return False
+    return True
 
 
 class GymEnvironment(Environment):
