@@ -11,8 +11,8 @@ import pytest
 import torch
 from tests.worlds.synthetic import CAMERA, SIZE, episodes
 
-from worldgate.core.config import decode
-from worldgate.core.errors import MissingExtra, NotFound, UsageError, WeightsRefused
+from worldgate.core.config import decode, resolve
+from worldgate.core.errors import ConfigError, MissingExtra, NotFound, UsageError, WeightsRefused
 from worldgate.core.worlds import Prompt
 from worldgate.worlds import checkpoint
 from worldgate.worlds.family import load_family
@@ -115,10 +115,17 @@ def test_the_encoder_is_frozen_and_no_part_of_the_weights(bert) -> None:
 
 def test_the_small_encoder_stays_the_default() -> None:
     assert isinstance(reader(TextConfig(), 8), Words)
-    with pytest.raises(UsageError, match="has a name"):
-        TextConfig(encoder="hf")
-    with pytest.raises(UsageError, match="has a name"):
-        TextConfig(name="bert")
+    for odd in (TextConfig(encoder="hf"), TextConfig(name="bert")):
+        with pytest.raises(UsageError, match="has a name"):
+            reader(odd, 8)
+
+
+def test_it_is_chosen_as_any_option_is(bert) -> None:
+    sets = ("text.encoder=hf", f"text.name={bert}", "text.pooling=first")
+    made = resolve(load_family("masked").Config(), sets=sets, environment=False).value
+    assert made.text == config(bert, pooling="first")
+    with pytest.raises(ConfigError):
+        resolve(load_family("masked").Config(), sets=("text.encoder=bert",), environment=False)
 
 
 def test_the_digest_is_of_every_file_that_is_read(bert, tmp_path) -> None:

@@ -70,9 +70,6 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         settle(self)
-        if (self.encoder is Encoder.HF) != bool(self.name):
-            hint = "--set text.encoder=hf --set text.name=FOLDER"
-            raise UsageError("a frozen text encoder has a name, and only it", got=self.name or "none", hint=hint)
 
 
 class TextReader(Protocol):
@@ -98,8 +95,11 @@ def reader(config: TextConfig, width: int) -> TextReader:
         MissingExtra: transformers is not installed.
         NotFound: no such encoder here, and none could be fetched.
         WeightsRefused: not safetensors, or not of the digest that was asked for.
-        UsageError: a hub's name without its commit.
+        UsageError: a hub's name without its commit, or no name.
     """
+    if (config.encoder is Encoder.HF) != bool(config.name):  # not in the config: options come one by one
+        hint = "--set text.encoder=hf --set text.name=FOLDER"
+        raise UsageError("a frozen text encoder has a name, and only it", got=config.name or "none", hint=hint)
     return Words(width) if config.encoder is Encoder.WORDS else Frozen(config, width)
 
 
