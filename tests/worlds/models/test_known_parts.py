@@ -44,7 +44,7 @@ def in_use(backbone, tokens, times, pinned):
         for held in past:
             held.pinning = t < pinned
         one = [s[:, t : t + 1] for s in tokens]
-        out.append(backbone(one, guidance(1, t), times_T=torch.tensor([time]), past=past))
+        out.append(backbone(one, backbone.told(guidance(1, t)), times_T=torch.tensor([time]), past=past))
         for held in past:
             held.pinned, held.pinning = held.pinned + (t < pinned), False
     return [torch.cat(stream, dim=1) for stream in zip(*out, strict=True)]
@@ -53,7 +53,7 @@ def in_use(backbone, tokens, times, pinned):
 @torch.no_grad()
 def test_a_frame_ahead_says_the_same_in_training_and_from_the_cache(backbone):
     tokens, times = clip(5), [3, 0, 1, 2, 3]
-    trained = backbone(tokens, guidance(5), times_T=torch.tensor(times))
+    trained = backbone(tokens, backbone.told(guidance(5)), times_T=torch.tensor(times))
     used = in_use(backbone, tokens, times, pinned=1)
     for one, two in zip(trained, used, strict=True):
         torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
@@ -86,7 +86,7 @@ def test_numbers_are_also_read_off_pictures_that_are_known():
     torch.nn.Module.__init__(net)
     net.noise, net.entries, net.plain = NoiseConfig(), (4, 3), [False, True]
     torch.manual_seed(0)
-    level, _, moves = net._levels(64, 6, torch.device("cpu"))
+    level, _, moves, _ = net._levels(512, 6, torch.device("cpu"))
     pictures = level[..., 0][moves[..., 1]]
     sure = 1 - net.noise.memory
     assert 0.15 < float((pictures == sure).float().mean()) < 0.45

@@ -77,28 +77,22 @@ class Scaled(nn.Module):
 
 
 class Numbered(nn.Module):
-    """The one code of every place."""
-
-    entries = 1
+    """The digits of every place's code: 512 codes of three digits are drawn as three of 8, each near its neighbours."""
 
     def __init__(self, squeeze: Fsq) -> None:
         super().__init__()
-        self.squeeze = squeeze
+        self.squeeze, self.entries = squeeze, squeeze.channels
 
     def fit(self, values_NTPC: Tensor) -> None:
         """Nothing to learn."""
 
     def entries_of(self, values_NTPC: Tensor) -> Tensor:
-        """Codes (N, T, P, 1)."""
-        return self.squeeze.codes(values_NTPC).unsqueeze(-1)
+        """Digits (N, T, P, C)."""
+        return self.squeeze.digits(values_NTPC)
 
     def values_of(self, entries_NTPE: Tensor) -> Tensor:
         """The way back."""
-        return self.squeeze.values(entries_NTPE.squeeze(-1))
-
-
-def _numbered(look: nn.Module) -> Numbered:
-    return cast(Numbered, look)
+        return self.squeeze.of_digits(entries_NTPE)
 
 
 class Numbers(nn.Module):
@@ -195,10 +189,10 @@ class Codec(nn.Module):
     def _looks(self) -> list[Pictures]:
         return [cast(Pictures, held) for held in self.looks]
 
-    def geometry(self) -> list[Tensor]:
-        """Where the codes of each stream lie, (V, C): near ones mean nearly the same; where tokens are codes."""
-        cameras = [look.squeeze.values(torch.arange(look.squeeze.size)) for look in map(_numbered, self.looks)]
-        return [*cameras, *(torch.arange(self.bins)[:, None].float() for _ in self.states_of)]
+    def levels(self) -> list[Tensor]:
+        """How many levels each digit of a place, or a number, of every stream has; where tokens are codes."""
+        cameras = [cast(Numbered, look).squeeze.levels_C for look in self.looks]
+        return [*cameras, *(torch.tensor([self.bins]) for _ in self.states_of)]
 
     def against(self, frames: Mapping[str, Array], place: int = 0) -> dict[str, Tensor] | None:
         """What these first frames are seen against, camera -> (S, S, ...); without frames the empty scene of a place.

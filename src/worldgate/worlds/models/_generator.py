@@ -34,10 +34,10 @@ from worldgate.worlds.tracks import Inputs, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
 
 _NETS = {
-    Size.NANO: NetConfig(width=32, depth=2, heads=2),
+    Size.NANO: NetConfig(width=32, heads=2, near=24),
     Size.SMALL: NetConfig(),
-    Size.BASE: NetConfig(width=512, depth=12, heads=8, patch=1),
-    Size.LARGE: NetConfig(width=1024, depth=16, heads=16, patch=1),
+    Size.BASE: NetConfig(width=512, depth=12, heads=8, patch=1, near=128),
+    Size.LARGE: NetConfig(width=1024, depth=16, heads=16, patch=1, near=192),
 }
 """The larger two are made for a GPU; their weights are counted in `docs/how-to/train.md`."""
 _LED = 0.5

@@ -1,10 +1,12 @@
 """What the frame before says of the next one without any training: a linear guess with its error.
 
 Where nothing stands before, a token is what its place usually shows. Numbers follow a ridge regression of their change
-on the numbers before and the action; pictures stay as they are. Errors are those of left-out episodes, which also
-choose the penalty, so that few episodes suffice and no evidence means that nothing moves.
+on the numbers before and the action; pictures stay as they are, or change as often as their places do. Errors are those
+of left-out episodes, which also choose the penalty, so that few episodes suffice and no evidence means that nothing
+moves.
 
-Shape legend: N sequences, T frames, G tokens of a stream, E entries of a token, R rows, F features, A action channels.
+Shape legend: N sequences, T frames, G tokens of a stream, E entries of a token, V codes, R rows, F features, A action
+channels.
 """
 
 from __future__ import annotations
@@ -21,6 +23,12 @@ from worldgate.worlds.nn.streams import Guidance
 _PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 1e6)
 _FOLDS = 3
 _LEAST = 1e-3
+_ODD = 10.0
+"""Deviations from the guess at which a number's surprise is held."""
+_UNSEEN = 0.5
+"""Count of what was never seen."""
+_BORROWED = 10.0
+"""Counts that every place borrows from all others."""
 
 
 class Prior(nn.Module):
@@ -100,6 +108,58 @@ class Prior(nn.Module):
         mean, usual = self.get_buffer(f"mean_{stream}"), self.get_buffer(f"spread_{stream}").square()
         gain = was * usual / (was.square() * usual + (1 - was).square()).clamp(min=_LEAST**2)
         return mean + gain * (tokens - was * mean), usual * (1 - gain * was)
+
+
+class Habits(nn.Module):
+    """How often each code of a place comes after each other one there, counted; for pictures of codes.
+
+    Args:
+        tokens: G.
+        digits_E: which digit of a place each entry is; few counts are filled up with those of its digit everywhere.
+        codes: V; code V stands for one that is not known.
+    """
+
+    def __init__(self, tokens: int, digits_E: Tensor, codes: int) -> None:
+        super().__init__()
+        self.codes = codes
+        entries = len(digits_E)
+        self.register_buffer("digits_E", digits_E, persistent=False)
+        self.register_buffer("place_G1", torch.arange(tokens)[:, None], persistent=False)
+        self.register_buffer("entry_E", torch.arange(entries), persistent=False)
+        self.register_buffer("log_GEVV", torch.zeros(tokens, entries, codes + 1, codes))
+
+    digits_E: Tensor
+    place_G1: Tensor
+    entry_E: Tensor
+    log_GEVV: Tensor
+
+    @torch.no_grad()
+    def fit(self, now_RGE: Tensor, after_RGE: Tensor) -> None:
+        """Count pairs of frames in a row."""
+        pairs = now_RGE * self.codes + after_RGE
+        counts = torch.stack([(pairs == code).sum(dim=0) for code in range(self.codes**2)], dim=-1).float()
+        counts = torch.unflatten(counts, -1, (self.codes, self.codes))
+        counts = torch.cat([counts, counts.sum(dim=2, keepdim=True)], dim=2)
+        each = nn.functional.one_hot(self.digits_E).float()
+        usual = torch.einsum("gevw,ed->dvw", counts, each) + _UNSEEN
+        counts = counts + _BORROWED * (usual / usual.sum(dim=-1, keepdim=True))[self.digits_E]
+        self.log_GEVV.copy_((counts / counts.sum(dim=-1, keepdim=True)).log())
+
+    def forward(self, before_NTGE: Tensor) -> Tensor:
+        """Log probabilities (N, T, G, E, V)."""
+        return self.log_GEVV[self.place_G1, self.entry_E, before_NTGE]
+
+
+def told(now: Sequence[Tensor], before: Sequence[Tensor], guesses: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """What is known of a frame's numbers: they, how they changed, and how they differ from the guess.
+
+    Args:
+        now: (N, T, 1, E) of every state stream, the guess where nothing is known.
+        before: the same of the frame before.
+        guesses: mean and variance of each.
+    """
+    odd = [((x - mean) / variance.sqrt()).clamp(-_ODD, _ODD) for x, (mean, variance) in zip(now, guesses, strict=True)]
+    return [*now, *(x - y for x, y in zip(now, before, strict=True)), *odd]
 
 
 def posterior(prior: tuple[Tensor, Tensor], x_NTGE: Tensor, level_NT: Tensor) -> tuple[Tensor, Tensor]:

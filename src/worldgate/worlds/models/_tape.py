@@ -51,6 +51,12 @@ class Windows:
         return cls(tokens=tuple(batch[f"tokens_{s}"] for s in range(count)), **{name: batch[name] for name in _NAMES})
 
 
+_SECOND = 0.7
+"""Share of training windows in which every second frame is new."""
+_FIRST = 0.25
+"""Share of new frames whose numbers are asked for, and not their pictures."""
+_SEEN = 0.3
+"""Share of those whose pictures are known."""
 _NAMES = ("present_NS", "actions_NTA", "acted_NT", "text_NW", "told_N")
 
 
@@ -129,3 +135,24 @@ class Tape:
             text_NW=self.text_OW[track],
             told_N=self.told[track],
         )
+
+
+def remembered(count: int, frames: int, share: float, device: torch.device) -> Tensor:
+    """Which frames of training windows stand there as remembered ones (N, T); the others are new.
+
+    In most windows every second frame is new, as in use: what stands before it is remembered. In the others frames are
+    remembered at random, ``share`` of them, so that several unknown ones in a row occur, too.
+    """
+    random = torch.rand(count, frames, device=device) < share
+    second = (torch.arange(frames, device=device) + torch.randint(2, (count, 1), device=device)) % 2 > 0
+    return torch.where(torch.rand(count, 1, device=device) < _SECOND, second, random)
+
+
+def turns(count: int, frames: int, plain: Sequence[bool], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of which new frames the numbers are asked for and not the pictures, and where pictures are known then (N, T, 1).
+
+    In use numbers come first, and pictures then know them; pictures are known where a prompt holds them alone.
+    """
+    share = _FIRST if any(plain) and not all(plain) else float(all(plain))
+    first, seen = (torch.rand(count, frames, 1, device=device) < part for part in (share, _SEEN))
+    return first, seen

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,11 @@ from worldgate.core.normalisers import Normaliser
 from worldgate.worlds.models._codec import Codec
 from worldgate.worlds.models._dream import Before
 from worldgate.worlds.models._generator import Generator, GeneratorConfig, at_size
-from worldgate.worlds.models._prior import Prior, posterior
-from worldgate.worlds.models._tape import Tape, Windows
+from worldgate.worlds.models._prior import Prior, posterior, told
+from worldgate.worlds.models._tape import Tape, Windows, remembered, turns
 from worldgate.worlds.nn.attention import Past
 from worldgate.worlds.nn.autoencoders import ConvConfig
+from worldgate.worlds.nn.local import Around, around
 from worldgate.worlds.nn.streams import Backbone, Guidance, NetConfig
 from worldgate.worlds.sizes import Size
 from worldgate.worlds.tokenizers import kl
@@ -42,18 +44,10 @@ CARD = {
 }
 
 
-_PAINTED = 16
-"""Channels in which the numbers of a frame are painted onto its pictures."""
-_FIRST = 0.25
-"""Share of new frames whose numbers are denoised, and not their pictures."""
-_SEEN = 0.3
-"""Share of those whose pictures are known meanwhile, as where a prompt holds pictures alone."""
 _LEAST = 1e-6
 """Least variance that errors are held against."""
 _SMALL = 0.1
 """Deviation of what a token is first told of its noise: less than of what it says itself."""
-_NEW = 0.7
-"""Share of training sequences in which every second frame is new and the others are remembered, as in use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +56,17 @@ class NoiseConfig:
 
     levels: int = 8
     """Finest steps from noise to clean, a power of two."""
-    steps: int = 4
-    """Steps a frame takes in use, a power of two up to ``levels``."""
+    steps: int = 2
+    """Steps a frame takes in use, a power of two up to ``levels``; more of them pay once a model had hours to learn."""
     memory: float = 0.06
     """Part of noise in frames that are remembered."""
     temperature: float = 1.0
     """Deviation of the noise that a frame starts from; 0 gives the mean of what may come, and one future only."""
     clean: float = 0.5
     """Share of training frames at the level of remembered ones."""
-    shortcut: float = 0.25
-    """Share of a batch that learns larger steps from two half ones."""
+    shortcut: float = 0.125
+    """Share of a batch that learns larger steps from two half ones; 0: all steps are as small as can be, which is what
+    few steps of training learn best."""
 
     def __post_init__(self) -> None:
         for name, count in (("levels", self.levels), ("steps", self.steps)):
@@ -98,7 +93,7 @@ def debug() -> Config:
             channels=4,
             phase=PhaseConfig(steps=20, batch=8, rate=2e-3, warmup=5),
         ),
-        net=NetConfig(width=32, depth=2, heads=2),
+        net=NetConfig(width=32, depth=2, heads=2, near=16),
         window=6,
         phase=PhaseConfig(steps=100, batch=16, rate=4e-3, warmup=5, ema=0.95),
         loop=LoopConfig(checkpoint_every=50, evaluate_every=100),
@@ -108,7 +103,9 @@ def debug() -> Config:
 def sized(size: Size) -> Config:
     """The configuration of a size."""
     made = at_size(Config(), size)
-    return replace(made, noise=replace(made.noise, levels=64)) if size in {Size.BASE, Size.LARGE} else made
+    if size not in {Size.BASE, Size.LARGE}:
+        return made
+    return replace(made, noise=replace(made.noise, levels=64, steps=4, shortcut=0.25))
 
 
 def create(config: Config, layout: Layout, normaliser: Normaliser) -> Generator:
@@ -127,16 +124,12 @@ class FlowNet(nn.Module):
         self.entries = codec.entries
         text = config.text_width if codec.layout.text else 0
         self.backbone = Backbone(config.net, codec.shapes, codec.layout.action_width, text)
-        self.enter = nn.ModuleList(nn.Linear(2 * e, width) for e in codec.entries)
-        self.leave = nn.ModuleList(nn.Linear(width, e) for e in codec.entries)
-        for leave in self.leave:
-            nn.init.zeros_(leave.weight)  # type: ignore[arg-type]  # a ModuleList forgets its type
-            nn.init.zeros_(leave.bias)  # type: ignore[arg-type]
         self.plain = [shape.side == 1 for shape in codec.shapes]
-        known = 2 * sum(e for e, plain in zip(codec.entries, self.plain, strict=True) if plain)
-        painted = [shape.tokens for shape, plain in zip(codec.shapes, self.plain, strict=True) if not plain and known]
-        self.paint = nn.ModuleList(nn.Linear(known, _PAINTED * tokens) for tokens in painted)
-        self.mix = nn.ModuleList(nn.Linear(_PAINTED, width) for _ in painted)
+        numbers = 3 * sum(e for e, plain in zip(codec.entries, self.plain, strict=True) if plain)
+        self.around = nn.ModuleList(
+            around(shape, config.net, enter=(2 if plain else 3) * e, leave=e, numbers=numbers)
+            for shape, e, plain in zip(codec.shapes, codec.entries, self.plain, strict=True)
+        )
         self.prior = Prior(
             codec.entries, [shape.tokens for shape in codec.shapes], self.plain, codec.layout.action_width
         )
@@ -169,34 +162,30 @@ class FlowNet(nn.Module):
             past: caches.
         """
         most = self.noise.levels
-        at_NTSD = self.level((level_NTS * most).round().long())
-        was_NTSD = self.level_before((before.level_NTS * most).round().long())
-        told_NTSD = at_NTSD + was_NTSD
-        tokens = [
-            enter(torch.cat([x, y], dim=-1)) + told_NTSD[:, :, s].unsqueeze(2)
-            for s, (enter, x, y) in enumerate(zip(self.enter, noisy, before.tokens, strict=True))
-        ]
+        levels_NTSD = self.level((level_NTS * most).round().long())
+        levels_NTSD = levels_NTSD + self.level_before((before.level_NTS * most).round().long())
+        size_NTD, told_NTD = self.size(size_NT), self.backbone.told(guidance)
         priors = self.prior(before, guidance)
-        plain = [posterior(p, x, level_NTS[..., s]) for s, (p, x) in enumerate(zip(priors, noisy, strict=True))]
-        self._paint(tokens, plain, priors)
-        hidden = self.backbone(tokens, guidance, told_NTD=self.size(size_NT), times_T=times_T, past=past)
+        known = [posterior(p, x, level_NTS[..., s]) for s, (p, x) in enumerate(zip(priors, noisy, strict=True))]
+        mine = [s for s, plain in enumerate(self.plain) if plain]
+        said = told([known[s][0] for s in mine], [before.tokens[s] for s in mine], [priors[s] for s in mine])
+        numbers_NTI = torch.cat(said, dim=-1).squeeze(2) if said else told_NTD[..., :0]
+        tokens, kept = [], []
+        for s, (x, y) in enumerate(zip(noisy, before.tokens, strict=True)):
+            maps = [x, y] if self.plain[s] else [x, y, known[s][0] - y]
+            near, token = self._around[s].stem(maps, numbers_NTI, told_NTD + size_NTD + levels_NTSD[:, :, s])
+            tokens.append(token + levels_NTSD[:, :, s].unsqueeze(2))
+            kept.append(near)
+        hidden = self.backbone(tokens, told_NTD, norms_NTD=size_NTD, times_T=times_T, past=past)
         out = []
-        for leave, h, (mean, spread) in zip(self.leave, hidden, plain, strict=True):
-            out.append(mean + spread * leave(h))
+        for s, (h, (mean, spread)) in enumerate(zip(hidden, known, strict=True)):
+            every_NTD = told_NTD + size_NTD + levels_NTSD[:, :, s]
+            out.append(mean + spread * self._around[s].head(kept[s], h, numbers_NTI, every_NTD))
         return out
 
-    def _paint(
-        self, tokens: list[Tensor], plain: Sequence[tuple[Tensor, Tensor]], priors: Sequence[tuple[Tensor, Tensor]]
-    ) -> None:
-        """Put what is known of a frame's numbers, and how they differ from the guess, onto every camera's tokens."""
-        if not len(self.paint):
-            return
-        said = [plain[s][0] for s, alone in enumerate(self.plain) if alone]
-        odd = [(plain[s][0] - priors[s][0]) / priors[s][1].sqrt() for s, alone in enumerate(self.plain) if alone]
-        told_NTE = torch.cat([*said, *(o.clamp(-10, 10) for o in odd)], dim=-1).squeeze(2)
-        cameras = [s for s, alone in enumerate(self.plain) if not alone]
-        for s, paint, mix in zip(cameras, self.paint, self.mix, strict=True):
-            tokens[s] = tokens[s] + mix(nn.functional.silu(torch.unflatten(paint(told_NTE), -1, (-1, _PAINTED))))
+    @property
+    def _around(self) -> list[Around]:
+        return [cast(Around, held) for held in self.around]
 
     def fit(self, tape: Tape) -> None:
         """Learn the guess that the network starts from."""
@@ -213,7 +202,7 @@ class FlowNet(nn.Module):
         clean, present, times = windows.tokens, windows.present_NS, None
         count, frames = clean[0].shape[:2]
         device = clean[0].device
-        level, size, moves = self._levels(count, frames, device)
+        level, size, moves, asked = self._levels(count, frames, device)
         if ahead is not None:
             clean = tuple(torch.cat([c[:, ahead : ahead + 1], c], dim=1) for c in clean)
             times = torch.cat([torch.tensor([ahead]), torch.arange(frames)]).to(device)
@@ -221,7 +210,7 @@ class FlowNet(nn.Module):
             first[:, :, self.plain] = 0.0
             level = torch.cat([first, level], dim=1)
             size = torch.cat([size.new_zeros(count, 1), size], dim=1)
-            moves = torch.cat([moves.new_zeros(count, 1, len(clean)), moves], dim=1)
+            moves, asked = (torch.cat([torch.zeros_like(m[:, :1]), m], dim=1) for m in (moves, asked))
         level = level * present.unsqueeze(1)
         noise = [torch.randn_like(c) for c in clean]
         noisy = [level[..., s, None, None] * c + (1 - level[..., s, None, None]) * n
@@ -229,7 +218,7 @@ class FlowNet(nn.Module):
         before = _shifted(noisy, level, ahead is not None)
         target = self._targets(clean, noisy, level, size, moves & present.unsqueeze(1), before, guidance, times)
         out = self(noisy, level, size, before, guidance, times_T=times)
-        asked, priors = (present.unsqueeze(1) & moves).float(), self.prior(before, guidance)
+        asked, priors = (present.unsqueeze(1) & asked).float(), self.prior(before, guidance)
         losses = []
         for s, (x, y) in enumerate(zip(out, target, strict=True)):
             _, spread = posterior(priors[s], noisy[s], level[..., s])
@@ -238,10 +227,10 @@ class FlowNet(nn.Module):
         return torch.stack(losses).mean()
 
     def _levels(self, count: int, frames: int, device: torch.device) -> tuple[Tensor, ...]:
-        """Noise levels (N, T, S), step sizes (N, T), and what takes such a step (N, T, S).
+        """Noise levels (N, T, S), step sizes (N, T), what takes such a step and what is asked for (N, T, S each).
 
-        A new frame stands where it does in use: pictures wait while its numbers are denoised, and then know them. The
-        first sequences take larger steps.
+        A new frame stands where it does in use: pictures wait while its numbers are denoised, and then know them;
+        those that wait are asked for, too, of nothing but noise. The first sequences take larger steps.
         """
         most, streams = self.noise.levels, len(self.entries)
         large = round(self.noise.shortcut * count)
@@ -249,17 +238,15 @@ class FlowNet(nn.Module):
         size[:large] = torch.randint(1, int(math.log2(most)) + 1, (large, 1), device=device)
         stride_NT1 = (2**size).unsqueeze(-1)
         level = (torch.rand(count, frames, streams, device=device) * (most // stride_NT1)).floor() * stride_NT1 / most
-        kept = torch.rand(count, frames, 1, device=device) < self.noise.clean
-        second = (torch.arange(frames, device=device) + torch.randint(2, (count, 1), device=device)) % 2 > 0
-        kept = torch.where(torch.rand(count, 1, 1, device=device) < _NEW, second.unsqueeze(-1), kept)
+        kept = remembered(count, frames, self.noise.clean, device).unsqueeze(-1)
         numbers_S = torch.tensor(self.plain, device=device)
-        turn = torch.rand(count, frames, 1, device=device) < _FIRST * bool(numbers_S.any())
+        turn, seen = turns(count, frames, self.plain, device)
         known = kept | (numbers_S & ~turn)
         sure = 1 - self.noise.memory
-        seen = torch.where(torch.rand(count, frames, 1, device=device) < _SEEN, sure, 0.0)
-        level = torch.where(known, sure, torch.where(turn & ~numbers_S, seen, level))
+        level = torch.where(known, sure, torch.where(turn & ~numbers_S, sure * seen, level))
         moves = (numbers_S == turn) & ~known
-        return level, torch.where(kept.squeeze(-1), 0, size), moves
+        waits = turn & ~numbers_S & ~seen & ~kept & (size == 0).unsqueeze(-1)
+        return level, torch.where(kept.squeeze(-1), 0, size), moves, moves | waits
 
     @torch.no_grad()
     def _targets(
@@ -324,7 +311,8 @@ class FlowNet(nn.Module):
             for n, k in zip(noise, known, strict=True)
         ]
         out = list(x)
-        size = torch.full(before.level_NTS.shape[:2], int(math.log2(self.noise.levels // steps)))
+        large = int(math.log2(self.noise.levels // steps)) if self.noise.shortcut else 0
+        size = torch.full(before.level_NTS.shape[:2], large)
         level = torch.tensor([0.0 if k is None else sure for k in known])
         for turn in (True, False):
             mine = [s for s, k in enumerate(known) if k is None and self.plain[s] is turn]

@@ -1,9 +1,9 @@
 """Masked: video and telemetry from discrete tokens by the same transformer, filled in a few steps or one by one.
 
-Source: MaskGIT (arXiv 2202.04200) over frames in a row as in Genie (arXiv 2402.15391). Notable choices: every code
-starts as likely as it is near the code that stood there before, in the tokenizer's own geometry, or near a linear guess
-of a number, so that training starts from "nothing moves" or better; remembered frames are slightly corrupted in
-training, against drift.
+Source: MaskGIT (arXiv 2202.04200) over frames in a row as in Genie (arXiv 2402.15391). Notable choices: a place's code
+is drawn digit by digit, and each starts as likely as it was counted to follow the one that stood there before, or as it
+is near a linear guess of a number, so that training starts from what usually happens; remembered frames are slightly
+corrupted in training, against drift.
 
 Shape legend: N sequences, T frames, S streams, G tokens of a stream, E entries (codes) of a token, D width, V codes.
 """
@@ -25,11 +25,12 @@ from worldgate.core.normalisers import Normaliser
 from worldgate.worlds.models._codec import Codec
 from worldgate.worlds.models._dream import Before
 from worldgate.worlds.models._generator import Generator, GeneratorConfig, at_size
-from worldgate.worlds.models._prior import Prior
-from worldgate.worlds.models._tape import Tape, Windows
+from worldgate.worlds.models._prior import Habits, Prior, told
+from worldgate.worlds.models._tape import Tape, Windows, remembered, turns
 from worldgate.worlds.nn.attention import Past
 from worldgate.worlds.nn.autoencoders import ConvConfig
-from worldgate.worlds.nn.streams import Backbone, Guidance, NetConfig
+from worldgate.worlds.nn.local import Around, around
+from worldgate.worlds.nn.streams import Backbone, Guidance, NetConfig, StreamShape
 from worldgate.worlds.sizes import Size
 from worldgate.worlds.tokenizers import fsq
 from worldgate.worlds.tokenizers._video import Context, VideoConfig
@@ -60,13 +61,13 @@ class MaskConfig:
     bins: int = 256
     """Codes of a number."""
     embedding: int = 32
-    """Channels of a code."""
-    steps: int = 8
+    """Channels of the code of a place, shared by its digits, and of a number."""
+    steps: int = 4
     """Steps a frame takes in use; ``raster`` takes one for every code of its largest stream."""
     order: Order = Order.SURE
     temperature: float = 1.0
     """Of the draws; 0 takes the likeliest code."""
-    memory: float = 0.1
+    memory: float = 0.05
     """Largest part of wrong codes in frames that are remembered."""
     clean: float = 0.5
     """Share of training frames at the state of remembered ones."""
@@ -95,7 +96,7 @@ def debug() -> Config:
             levels=(5, 5),
             phase=PhaseConfig(steps=20, batch=8, rate=2e-3, warmup=5),
         ),
-        net=NetConfig(width=32, depth=2, heads=2),
+        net=NetConfig(width=32, depth=2, heads=2, near=16),
         window=6,
         phase=PhaseConfig(steps=100, batch=16, rate=4e-3, warmup=5, ema=0.95),
         mask=MaskConfig(bins=64, steps=4),
@@ -116,22 +117,40 @@ def create(config: Config, layout: Layout, normaliser: Normaliser) -> Generator:
 
 
 class Coded(nn.Module):
-    """One stream: codes to tokens, and what comes back to how likely every code is."""
+    """One stream: codes to maps, and what comes back to how likely every code is.
 
-    def __init__(self, width: int, channels: int, entries: int, places_VC: Tensor) -> None:
+    Args:
+        net: sizes.
+        shape: of the stream.
+        channels: of what the code of a place, or a number, is turned into; its digits share them.
+        entries: E.
+        numbers: what is told of all state streams.
+        levels_C: codes of each digit of a place, or of a number; entries take turns.
+    """
+
+    def __init__(
+        self, net: NetConfig, shape: StreamShape, channels: int, entries: int, numbers: int, levels_C: Tensor
+    ) -> None:
         super().__init__()
-        self.count = len(places_VC)
-        self.embed = nn.Embedding(self.count + 1, channels)
-        self.enter = nn.Linear(2 * entries * channels, width)
-        self.leave = nn.Linear(width, entries * channels)
-        self.bias_V = nn.Parameter(torch.zeros(self.count))
-        self.stay = nn.Parameter(torch.tensor(2.0))
-        self.near = nn.Parameter(torch.tensor(1.0))
-        apart_VV = torch.cdist(places_VC, places_VC, p=1)
-        apart_VV = apart_VV / apart_VV[apart_VV > 0].min()
-        self.register_buffer("apart_VV", functional.pad(apart_VV, (0, 0, 0, 1)), persistent=False)
+        self.count, digits, each = int(levels_C.max()), len(levels_C), -(-channels // len(levels_C))
+        digit_E, levels_E = (held.repeat(entries // digits) for held in (torch.arange(digits), levels_C))
+        self.register_buffer("digit_E", digit_E, persistent=False)
+        self.register_buffer("levels_E", levels_E, persistent=False)
+        self.register_buffer("none_EV", torch.arange(self.count) >= levels_E[:, None], persistent=False)
+        self.embed_CVL = nn.Parameter(torch.randn(digits, self.count + 1, each))
+        self.bias_CV = nn.Parameter(torch.zeros(digits, self.count))
+        self.around = around(shape, net, enter=2 * each * entries, leave=each * entries, numbers=numbers)
+        self.habits = Habits(shape.tokens, digit_E, self.count) if shape.side > 1 else None
+        self.near = nn.Parameter(torch.tensor(1.0)) if self.habits is None else None
 
-    apart_VV: Tensor
+    digit_E: Tensor
+    levels_E: Tensor
+    none_EV: Tensor
+
+    @property
+    def way(self) -> Around:
+        """Into the transformer and out of it."""
+        return cast(Around, self.around)
 
     @property
     def hidden(self) -> int:
@@ -142,25 +161,26 @@ class Coded(nn.Module):
         """The middles of the bins of a number, from -1 to 1; 0 of a hidden one."""
         return torch.where(codes == self.hidden, 0.0, 2 * (codes + 0.5) / self.count - 1)
 
-    def tokens(self, codes_NTGE: Tensor, before_NTGE: Tensor) -> Tensor:
-        """(N, T, G, D)."""
-        both = torch.cat([self.embed(codes_NTGE), self.embed(before_NTGE)], dim=-2)
-        out: Tensor = self.enter(both.flatten(-2))
-        return out
+    def maps(self, codes_NTGE: Tensor) -> Tensor:
+        """(N, T, G, X)."""
+        return self.embed_CVL[self.digit_E, codes_NTGE].flatten(-2)
 
-    def logits(self, hidden_NTGD: Tensor, before_NTGE: Tensor, guess: tuple[Tensor, Tensor] | None) -> Tensor:
-        """(N, T, G, E, V), near the guess of a number, or else near the code that stood there before."""
-        features = torch.unflatten(self.leave(hidden_NTGD), -1, (before_NTGE.shape[-1], -1))
-        drawn = features @ self.embed.weight[: self.count].T + self.bias_V
-        if guess is not None:
-            mean, spread = guess[0], guess[1].sqrt().clamp(min=2 / self.count)
-            middles_V = self.numbers(torch.arange(self.count, device=mean.device))
-            return (
-                drawn - functional.softplus(self.near) * ((middles_V - mean.unsqueeze(-1)) / spread.unsqueeze(-1)).abs()
-            )
-        known = (before_NTGE != self.hidden).unsqueeze(-1)
-        apart = self.apart_VV[before_NTGE]
-        return drawn + known * (self.stay * (apart == 0) - functional.softplus(self.near) * apart)
+    def wrong(self, codes_NTGE: Tensor) -> Tensor:
+        """Codes of the same shape, at random."""
+        return (torch.rand(codes_NTGE.shape, device=codes_NTGE.device) * self.levels_E).long()
+
+    def logits(self, maps_NTGX: Tensor, before_NTGE: Tensor, guess: tuple[Tensor, Tensor] | None) -> Tensor:
+        """(N, T, G, E, V), beside the guess of a number, or else what usually follows the code that stood there."""
+        features = torch.unflatten(maps_NTGX, -1, (before_NTGE.shape[-1], -1))
+        table_EVL = self.embed_CVL[self.digit_E, : self.count]
+        said = torch.einsum("ntgel,evl->ntgev", features, table_EVL) + self.bias_CV[self.digit_E]
+        if self.habits is not None:
+            usual: Tensor = self.habits(before_NTGE)
+            return (said + usual).masked_fill(self.none_EV, -torch.inf)
+        assert guess is not None and self.near is not None
+        mean, spread = guess[0].unsqueeze(-1), guess[1].sqrt().unsqueeze(-1)
+        middles_V = self.numbers(torch.arange(self.count, device=said.device))
+        return said - functional.softplus(self.near) * ((middles_V - mean) / spread).abs()
 
 
 class MaskedNet(nn.Module):
@@ -169,14 +189,15 @@ class MaskedNet(nn.Module):
     def __init__(self, config: Config, codec: Codec) -> None:
         super().__init__()
         self.mask, self.entries = config.mask, codec.entries
+        self.plain = [shape.side == 1 for shape in codec.shapes]
         text = config.text_width if codec.layout.text else 0
         self.backbone = Backbone(config.net, codec.shapes, codec.layout.action_width, text)
-        self.coded = nn.ModuleList(
-            Coded(config.net.width, config.mask.embedding, entries, places)
-            for entries, places in zip(codec.entries, codec.geometry(), strict=True)
-        )
         self.first = len(codec.cameras)
         numbers = codec.entries[self.first :]
+        self.coded = nn.ModuleList(
+            Coded(config.net, shape, config.mask.embedding, entries, 3 * sum(numbers), levels)
+            for shape, entries, levels in zip(codec.shapes, codec.entries, codec.levels(), strict=True)
+        )
         self.prior = Prior(numbers, [1] * len(numbers), [True] * len(numbers), codec.layout.action_width)
 
     @property
@@ -194,23 +215,46 @@ class MaskedNet(nn.Module):
         past: Sequence[Past] | None = None,
     ) -> list[Tensor]:
         """Logits (N, T, G, E, V) of every stream, from codes of which some are hidden."""
-        tokens = [s.tokens(c, b) for s, c, b in zip(self.streams, codes, before.tokens, strict=True)]
-        hidden = self.backbone(tokens, guidance, times_T=times_T, past=past)
-        guesses = [*([None] * self.first), *self._guesses(before, guidance)]
-        return [s.logits(h, b, g) for s, h, b, g in zip(self.streams, hidden, before.tokens, guesses, strict=True)]
+        told_NTD, guesses = self.backbone.told(guidance), self._guesses(before, guidance)
+        numbers_NTI = self._numbers(codes, before, guesses) if guesses else told_NTD[..., :0]
+        tokens, kept = [], []
+        for stream, now, was in zip(self.streams, codes, before.tokens, strict=True):
+            near, token = stream.way.stem([stream.maps(now), stream.maps(was)], numbers_NTI, told_NTD)
+            tokens.append(token)
+            kept.append(near)
+        hidden = self.backbone(tokens, told_NTD, times_T=times_T, past=past)
+        out = []
+        both = zip(self.streams, before.tokens, [*([None] * self.first), *guesses], strict=True)
+        for (stream, was, guess), near, h in zip(both, kept, hidden, strict=True):
+            out.append(stream.logits(stream.way.head(near, h, numbers_NTI, told_NTD), was, guess))
+        return out
+
+    def _numbers(self, codes: Sequence[Tensor], before: Before, guesses: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """What is known of a frame's numbers, (N, T, I)."""
+        now, was = [], []
+        mine = zip(self.streams, codes, before.tokens, strict=True)
+        for (stream, held, old), (mean, _) in zip(list(mine)[self.first :], guesses, strict=True):
+            now.append(torch.where(held == stream.hidden, mean, stream.numbers(held)))
+            was.append(stream.numbers(old))
+        return torch.cat(told(now, was, guesses), dim=-1).squeeze(2)
 
     def _guesses(self, before: Before, guidance: Guidance) -> list[tuple[Tensor, Tensor]]:
-        """Of every number, by the numbers before and the action."""
+        """Mean and variance of every number, by the numbers before and the action; no surer than a bin is wide."""
         mine = list(zip(self.streams, before.tokens, strict=True))[self.first :]
         if not mine:
             return []
         known = torch.stack([(codes != s.hidden).flatten(2).all(dim=2).float() for s, codes in mine], dim=-1)
         held = Before(tokens=tuple(s.numbers(codes) for s, codes in mine), level_NTS=known)
-        guesses: list[tuple[Tensor, Tensor]] = self.prior(held, guidance)
-        return guesses
+        out = zip(mine, self.prior(held, guidance), strict=True)
+        return [(mean, variance.clamp(min=(2 / s.count) ** 2)) for (s, _), (mean, variance) in out]
 
     def fit(self, tape: Tape) -> None:
-        """Learn the guess that the numbers start from."""
+        """Learn the guesses that codes start from."""
+        now, after, track = tape.pairs()
+        for s, (stream, tokens) in enumerate(zip(self.streams, tape.tokens, strict=True)):
+            seen = tape.present[track, s]
+            if stream.habits is not None:
+                stream.habits.fit(tokens[now[seen]], tokens[after[seen]])
         mine = list(zip(self.streams, tape.tokens, strict=True))[self.first :]
         if mine:
             self.prior.fit(tape, [s.numbers(codes) for s, codes in mine])
@@ -225,37 +269,44 @@ class MaskedNet(nn.Module):
         """
         true, present_NS, times = windows.tokens, windows.present_NS, None
         count, frames = true[0].shape[:2]
-        hide_NTS, kept_NT = self._hidden(count, frames, true[0].device)
+        hide_NTS, asked_NTS = self._hidden(count, frames, true[0].device)
         if ahead is not None:
             true = tuple(torch.cat([c[:, ahead : ahead + 1], c], dim=1) for c in true)
             times = torch.cat([torch.tensor([ahead]), torch.arange(frames)]).to(true[0].device)
             first = hide_NTS.new_zeros(count, 1, len(true))
-            first[:, :, [shape.side == 1 for shape in self.backbone.shapes]] = 1.0
+            first[:, :, self.plain] = 1.0
             hide_NTS = torch.cat([first, hide_NTS], dim=1)
-            kept_NT = torch.cat([kept_NT.new_ones(count, 1), kept_NT], dim=1)
+            asked_NTS = torch.cat([torch.zeros_like(first, dtype=torch.bool), asked_NTS], dim=1)
+        asked_NTS = asked_NTS & present_NS.unsqueeze(1)
         shown, asked = [], []
         for s, (stream, codes) in enumerate(zip(self.streams, true, strict=True)):
             mask = torch.rand(codes.shape, device=codes.device) < hide_NTS[:, :, s, None, None]
             mask |= ~present_NS[:, s, None, None, None]
-            wrong = torch.rand(count, 1, 1, 1, device=codes.device) * self.mask.memory * kept_NT[..., None, None]
+            mine = asked_NTS[:, :, s, None, None]
+            wrong = torch.rand(count, 1, 1, 1, device=codes.device) * self.mask.memory * ~mine
             odd = torch.rand(codes.shape, device=codes.device) < wrong
-            seen = torch.where(odd, torch.randint_like(codes, stream.count), codes)
+            seen = torch.where(odd, stream.wrong(codes), codes)
             shown.append(torch.where(mask, stream.hidden, seen))
-            asked.append(mask & present_NS[:, s, None, None, None] & ~kept_NT[..., None, None])
+            asked.append(mask & mine)
         before = self._shifted(shown, ahead is not None)
         losses = []
         for logits, codes, mask in zip(self(shown, before, guidance, times_T=times), true, asked, strict=True):
-            nats = functional.cross_entropy(logits.flatten(0, -2).float(), codes.flatten(), reduction="none")
-            losses.append((nats * mask.flatten()).sum() / mask.sum().clamp(min=1))
+            nats = functional.cross_entropy(logits[mask].float(), codes[mask], reduction="sum")
+            losses.append(nats / mask.sum().clamp(min=1))
         return torch.stack(losses).mean()
 
     def _hidden(self, count: int, frames: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Share of hidden codes (N, T, S), and which frames are as remembered ones (N, T)."""
-        draw = torch.rand(count, frames, len(self.entries), device=device)
-        alone = torch.rand(count, 1, 1, device=device) < 0.2
-        share = torch.cos(math.pi / 2 * torch.where(alone, draw, draw[..., :1]))
-        kept = torch.rand(count, frames, device=device) < self.mask.clean
-        return torch.where(kept.unsqueeze(-1), 0.0, share), kept
+        """Share of hidden codes, and where they are asked for, (N, T, S) each; other frames are as remembered ones.
+
+        Pictures wait while numbers are asked for, and are asked for, too, of nothing.
+        """
+        plain_S = torch.tensor(self.plain, device=device)
+        kept_NT1 = remembered(count, frames, self.mask.clean, device).unsqueeze(-1)
+        turn, seen = turns(count, frames, self.plain, device)
+        waiting = turn & ~plain_S & ~seen
+        asked = ((plain_S == turn) | waiting) & ~kept_NT1
+        drawn = torch.cos(math.pi / 2 * torch.rand(count, frames, len(self.entries), device=device))
+        return torch.where(waiting, 1.0, drawn) * asked, asked
 
     def _shifted(self, shown: Sequence[Tensor], prefixed: bool) -> Before:
         """What stands before each frame; nothing before the first, nor beside one that is known ahead."""
@@ -281,17 +332,17 @@ class MaskedNet(nn.Module):
         past: Sequence[Past],
         rng: torch.Generator,
     ) -> list[Tensor]:
-        """Draw what is hidden, some codes at each step."""
+        """Draw what is hidden, some codes at each step: first the numbers, then the pictures that show them."""
         blank = self.nothing(len(before.tokens[0])).tokens
         codes = [b if k is None else k for b, k in zip(blank, known, strict=True)]
-        steps = self.mask.steps
-        if self.mask.order is Order.RASTER:
-            steps = max(b[0].numel() for b, k in zip(blank, known, strict=True) if k is None)
-        for i in range(steps):
-            answers = self(codes, before, guidance, times_T=time, past=past)
-            for s, logits in enumerate(answers):
-                if known[s] is None:
-                    codes[s] = self._reveal(self.streams[s], codes[s], logits, (i + 1) / steps, rng)
+        for turn in (True, False):
+            mine = [s for s, k in enumerate(known) if k is None and self.plain[s] is turn]
+            raster = self.mask.order is Order.RASTER
+            steps = max((blank[s][0].numel() if raster else self.mask.steps for s in mine), default=0)
+            for i in range(steps):
+                answers = self(codes, before, guidance, times_T=time, past=past)
+                for s in mine:
+                    codes[s] = self._reveal(self.streams[s], codes[s], answers[s], (i + 1) / steps, rng)
         return codes
 
     def _reveal(self, stream: Coded, codes: Tensor, logits: Tensor, done: float, rng: torch.Generator) -> Tensor:

@@ -48,8 +48,15 @@ class Fsq(nn.Module):
 
     def codes(self, values_XC: Tensor) -> Tensor:
         """Values to codes (X), int64."""
-        digits = (values_XC.float() * (self.levels_C // 2)).round().long() + self.levels_C // 2
-        return (digits * self.basis_C).sum(dim=-1)
+        return (self.digits(values_XC) * self.basis_C).sum(dim=-1)
+
+    def digits(self, values_XC: Tensor) -> Tensor:
+        """Values to the level of every channel (X, C), from 0, int64."""
+        return (values_XC.float() * (self.levels_C // 2)).round().long() + self.levels_C // 2
+
+    def of_digits(self, digits_XC: Tensor) -> Tensor:
+        """The way back."""
+        return (digits_XC - self.levels_C // 2) / (self.levels_C // 2)
 
     def values(self, codes_X: Tensor) -> Tensor:
         """Codes to values (X, C).
@@ -60,8 +67,7 @@ class Fsq(nn.Module):
         if codes_X.numel() and not 0 <= int(codes_X.min()) <= int(codes_X.max()) < self.size:
             got = f"{int(codes_X.min())} to {int(codes_X.max())}"
             raise UsageError("a code outside the codebook", got=got, hint=f"0 to {self.size - 1}")
-        digits = codes_X.unsqueeze(-1) // self.basis_C % self.levels_C
-        return (digits - self.levels_C // 2) / (self.levels_C // 2)
+        return self.of_digits(codes_X.unsqueeze(-1) // self.basis_C % self.levels_C)
 
 
 class Tanh(nn.Module):

@@ -48,12 +48,14 @@ class NetConfig:
     """Size of the transformer."""
 
     width: int = 64
-    depth: int = 3
+    depth: int = 2
     heads: int = 4
     time_every: int = 2
     """Every how many layers attention looks along time; the last one always does."""
     patch: int = 2
     """Places a side that join one token."""
+    near: int = 48
+    """Channels of the convolutions around the transformer."""
 
 
 def patched(values_NTPC: Tensor, shape: StreamShape) -> Tensor:
@@ -140,24 +142,8 @@ class Backbone(nn.Module):
 
     positions_PA: Tensor
 
-    def forward(
-        self,
-        tokens: Sequence[Tensor],
-        guidance: Guidance,
-        *,
-        told_NTD: Tensor | None = None,
-        times_T: Tensor | None = None,
-        past: Sequence[Past] | None = None,
-    ) -> list[Tensor]:
-        """Tokens (N, T, G, D) of every stream to the same.
-
-        Args:
-            tokens: one tensor a stream.
-            guidance: actions and text.
-            told_NTD: what else every layer is told of each frame.
-            times_T: when each frame is; see :meth:`SpaceTime.forward`.
-            past: of :meth:`pasts`.
-        """
+    def told(self, guidance: Guidance) -> Tensor:
+        """What actions and text say of each frame, (N, T, D)."""
         acted_NT1, told_N1 = guidance.acted_NT.unsqueeze(-1), guidance.told_N.unsqueeze(-1)
         action_NTD = self.no_action_D.expand(*guidance.acted_NT.shape, -1)
         if self.act is not None:
@@ -165,10 +151,29 @@ class Backbone(nn.Module):
         text_ND = self.no_text_D.expand(len(told_N1), -1)
         if self.read is not None:
             text_ND = torch.where(told_N1, self.read(guidance.text_NE), text_ND)
-        every_NTD = action_NTD + text_ND.unsqueeze(1)
-        told = every_NTD if told_NTD is None else every_NTD + told_NTD
-        condition_NT3D = torch.unflatten(self.modulate(functional.silu(told)), -1, (3, -1))
-        joined = torch.cat([t + self.place_SD[s] for s, t in enumerate(tokens)], dim=2) + every_NTD.unsqueeze(2)
+        return action_NTD + text_ND.unsqueeze(1)
+
+    def forward(
+        self,
+        tokens: Sequence[Tensor],
+        told_NTD: Tensor,
+        *,
+        norms_NTD: Tensor | None = None,
+        times_T: Tensor | None = None,
+        past: Sequence[Past] | None = None,
+    ) -> list[Tensor]:
+        """Tokens (N, T, G, D) of every stream to the same.
+
+        Args:
+            tokens: one tensor a stream.
+            told_NTD: of :meth:`told`; every token and every layer's norm knows it.
+            norms_NTD: what else the norms know of each frame.
+            times_T: when each frame is; see :meth:`SpaceTime.forward`.
+            past: of :meth:`pasts`.
+        """
+        norms = told_NTD if norms_NTD is None else told_NTD + norms_NTD
+        condition_NT3D = torch.unflatten(self.modulate(functional.silu(norms)), -1, (3, -1))
+        joined = torch.cat([t + self.place_SD[s] for s, t in enumerate(tokens)], dim=2) + told_NTD.unsqueeze(2)
         joined = joined + self._ahead(joined, times_T, past)
         out = self.stack(joined, self.positions_PA, condition_NT3D=condition_NT3D, times_T=times_T, past=past)
         return list(torch.split(out, [shape.tokens for shape in self.shapes], dim=2))
