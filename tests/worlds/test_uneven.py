@@ -13,6 +13,7 @@ from worldgate.core.errors import CapabilityMissing, ConfigError, DataRefused, U
 from worldgate.core.worlds import Capability, Prompt, rollout
 from worldgate.evidence.bootstrap import ratio_interval
 from worldgate.worlds import checkpoint, latency, telemetry_figures
+from worldgate.worlds.imagine import rollouts
 from worldgate.worlds.nn.ensemble import Core, Ensemble, EnsembleConfig
 from worldgate.worlds.telemetry import TelemetryPhase, pieces
 from worldgate.worlds.tracks import Inputs, fit_normaliser, make_tracks, resolve_layout
@@ -223,3 +224,11 @@ def test_a_single_log_is_cut_into_pieces_so_that_members_leave_something_out():
 def test_a_context_of_one_row_is_refused():
     with pytest.raises(ConfigError, match="two rows"):
         EnsembleConfig(context=1)
+
+
+def test_an_episode_of_a_log_without_actions_is_imagined_without_any(tmp_path):
+    config = replace_inputs(debug_config("state"), Inputs(cameras=(), action=""))
+    world = checkpoint.load(train("state", episodes(5), [], config, tmp_path / "run"))
+    made = rollouts.imagine(world, episode(60), row=10, horizon=6)
+    assert made.actions.shape == (6, 0)
+    assert made.frame.states["observation.state"].shape == (1, 6, 3)

@@ -51,7 +51,7 @@ def imagine(
     """
     tracks, wanted = read_tracks(episode, model.spec, _look), asked or Asked()
     prompt = cut(tracks, model.spec, row, wanted)
-    if not wanted.actions:
+    if not wanted.actions or (model.spec.action is None and actions is None):
         return rollout(model, prompt, None, samples=samples, seed=seed, horizon=horizon)
     drive = recorded(tracks, row, horizon) if actions is None else np.asarray(actions, np.float32)[:horizon]
     if len(drive) != horizon:
