@@ -322,7 +322,8 @@ def rows_of(name: str, made: Mapping[str, Any]) -> list[dict[str, Any]]:
         **bounded([float(np.mean([b["alarm"] for b in p["blocks"]])) for p in prompts]), "first_alarm_by": first,
     })  # fmt: skip
     speed = bounded([p["frames_per_cpu_s"] for p in prompts])
-    out.append({"what": f"{name}: imagined frames, 64 px, one thread", "unit": "1/cpu-s", **speed, **plain})
+    alone = {**plain, "peer": None, "peer_value": None}
+    out.append({"what": f"{name}: imagined frames, 64 px, one thread", "unit": "1/cpu-s", **speed, **alone})
     early, late = made["memory_mb"].values() if len(made["memory_mb"]) > 1 else (None, None)
     out.append({
         "what": f"{name}: peak memory at {ends[-1]} frames", "value": late, "unit": "MB", **plain,
@@ -386,7 +387,8 @@ def main() -> None:
     for row in rows:
         bounds = "" if row.get("interval") is None else f" [{row['interval'][0]}, {row['interval'][1]}]"
         real = f", real {row['real']}" if "real" in row else ""
-        print(f"{row['what']:58} {row['value']}{bounds} {row['unit']}  ({row['peer']} {row['peer_value']}{real})")
+        beside = "" if row["peer"] is None else f"  ({row['peer']} {row['peer_value']}{real})"
+        print(f"{row['what']:58} {row['value']}{bounds} {row['unit']}{beside}")
 
 
 if __name__ == "__main__":
