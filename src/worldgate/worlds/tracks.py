@@ -276,7 +276,7 @@ def _timing(
         known[:, part] &= (fresh & ~rows.gap)[:, None]
         age[:, part] = np.clip(-rows.skew_ns / period_ns, 0, 1)[:, None]
     pace = np.diff(episode.times_ns, prepend=episode.times_ns[:1] - round(period_ns)) / period_ns
-    driven = np.isfinite(actions_TA).all(axis=1)
+    driven: BoolArray = np.asarray(np.isfinite(actions_TA).all(axis=1))
     if layout.action.name and layout.action.name not in lacks:
         driven &= ~episode.streams[layout.action.name].gap
     return Timing(
