@@ -155,8 +155,12 @@ def test_a_time_budget_ends_a_run_early(tmp_path):
     config = debug_config("state")
     long = dataclasses.replace(config.phase, steps=100_000)
     loop = dataclasses.replace(config.loop, max_seconds=1.0, evaluate_every=10**6, checkpoint_every=10**6)
-    train("state", LEARNABLE, [], dataclasses.replace(config, phase=long, loop=loop), tmp_path / "run")
+    seen = []
+    train(
+        "state", LEARNABLE, HELD_OUT, dataclasses.replace(config, phase=long, loop=loop), tmp_path / "run", seen.append
+    )
     assert losses(tmp_path / "run")[-1][1] < 100_000
+    assert [bool(p.facts) for p in seen[-2:]] == [False, True], "it is judged where it ends"
 
 
 def test_episodes_that_are_too_short_are_refused(tmp_path):

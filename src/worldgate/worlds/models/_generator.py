@@ -34,7 +34,7 @@ from worldgate.worlds.tracks import Inputs, Track
 from worldgate.worlds.train.config import LoopConfig, PhaseConfig
 
 _NETS = {
-    Size.NANO: NetConfig(width=32, heads=2, near=24),
+    Size.NANO: NetConfig(width=32, depth=1, heads=2, near=16),
     Size.SMALL: NetConfig(),
     Size.BASE: NetConfig(width=512, depth=12, heads=8, patch=1, near=128),
     Size.LARGE: NetConfig(width=1024, depth=16, heads=16, patch=1, near=192),

@@ -341,19 +341,19 @@ class _Work:
         """All steps that are left."""
         run, phase, loop = self.run_of, self.phase, self.run_of.loop
         length, losses = phase.config.steps, Losses(phase.name)
-        begun, draw = time.monotonic(), drawn(phase, self.generators)
+        begun, draw, place = time.monotonic(), drawn(phase, self.generators), self._place(self.first)
         for step in range(self.first, length):
-            place = self._place(step)
             if place >= 1:
                 return
             loss, norm = self.steps.step(draw, self.batches, place)
             mean, stop = self.ranks.mean([loss, float(run.stop)])
             losses.add(mean, norm, step)
-            done = step + 1
-            numbers = self._taken()
-            facts = self._evaluate(done) if done % loop.evaluate_every == 0 or done == length else {}
+            done, numbers = step + 1, self._taken()
+            place = self._place(done)
+            last = done == length or place >= 1
+            facts = self._evaluate(done) if done % loop.evaluate_every == 0 or last else {}
             rate = (done - self.first) / max(time.monotonic() - begun, 1e-9)
-            left = min((length - done) / rate, (1 - place) / max(place, 1e-9) * (time.monotonic() - begun))
+            left = min((length - done) / rate, max(0.0, 1 - place) / max(place, 1e-9) * (time.monotonic() - begun))
             note = Progress(
                 phase=phase.name,
                 step=done,
@@ -365,7 +365,7 @@ class _Work:
                 numbers=numbers | self._speed(rate),
                 alarms=run.alarms.read(facts) if facts else (),
             )
-            self._say(note, force=done == length)
+            self._say(note, force=last)
             self._keep(done, stop > 0)
 
     def _say(self, note: Progress, *, force: bool) -> None:
