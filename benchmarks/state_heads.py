@@ -5,7 +5,8 @@ joints and commands go in; joints, the pose of object and hand, the force on the
 measurements, each beside its baseline, on episodes that nobody learned from:
 
 * **occlusion**: error of the object's place while a cloth or an arm hides it, beside the place where it was last seen
-  (as truth had it), beside rows where it is seen, and beside the same heads without memory.
+  (as truth had it), beside where hidden objects are on average, beside rows where it is seen, and beside the same
+  heads without memory.
 * **contacts**: F1 of imagined contact, and how far its beginnings and ends are off, beside holding the last true state,
   always and never.
 * **a person entering**: whether the hand over the table is noticed in real frames, and how far its imagined place is
@@ -260,7 +261,13 @@ def last(held: Told, stream: str, columns: slice) -> FloatArray:
 XY, HAND = slice(0, 2), slice(5, 7)
 
 
-def occlusion(rows: Rows, family: Any, reel: Reel, episodes: Sequence[Episode]) -> None:
+def usually_hidden(episodes: Sequence[Episode]) -> FloatArray:
+    """(2,) where a hidden object was, on average."""
+    truths = [Truth(e) for e in episodes]
+    return np.asarray(np.concatenate([t.object_xy[t.hidden] for t in truths]).mean(axis=0))
+
+
+def occlusion(rows: Rows, family: Any, reel: Reel, episodes: Sequence[Episode], usual_2: FloatArray) -> None:
     """Where the object is while it is hidden."""
     truths = [Truth(e) for e in episodes]
     for words, imagined in (("in real frames", False), ("imagined", True)):
@@ -296,6 +303,13 @@ def occlusion(rows: Rows, family: Any, reel: Reel, episodes: Sequence[Episode]) 
             means(still, e, moved),
         )
         rows.add(f"object in sight, {words}: error of its place", "m", means(error, e, usual))
+        rows.add(
+            f"object hidden, {words}: error of its place",
+            "m",
+            means(error, e, keep),
+            "where hidden objects are on average",
+            means(np.linalg.norm(place - usual_2, axis=-1), e, keep),
+        )
         alone = told(family, reel, imagined=imagined, memory=False)
         rows.add(
             f"object hidden, {words}: with memory against without",
@@ -514,7 +528,7 @@ def measured(family_name: str, plan: Plan, cache: Path, tell: Callable[..., None
     family, rows = model.family, Rows(family_name)
     reels = {n: reel_of(model, data[n], plan) for n in ("plain", "occluded", "person", "drifted")}
     plain = told(family, reels["plain"], imagined=True)
-    occlusion(rows, family, reels["occluded"], data["occluded"])
+    occlusion(rows, family, reels["occluded"], data["occluded"], usually_hidden(data["train"]))
     contacts(rows, plain)
     person(rows, family, reels["person"])
     drift(rows, family, reels["plain"], reels["drifted"], reel_of(model, data["train"], plan))
