@@ -1,7 +1,8 @@
 """The table of video models: sums by episode become figures with intervals, paired differences and verdicts.
 
 A difference is above 0 where ours is better; ``ahead`` and ``behind`` need the whole interval, ``open`` says that there
-are too few episodes for one. Models that have not converged are ``starved``: a lead over one is no lead.
+are too few episodes for one, or that neither more nor less is better. Models that have not converged are ``starved``: a
+lead over one is no lead.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _row(
 ) -> dict[str, Any]:
     short = figure.rsplit("/", 1)[-1]
     entry = found[model]["sums"][figure]
-    sign = -1.0 if entry["better"] == "lower" else 1.0
+    sign = {"lower": -1.0, "higher": 1.0, "target": 0.0}[entry["better"]]
     mine = sums[model][figure][step]
     others: dict[str, Any] = {}
     for rival, held in sums.items():
@@ -91,7 +92,7 @@ def _row(
             others[rival] = _against(mine, held[figure][step], FIGURES[short], sign)
             others[rival]["starved"] = bool(found.get(rival, {}).get("starved", False))
     valued = {rival: o for rival, o in others.items() if o["value"] is not None}
-    best = max(valued, key=lambda rival: sign * valued[rival]["value"], default="")
+    best = max(valued, key=lambda rival: sign * valued[rival]["value"], default="") if sign else ""
     value = _told(_estimate(mine, FIGURES[short]))
     peer = valued[best]["value"] if best else None
     when = f"{step} frames ({int(step) / rate_hz:g} s)" if step != "0" else "whole windows"
@@ -122,6 +123,8 @@ def _against(mine: Any, theirs: Any, reduction: str, sign: float) -> dict[str, A
     apart, low, high = _told(gain)
     if sign < 0 and apart is not None:
         apart, low, high = -apart, None if high is None else -high, None if low is None else -low
+    if sign == 0:
+        apart = low = high = None
     verdict = "open" if low is None or high is None else "ahead" if low > 0 else "behind" if high < 0 else "even"
     return {"value": value[0], "interval": value[1:], "difference": [apart, low, high], "verdict": verdict}
 
@@ -166,18 +169,20 @@ def shown(name: str, result: Mapping[str, Any], *, quick: bool) -> list[str]:
             f"{held['stages'][-1]['steps']} steps; trains {rate} pictures/s, imagines "
             f"{held['imagined_per_cpu_s']['8']:g}/s{memory}{'; starved' if held['starved'] else ''}"
         )
-    seen: set[str] = set()
+    grouped: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for row in result["rows"]:
         what, _, model = row["what"].removeprefix(f"{name}, ").rpartition(" of ")
-        if what not in seen:
-            seen.add(what)
-            real = "" if row.get("real") is None else f"; read from real pictures {row['real']:.3g}"
-            lines.append(f"  {what} [{row['unit']}], {row['better']}{real}")
-            shares = {model: [row["value"], *row["interval"]]}
-            shares |= {rival: [other["value"], *other["interval"]] for rival, other in row["others"].items()}
-            lines.append("    " + ", ".join(f"{who} {_number(*held)}" for who, held in shares.items()))
-        told = [f"{o['verdict']} {rival}{' (starved)' if o['starved'] else ''}" for rival, o in row["others"].items()]
-        lines.append(f"    {model}: {', '.join(word for word in told if not word.startswith('open'))}")
+        grouped.setdefault(what, []).append((model, row))
+    for what, held in grouped.items():
+        first, row = held[0]
+        real = "" if row.get("real") is None else f"; read from real pictures {row['real']:.3g}"
+        lines.append(f"  {what} [{row['unit']}], {row['better']}{real}")
+        values = {first: row, **row["others"]}
+        lines.append("    " + ", ".join(f"{who} {_number(v['value'], *v['interval'])}" for who, v in values.items()))
+        for model, mine in held:
+            told = [f"{o['verdict']} {who}{' (starved)' if o['starved'] else ''}" for who, o in mine["others"].items()]
+            said = ", ".join(word for word in told if not word.startswith("open"))
+            lines += [f"    {model}: {said}"] if said else []
     return lines
 
 

@@ -181,6 +181,14 @@ def point(energy: float, own: float | None) -> dict[str, Any]:
     return {"energy@8": energy, "moving@8": 1.0, "copy-last energy@8": 0.0, "own_loss_held_out": own}
 
 
+def test_nobody_is_ahead_where_neither_more_nor_less_is_better() -> None:
+    held = found([1, 2, 3, 1, 2, 3], [2, 3, 4, 2, 3, 4.5])
+    for model in held.values():
+        model["sums"][f"{CAMERA}/energy"]["better"] = "target"
+    row = table.rows_of("cell", held, 10.0)[0]
+    assert (row["peer"], row["ok"], row["others"]["edm"]["verdict"]) == ("", False, "open")
+
+
 def trained(*curve: dict[str, Any], steps: int = 500) -> dict[str, Any]:
     return {"curve": list(curve), "stages": [{"steps": steps}]}
 
