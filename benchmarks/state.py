@@ -58,6 +58,8 @@ MEMORY_S, BRIEF = 1.0, {"openarm": 0.4}
 EDGE_S, BLOCK_S = 0.5, 4.0
 SAMPLES, DRAWN, WINDOWS = 16, 32, 128
 BATCH, RATE = 64, 2e-3
+ENOUGH = 900
+"""Steps of a default training; who took fewer is called starved, and what it lacks says nothing of it."""
 HOLD = StreamAlignment(policy=Policy.HOLD)
 
 
@@ -353,7 +355,8 @@ def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
                         "bar": "skill over hold-last and constant velocity above 0, lower bounds",
                         "ok": bool(low > 0 and at["over_velocity_low"] > 0),
                         "detail": {k: _plain(v) for k, v in at.items() if k not in {"energy", "by_unit"}}
-                        | {"steps": figures["steps"], "imagined_steps_per_s": round(figures["steps_per_s"])},
+                        | {"steps": figures["steps"], "imagined_steps_per_s": round(figures["steps_per_s"])}
+                        | {"starved": kind != "ridge" and figures["steps"] < ENOUGH},
                     }
                 )
     return rows + [row for kinds in found.values() if "mlp, long" in kinds for row in _lateness(kinds)]
@@ -397,7 +400,7 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
             f"{row['peer_value']:.3f}), skill over hold-last {at['skill']:+.2f} [{_shown(at['skill_low'])}, "
             f"{_shown(at['skill_high'])}], over constant velocity {at['over_velocity']:+.2f} "
             f"[{_shown(at['over_velocity_low'])}], CRPS {at['crps']:.3f}, 90 % covers {at['coverage_90']:.2f}, "
-            f"{at['imagined_steps_per_s']} steps/s"
+            f"{at['imagined_steps_per_s']} steps/s{', starved' if at['starved'] else ''}"
         )
 
 
