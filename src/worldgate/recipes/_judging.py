@@ -20,12 +20,18 @@ from worldgate.record.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """A world model with what the gate says of it."""
+class Measured:
+    """A world model with its gap on held-out episodes."""
 
     ref: Ref
     model: WorldModel
     report: GapReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged(Measured):
+    """A world model with what the gate says of it."""
+
     decision: Decision
 
     @property
@@ -60,11 +66,17 @@ def judge(
         config: how windows are cut, and epsilon by signal; signals the model does not predict are left out.
         now_ns: the moment of the decision.
     """
+    measured = measure(story, subject, model, held_out, config)
+    evidence = put_evidence(ws, measured.report, inputs=(subject,))
+    decision = decide(ws, policy, subject, [evidence], scope=Scope(sites=tuple(sites)), now_ns=now_ns)
+    return Judged(ref=subject, model=model, report=measured.report, decision=decision)
+
+
+def measure(story: Story, subject: Ref, model: WorldModel, held_out: Sequence[Episode], config: GapConfig) -> Measured:
+    """Measure a trained model's gap; nothing is recorded."""
     with story.progress(f"gap of {subject.name}") as progress:
         report = gap(model, held_out, fitting(config, model), lambda done, total: progress(done, total))
-    evidence = put_evidence(ws, report, inputs=(subject,))
-    decision = decide(ws, policy, subject, [evidence], scope=Scope(sites=tuple(sites)), now_ns=now_ns)
-    return Judged(ref=subject, model=model, report=report, decision=decision)
+    return Measured(ref=subject, model=model, report=report)
 
 
 def fitting(config: GapConfig, model: WorldModel) -> GapConfig:
@@ -75,18 +87,18 @@ def fitting(config: GapConfig, model: WorldModel) -> GapConfig:
 
 
 def skill_table(
-    judged: Sequence[Judged], horizons_s: Sequence[float], *, signals: Sequence[str] = (), caption: str = ""
+    measured: Sequence[Measured], horizons_s: Sequence[float], *, signals: Sequence[str] = (), caption: str = ""
 ) -> Table:
     """Skill against both baselines with its interval, and action sensitivity, at some horizons.
 
     Args:
-        judged: the models.
+        measured: the models.
         horizons_s: how far ahead, in seconds.
         signals: which signals; empty: all that a gate may judge.
         caption: above the table.
     """
     rows = []
-    for item in judged:
+    for item in measured:
         for signal in item.report.signals:
             if signal.better != "lower" or (signals and signal.name not in signals):
                 continue
@@ -117,7 +129,7 @@ def _sensitivity(report: GapReport, signal: str, step: int) -> str:
     return f"{found.estimate:.2f} [{float(found.lower):.2f}, {float(found.upper):.2f}]"
 
 
-def curves(item: Judged, signals: Sequence[str]) -> tuple[Picture, ...]:
+def curves(item: Measured, signals: Sequence[str]) -> tuple[Picture, ...]:
     """Error by horizon with intervals, the baselines beside it, shaded beyond H."""
     known = {s.name for s in item.report.signals}
     return tuple(

@@ -54,8 +54,8 @@ class ModelsConfig:
 
     state_s: float = 25.0
     """Seconds for the telemetry model; the broken control gets the same."""
-    video_s: float = 75.0
-    """Seconds for the video model, its tokenizer included."""
+    video_s: float = 35.0
+    """Seconds for each of the two video models, its tokenizer included."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
