@@ -22,6 +22,7 @@ from worldgate.core.streams import FloatArray, IntArray
 from worldgate.evidence.evaluation.truth import touching
 from worldgate.worlds.batches import Batch
 from worldgate.worlds.heads.net import Heads, HeadsConfig, Look, Said
+from worldgate.worlds.models._rolling import roll
 from worldgate.worlds.models._tape import Tape
 from worldgate.worlds.tracks import Layout, Track, runs
 
@@ -82,8 +83,6 @@ class Reel:
 
     def _imagined(self, model: Generator) -> list[Tensor]:
         """(M, H, P, C) of every stream."""
-        from worldgate.worlds.models._generator import roll
-
         parts: list[list[Tensor]] = []
         for first in range(0, len(self.nows), _AT_ONCE):
             begin = self.nows[first : first + _AT_ONCE] - model.context + 1
