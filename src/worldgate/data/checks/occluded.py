@@ -235,8 +235,13 @@ def _pieces(features: Features, bare: BoolArray, varied: BoolArray, flat: BoolAr
 
 
 def _clouded(features: Features, detail: FloatArray, config: Config) -> tuple[BoolArray, float]:
-    """(N,) frames with a part that something came before which lets light through, and the largest such part."""
+    """(N,) frames with a part that something came before which lets light through, and the largest such part.
+
+    Nothing for a camera that is carried about: it loses detail with every plain thing that it comes near.
+    """
     covered, part = np.zeros(len(features), dtype=np.bool_), 0.0
+    if _carried(features):
+        return covered, part
     plain, kept, whole = _plain(detail), features.kept, _whole(features)
     usual = _recent(detail)
     limits = np.maximum(config.lost * usual, plain)
@@ -269,6 +274,12 @@ def _clouded(features: Features, detail: FloatArray, config: Config) -> tuple[Bo
         ):
             covered[start:stop], part = True, max(part, float(piece.mean()))
     return covered, part
+
+
+def _carried(features: Features) -> bool:
+    """Whether most of the picture changes in most frames: the camera itself moves."""
+    usual = np.median(features.change[1:].reshape(len(features) - 1, -1), axis=1)
+    return bool((usual > 2 * _STILL).mean() > 0.5)
 
 
 def _recent(detail: FloatArray) -> FloatArray:
