@@ -125,7 +125,7 @@ def shape(line: str) -> str:
     line = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", line.rstrip())
     line = re.sub(r"\b[0-9a-f]{12}\b", "ID", line)
     line = re.sub(r"worldgate-demo(-\d+)?|/\S*/demo", "FOLDER", line)
-    return re.sub(r"\d+(\.\d+)?", "N", line)
+    return re.sub(r"[+-]?\d+(\.\d+)?", "N", line)
 
 
 def test_the_shape_of_a_line_forgets_numbers_and_keeps_words() -> None:
