@@ -419,7 +419,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two sets, two seconds each")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--real", type=Path, default=Path(os.environ.get("WORLDGATE_DATA", "shared/data/real")))
+    beside = Path(__file__).parents[2] / "shared" / "data" / "real"
+    parser.add_argument("--real", type=Path, default=Path(os.environ.get("WORLDGATE_DATA") or beside))
     parser.add_argument("--seconds", type=float, default=0.0, help="of training, each; 20, or 2 with --quick")
     parser.add_argument("--only", nargs="*", default=())
     parser.add_argument("--cache", type=Path, default=None)

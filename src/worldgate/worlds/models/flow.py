@@ -170,17 +170,17 @@ class FlowNet(nn.Module):
         mine = [s for s, plain in enumerate(self.plain) if plain]
         said = told([known[s][0] for s in mine], [before.tokens[s] for s in mine], [priors[s] for s in mine])
         numbers_NTI = torch.cat(said, dim=-1).squeeze(2) if said else told_NTD[..., :0]
+        every = [told_NTD + size_NTD + levels_NTD for levels_NTD in levels_NTSD.unbind(dim=2)]
         tokens, kept = [], []
         for s, (x, y) in enumerate(zip(noisy, before.tokens, strict=True)):
             maps = [x, y] if self.plain[s] else [x, y, known[s][0] - y]
-            near, token = self._around[s].stem(maps, numbers_NTI, told_NTD + size_NTD + levels_NTSD[:, :, s])
+            near, token = self._around[s].stem(maps, numbers_NTI, every[s])
             tokens.append(token + levels_NTSD[:, :, s].unsqueeze(2))
             kept.append(near)
         hidden = self.backbone(tokens, told_NTD, norms_NTD=size_NTD, times_T=times_T, past=past)
         out = []
         for s, (h, (mean, spread)) in enumerate(zip(hidden, known, strict=True)):
-            every_NTD = told_NTD + size_NTD + levels_NTSD[:, :, s]
-            out.append(mean + spread * self._around[s].head(kept[s], h, numbers_NTI, every_NTD))
+            out.append(mean + spread * self._around[s].head(kept[s], h, numbers_NTI, every[s]))
         return out
 
     @property
