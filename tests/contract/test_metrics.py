@@ -41,7 +41,9 @@ def test_a_plain_metric_gives_one_error_a_step_and_none_for_what_is_equal(name: 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in {"video_lpips", "video_fvd"}])
 def test_a_measure_can_be_taken_and_its_figures_have_unit_and_direction(name: str) -> None:
-    model = small.Model(spec=small.spec(force=True, cameras=(small.FRONT, small.TOP)), noise=0.002, claims=0.002)
+    model = small.Model(
+        spec=small.spec(force=True, cameras=(small.FRONT, small.TOP), pose=True), noise=0.002, claims=0.002
+    )
     config = EvaluateConfig(horizons=(1, 4), windows=2, samples=3, resamples=50, measures=(name,))
     found = evaluate(model, HELD, config, references=TRAIN, read_frames=small.read_frames)
     assert not found.facts.not_measured

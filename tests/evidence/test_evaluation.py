@@ -51,7 +51,8 @@ def value(found: Evaluation, figure: str, step: int = 0, who: str = "model", sit
 def good() -> Evaluation:
     """A model that knows the world, with a little noise that it claims rightly, and both cameras."""
     return judged(
-        Model(spec=spec(force=True, cameras=(FRONT, TOP)), noise=0.002, claims=0.002), only(samples=4, windows=3)
+        Model(spec=spec(force=True, cameras=(FRONT, TOP), pose=True), noise=0.002, claims=0.002),
+        only(samples=4, windows=3),
     )
 
 

@@ -18,7 +18,7 @@ from worldgate.core.streams import Array, FloatArray, Kind, Origin, StreamInfo
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, Signal
 
 RATE_HZ, STEP_NS = 10.0, 100_000_000
-STATE, FORCE, ACTION = "observation.state", "observation.force", "action"
+STATE, FORCE, ACTION, POSE = "observation.state", "observation.force", "action", "observation.object"
 FRONT, TOP, DEPTH = "observation.images.front", "observation.images.top", "observation.depth.front"
 NAMES = ("tool.x", "tool.y", "tool.z", "object.x", "object.y", "goal.x", "goal.y", "person.x", "person.y")
 SIDE = 32
@@ -48,6 +48,14 @@ def move(state_D: FloatArray, action_A: FloatArray, gain: float = 1.0) -> FloatA
     if np.linalg.norm(state_D[:2] - state_D[3:5]) < REACH:
         after[3:5] = state_D[3:5] + (after[:2] - state_D[:2])
     return after
+
+
+def turned(states_XD: FloatArray, sign: FloatArray | float = 1.0) -> FloatArray:
+    """(X, 7) pose of the object, which turns about z as it goes along x, 0.1 m to 90 degrees."""
+    half = states_XD[..., 3] / 0.1 * np.pi / 4
+    none = 0 * half
+    quaternion = np.stack([none, none, np.sin(half), np.cos(half)], axis=-1)
+    return np.concatenate([states_XD[..., 3:5], none[..., None], quaternion * np.asarray(sign)], axis=-1)
 
 
 def draw(states_TD: FloatArray, *, top: bool = False) -> Array:
@@ -93,6 +101,7 @@ def episode(
     streams = {
         STATE: rows(STATE, Kind.VECTOR, states, "m", NAMES),
         FORCE: rows(FORCE, Kind.VECTOR, np.stack([force, 0 * force, 0 * force], axis=1), "N", ("x", "y", "z")),
+        POSE: rows(POSE, Kind.POSE, turned(states, rng.choice([-1.0, 1.0], (length, 1))), "m,m,m,1,1,1,1"),
         ACTION: rows(ACTION, Kind.ACTION, actions, "m", ("x", "y")),
         FRONT: rows(FRONT, Kind.IMAGE, pictures),
         DEPTH: rows(DEPTH, Kind.DEPTH, measure_depth(states), "m"),
@@ -127,7 +136,9 @@ def _camera(name: str) -> Signal:
     return Signal(name=name, shape=(SIDE, SIDE, 3), kind=Kind.IMAGE)
 
 
-def spec(*, states: bool = True, force: bool = False, cameras: tuple[str, ...] = (), **changes: Any) -> ModelSpec:
+def spec(
+    *, states: bool = True, force: bool = False, cameras: tuple[str, ...] = (), pose: bool = False, **changes: Any
+) -> ModelSpec:
     known = [Signal(name=STATE, unit="m", names=NAMES, shape=(len(NAMES),))] if states else []
     known += [Signal(name=FORCE, unit="N", names=("x", "y", "z"), shape=(3,))] if force else []
     fields: dict[str, Any] = {
@@ -139,6 +150,7 @@ def spec(*, states: bool = True, force: bool = False, cameras: tuple[str, ...] =
         "states": tuple(known),
         "cameras": tuple(_camera(c) for c in cameras),
         "action": Signal(name=ACTION, unit="m", shape=(2,)),
+        "reads": (Signal(name=POSE, unit="m,m,m,1,1,1,1", shape=(7,), kind=Kind.POSE),) if pose else (),
     }
     return ModelSpec(**{**fields, **changes})
 
@@ -197,6 +209,7 @@ class _Unrolling:
         if model.broken:
             out *= np.nan
         states = {s.name: out if s.name == STATE else _force(out) for s in model.spec.states}
+        states |= {s.name: turned(out) for s in model.spec.reads if s.name == POSE}
         frames = {c.name: self._frames(c.name, out) for c in model.spec.cameras}
         self.done += steps
         spread = {} if model.claims is None else {s: np.full(v.shape, model.claims) for s, v in states.items()}

@@ -71,8 +71,8 @@ class Donors:
     def _beginning(self, tracks: Tracks, row: int) -> FloatArray:
         """Where it is and how it moves; without states, what the pictures show and what was last commanded."""
         parts: list[FloatArray] = []
-        for name, values in tracks.states.items():
-            scale = self._scales[name]
+        for name, scale in self._scales.items():
+            values = tracks.states[name]
             now, before = (np.asarray(values[r], np.float64)[scale.moves] for r in (row, row - 1))
             parts += [now / scale.std[scale.moves], (now - before) / scale.std[scale.moves]]
         if not parts:

@@ -155,6 +155,8 @@ class Setup:
     """Whether the references are training episodes; without any, read-outs are not fitted."""
     read_out: frozenset[str] = frozenset()
     """State streams that the model tells without being shown them; baselines know them at the last known row."""
+    poses: tuple[str, ...] = ()
+    """Streams of poses that the model tells and every episode holds; those that it reads out are not in ``spec``."""
     streams: Mapping[str, Rows] = field(default_factory=dict)
     """Of the first held-out episode."""
 

@@ -130,11 +130,25 @@ def _refuse(spec: ModelSpec, episodes: Sequence[Episode], references: Sequence[E
 
 
 def _wide(spec: ModelSpec, episodes: Sequence[Episode]) -> ModelSpec:
-    """With the numbers that a model reads out among its states, where every episode holds what they should be."""
+    """With what a model reads out among its states, where every episode holds what it should be."""
     names = {s.name for s in spec.states}
-    extra = [s for s in spec.reads if s.name not in names and s.kind is not Kind.POSE]
+    extra = [s for s in spec.reads if s.name not in names]
     known = [s for s in extra if all(s.name in e.streams for e in episodes)]
     return replace(spec, states=(*spec.states, *known))
+
+
+def _channel_by_channel(wide: ModelSpec, spec: ModelSpec) -> ModelSpec:
+    """Without the poses that a model reads out: a quaternion's error is not that of its numbers one by one."""
+    own = {s.name for s in spec.states}
+    return replace(wide, states=tuple(s for s in wide.states if s.kind is not Kind.POSE or s.name in own))
+
+
+def _poses(wide: ModelSpec, first: Episode) -> tuple[str, ...]:
+    return tuple(
+        s.name
+        for s in wide.states
+        if s.shape == (7,) and Kind.POSE in {s.kind, *(r.info.kind for n, r in first.streams.items() if n == s.name)}
+    )
 
 
 def _horizons(config: EvaluateConfig, spec: ModelSpec, episodes: Sequence[Episode]) -> tuple[int, ...]:
@@ -184,7 +198,8 @@ class _Run:
         self.windows = self.skipped = self.nonfinite = self.steps = 0
         self.rolling_s = 0.0
         self.situations: dict[str, int] = {}
-        spec = references.spec
+        wide = references.spec
+        spec = _channel_by_channel(wide, model.spec)
         self.scales = {s.name: references.scale(s.name, s.unit) for s in spec.states}
         self.circular: dict[str, BoolArray] = {
             s.name: np.asarray(
@@ -207,6 +222,7 @@ class _Run:
             fitted=fitted,
             features=features,
             clip_features=clip_features,
+            poses=_poses(wide, first),
             streams=first.streams,
             scales=self.scales,
             circular=self.circular,
@@ -334,7 +350,7 @@ class _Baselines:
         rows = slice(window.start + first + 1, window.start + first + 1 + size)
         real = {name: np.asarray(values[rows], np.float64)[None] for name, values in tracks.states.items()}
         hold = {name: hold_last(window.known(name)[-1], size)[None] for name in real}
-        straight = {name: self._straight(name, first, size) for name in real}
+        straight = {name: self._straight(name, first, size) for name in real if name in window.circular}
         frames: dict[str, Any] = {name: values[rows][None] for name, values in tracks.frames.items()}
         last: dict[str, Any] = {name: hold_last(window.known_frames(name)[-1], size)[None] for name in frames}
         return {
