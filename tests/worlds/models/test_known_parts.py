@@ -85,10 +85,11 @@ def test_numbers_are_also_read_off_pictures_that_are_known():
     net = FlowNet.__new__(FlowNet)
     torch.nn.Module.__init__(net)
     net.noise, net.entries, net.plain = NoiseConfig(), (4, 3), [False, True]
+    sure = 1 - net.noise.memory
+    net.register_buffer("sure_S", torch.tensor([sure, 1 - net.noise.exact]))
     torch.manual_seed(0)
     level, _, moves, _ = net._levels(512, 6, torch.device("cpu"))
     pictures = level[..., 0][moves[..., 1]]
-    sure = 1 - net.noise.memory
     assert 0.15 < float((pictures == sure).float().mean()) < 0.45
     assert bool(((pictures == 0) | (pictures == sure)).all())
     assert not bool((moves[..., 0] & moves[..., 1]).any())

@@ -230,7 +230,7 @@ def test_a_raster_order_fills_one_code_after_the_other(tmp_path):
 
 def test_a_mean_future_has_no_noise(tmp_path):
     made = config_of("flow", phase=BRIEF)
-    made = dataclasses.replace(made, noise=dataclasses.replace(made.noise, temperature=0.0, memory=0.0))
+    made = dataclasses.replace(made, noise=dataclasses.replace(made.noise, temperature=0.0, memory=0.0, exact=0.0))
     model = checkpoint.load(train("flow", episodes(3), [], made, tmp_path / "run"))
     one, two = (model.open(prompt_at(model, episode(93), 14), seed=s).step(None).states[STATE] for s in (0, 1))
     assert np.allclose(one, two, atol=1e-5)

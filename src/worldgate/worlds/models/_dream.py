@@ -3,7 +3,7 @@
 Known frames enter as they are. Frames that are known ahead of time come first in the sequence, at their own times, and
 are never forgotten: every frame after them sees where things must end. Streams of one frame may be known or not.
 
-Shape legend: N sequences, S streams, G tokens of a stream, E entries of a token, T frames.
+Shape legend: N sequences, S streams, G tokens of a stream, E entries of a token, T frames, A action channels.
 """
 
 from __future__ import annotations
@@ -20,6 +20,37 @@ from worldgate.worlds.nn.streams import Backbone, Guidance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What preceded the frame before: by how much that one moved, and why, says much of the next."""
+
+    numbers: tuple[Tensor, ...]
+    """(N, T, 1, E) of every stream that is numbers, two frames back."""
+    known_NT: Tensor
+    """Where both frames are known."""
+    actions_NTA: Tensor
+    """In force between the two, normalised."""
+
+    @classmethod
+    def of(cls, numbers: Sequence[Tensor], known_NT: Tensor, guidance: Guidance, *, prefixed: bool) -> Earlier:
+        """Of windows, from their own frames.
+
+        Args:
+            numbers: (N, T, 1, E) of every stream that is numbers.
+            known_NT: where the frame before each one is remembered.
+            guidance: of the frames.
+            prefixed: whether the first frame is one that is known ahead.
+        """
+        first = 2 + prefixed
+        known_NT = torch.cat([torch.zeros_like(known_NT[:, :first]), known_NT[:, first:]], dim=1)
+        actions = guidance.actions_NTA
+        return cls(
+            numbers=tuple(torch.cat([torch.zeros_like(x[:, :2]), x[:, :-2]], dim=1) for x in numbers),
+            known_NT=known_NT,
+            actions_NTA=torch.cat([torch.zeros_like(actions[:, :1]), actions[:, :-1]], dim=1),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Before:
     """The frame before, as it is remembered."""
 
@@ -27,6 +58,17 @@ class Before:
     """(N, T, G, E) of every stream."""
     level_NTS: Tensor = field(default_factory=lambda: torch.empty(0))
     """How clean each stream is, from 0 to 1, where tokens are vectors."""
+    earlier: Earlier | None = None
+    """None: nothing is known of it."""
+
+    def rows(self, rows: slice) -> Before:
+        """Of some sequences."""
+        earlier = self.earlier and Earlier(
+            numbers=tuple(held[rows] for held in self.earlier.numbers),
+            known_NT=self.earlier.known_NT[rows],
+            actions_NTA=self.earlier.actions_NTA[rows],
+        )
+        return Before(tokens=tuple(held[rows] for held in self.tokens), level_NTS=self.level_NTS[rows], earlier=earlier)
 
 
 class Denoiser(Protocol):

@@ -1,12 +1,13 @@
 """What the frame before says of the next one without any training: a linear guess with its error.
 
 Where nothing stands before, a token is what its place usually shows. Numbers follow a ridge regression of their change
-on the numbers before and the action; pictures stay as they are, or change as often as their places do. Errors are those
+on the numbers before, on how those had changed, and on the last two actions, one for each of what may be known of
+these; pictures stay as they are, or change as often as their places do. Errors are those
 of left-out episodes, which also choose the penalty, so that few episodes suffice and no evidence means that nothing
 moves.
 
 Shape legend: N sequences, T frames, G tokens of a stream, E entries of a token, V codes, R rows, F features, A action
-channels.
+channels, L laws.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _FOLDS = 3
 _LEAST = 1e-3
 _ODD = 10.0
 """Deviations from the guess at which a number's surprise is held."""
+_LAWS = ((False, False), (True, False), (False, True), (True, True))
+"""By what may be known beside the numbers before: the action, and what was earlier."""
 _UNSEEN = 0.5
 """Count of what was never seen."""
 _BORROWED = 10.0
@@ -45,63 +48,80 @@ class Prior(nn.Module):
         super().__init__()
         self.plain = tuple(plain)
         numbers = sum(e for e, alone in zip(entries, plain, strict=True) if alone)
+        self.sizes = (numbers, numbers, actions, actions, 1)
         for s, (e, places, alone) in enumerate(zip(entries, tokens, plain, strict=True)):
-            self.register_buffer(f"step_{s}", torch.ones(2, places, e))
+            self.register_buffer(f"step_{s}", torch.ones(len(_LAWS), places, e))
             self.register_buffer(f"mean_{s}", torch.zeros(places, e))
             self.register_buffer(f"spread_{s}", torch.ones(places, e))
             if alone:
-                self.register_buffer(f"blind_{s}", torch.zeros(numbers + 1, e))
-                self.register_buffer(f"acting_{s}", torch.zeros(numbers + actions + 1, e))
+                self.register_buffer(f"laws_{s}", torch.zeros(len(_LAWS), sum(self.sizes), e))
 
     @torch.no_grad()
     def fit(self, tape: Tape, tokens: Sequence[Tensor]) -> None:
         """Learn from the training tracks' tokens (R, G, E) of these streams, as numbers."""
         now, after, track = tape.pairs()
         first = len(tape.tokens) - len(tokens)
-        held = [t[now] for t in tokens]
-        features = torch.cat(
-            [h[:, 0] for h, alone in zip(held, self.plain, strict=True) if alone] or [torch.empty(0)], 1
+        older = torch.isin(now - 1, now)
+        earlier = torch.where(older, now - 1, now)
+        plain = [t[:, 0] for t, alone in zip(tokens, self.plain, strict=True) if alone]
+        numbers = torch.cat(plain, dim=1) if plain else torch.empty(len(tape.actions_RA), 0)
+        given = torch.cat(
+            [numbers[now], numbers[now] - numbers[earlier], tape.actions_RA[now], tape.actions_RA[earlier]], dim=1
         )
-        for s, stream in enumerate(held):
+        for s, stream in enumerate(tokens):
             mine = tape.present[track, first + s]
-            change = (tokens[s][after] - stream)[mine]
-            if bool(mine.any()):
-                self.get_buffer(f"mean_{s}").copy_(stream[mine].mean(dim=0))
-                self.get_buffer(f"spread_{s}").copy_(stream[mine].std(dim=0, unbiased=False).clamp(min=_LEAST))
-            step = self.get_buffer(f"step_{s}")
-            step[:] = change.square().mean(dim=0).sqrt().clamp(min=_LEAST)
-            if not self.plain[s] or not bool(mine.any()):
+            if not bool(mine.any()):
                 continue
-            acts = mine & tape.acts[track]
-            drive = torch.cat([features, tape.actions_RA[now]], dim=1)
-            for row, name, rows, given in ((0, "blind", mine, features), (1, "acting", acts, drive)):
-                if bool(rows.any()):
-                    moved = (tokens[s][after] - stream)[rows][:, 0]
-                    weights, error = _ridge(given[rows], moved, track[rows])
-                    self.get_buffer(f"{name}_{s}").copy_(weights)
-                    step[row] = error.clamp(min=_LEAST)
+            held, change = stream[now][mine], (stream[after] - stream[now])[mine]
+            self.get_buffer(f"mean_{s}").copy_(held.mean(dim=0))
+            self.get_buffer(f"spread_{s}").copy_(held.std(dim=0, unbiased=False).clamp(min=_LEAST))
+            self.get_buffer(f"step_{s}").copy_(change.square().mean(dim=0).sqrt().clamp(min=_LEAST))
+            if self.plain[s]:
+                self._regress(s, given[mine], change[:, 0], track[mine], tape.acts[track][mine], older[mine])
+
+    def _regress(self, stream: int, given: Tensor, moved: Tensor, track: Tensor, acts: Tensor, older: Tensor) -> None:
+        """One law for each of what may be known."""
+        laws, step = self.get_buffer(f"laws_{stream}"), self.get_buffer(f"step_{stream}")
+        for law, (acted, earlier) in enumerate(_LAWS):
+            rows = (acts if acted else torch.ones_like(acts)) & (older if earlier else torch.ones_like(older))
+            kinds = (True, earlier, acted, acted and earlier, True)
+            used = torch.cat([torch.full((size,), kind) for kind, size in zip(kinds, self.sizes, strict=True)])
+            if bool(rows.any()):
+                weights, error = _ridge(given[rows][:, used[:-1]], moved[rows], track[rows])
+                laws[law, used], step[law] = weights, error.clamp(min=_LEAST)
+            elif earlier:
+                laws[law], step[law] = laws[law - 2], step[law - 2]
 
     def forward(self, before: Before, guidance: Guidance) -> list[tuple[Tensor, Tensor]]:
         """Mean (N, T, G, E) and variance of every stream's clean tokens."""
-        acted_NT11 = guidance.acted_NT[..., None, None]
         was = [before.level_NTS[..., s, None, None] for s in range(len(self.plain))]
         known = [self._known(s, w, tokens) for s, (w, tokens) in enumerate(zip(was, before.tokens, strict=True))]
-        features = [held for (held, _), alone in zip(known, self.plain, strict=True) if alone]
+        law_NT = guidance.acted_NT.long()
+        if before.earlier is not None:
+            law_NT = law_NT + 2 * before.earlier.known_NT.long()
+        numbers = [held for (held, _), alone in zip(known, self.plain, strict=True) if alone]
+        given_NTF = self._given(numbers, before, guidance)
         out = []
         for s, alone in enumerate(self.plain):
-            (mean, doubt), step = known[s], self.get_buffer(f"step_{s}")
+            mean, doubt = known[s]
             if alone:
-                one = mean.new_ones(*mean.shape[:-1], 1)
-                blind = torch.cat([*features, one], dim=-1)
-                acting = torch.cat([*features, guidance.actions_NTA.unsqueeze(2), one], dim=-1)
-                moves = torch.where(
-                    acted_NT11, acting @ self.get_buffer(f"acting_{s}"), blind @ self.get_buffer(f"blind_{s}")
-                )
-                mean = mean + was[s] * moves
-            change = torch.where(acted_NT11, step[1], step[0]).square()
+                moves_NTLE = torch.einsum("ntf,lfe->ntle", given_NTF, self.get_buffer(f"laws_{s}"))
+                mean = mean + was[s] * torch.take_along_dim(moves_NTLE, law_NT[..., None, None], dim=2)
+            change = self.get_buffer(f"step_{s}")[law_NT].square()
             usual = self.get_buffer(f"spread_{s}").square()
             out.append((mean, torch.minimum(doubt + change, usual)))
         return out
+
+    def _given(self, numbers: Sequence[Tensor], before: Before, guidance: Guidance) -> Tensor:
+        """(N, T, F); of no weight where it is not known."""
+        actions_NTA, earlier = guidance.actions_NTA, before.earlier
+        if earlier is None:
+            changes, past_NTA = [torch.zeros_like(x) for x in numbers], torch.zeros_like(actions_NTA)
+        else:
+            changes = [x - y for x, y in zip(numbers, earlier.numbers, strict=True)]
+            past_NTA = earlier.actions_NTA
+        one = actions_NTA.new_ones(*actions_NTA.shape[:2], 1)
+        return torch.cat([*(x.squeeze(2) for x in (*numbers, *changes)), actions_NTA, past_NTA, one], dim=-1)
 
     def _known(self, stream: int, was: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of the clean tokens before, from what is remembered of them."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from worldgate.core.errors import UsageError
 from worldgate.core.normalisers import Normaliser
 from worldgate.worlds.models._codec import Codec
-from worldgate.worlds.models._dream import Before
+from worldgate.worlds.models._dream import Before, Earlier
 from worldgate.worlds.models._generator import Generator, GeneratorConfig, at_size
 from worldgate.worlds.models._prior import Prior, posterior, told
 from worldgate.worlds.models._tape import Tape, Windows, remembered, turns
@@ -59,7 +59,9 @@ class NoiseConfig:
     steps: int = 2
     """Steps a frame takes in use, a power of two up to ``levels``; more of them pay once a model had hours to learn."""
     memory: float = 0.06
-    """Part of noise in frames that are remembered."""
+    """Part of noise in pictures that are remembered."""
+    exact: float = 0.01
+    """The same of numbers, whose changes are a small part of their spread."""
     temperature: float = 1.0
     """Deviation of the noise that a frame starts from; 0 gives the mean of what may come, and one future only."""
     clean: float = 0.5
@@ -125,6 +127,8 @@ class FlowNet(nn.Module):
         text = config.text_width if codec.layout.text else 0
         self.backbone = Backbone(config.net, codec.shapes, codec.layout.action_width, text)
         self.plain = [shape.side == 1 for shape in codec.shapes]
+        sure = [1 - (self.noise.exact if plain else self.noise.memory) for plain in self.plain]
+        self.register_buffer("sure_S", torch.tensor(sure), persistent=False)
         numbers = 3 * sum(e for e, plain in zip(codec.entries, self.plain, strict=True) if plain)
         self.around = nn.ModuleList(
             around(shape, config.net, enter=(2 if plain else 3) * e, leave=e, numbers=numbers)
@@ -138,6 +142,8 @@ class FlowNet(nn.Module):
         self.size = nn.Embedding(int(math.log2(config.noise.levels)) + 1, width)
         for table in (self.level, self.level_before, self.size):
             nn.init.normal_(table.weight, std=_SMALL)
+
+    sure_S: Tensor
 
     def forward(
         self,
@@ -206,7 +212,7 @@ class FlowNet(nn.Module):
         if ahead is not None:
             clean = tuple(torch.cat([c[:, ahead : ahead + 1], c], dim=1) for c in clean)
             times = torch.cat([torch.tensor([ahead]), torch.arange(frames)]).to(device)
-            first = torch.full((count, 1, len(clean)), 1 - self.noise.memory, device=device)
+            first = self.sure_S.repeat(count, 1, 1)
             first[:, :, self.plain] = 0.0
             level = torch.cat([first, level], dim=1)
             size = torch.cat([size.new_zeros(count, 1), size], dim=1)
@@ -216,6 +222,7 @@ class FlowNet(nn.Module):
         noisy = [level[..., s, None, None] * c + (1 - level[..., s, None, None]) * n
                  for s, (c, n) in enumerate(zip(clean, noise, strict=True))]  # fmt: skip
         before = _shifted(noisy, level, ahead is not None)
+        before = replace(before, earlier=self._earlier(clean, before.level_NTS, guidance, ahead is not None))
         target = self._targets(clean, noisy, level, size, moves & present.unsqueeze(1), before, guidance, times)
         out = self(noisy, level, size, before, guidance, times_T=times)
         asked, priors = (present.unsqueeze(1) & asked).float(), self.prior(before, guidance)
@@ -242,8 +249,7 @@ class FlowNet(nn.Module):
         numbers_S = torch.tensor(self.plain, device=device)
         turn, seen = turns(count, frames, self.plain, device)
         known = kept | (numbers_S & ~turn)
-        sure = 1 - self.noise.memory
-        level = torch.where(known, sure, torch.where(turn & ~numbers_S, sure * seen, level))
+        level = torch.where(known, self.sure_S, torch.where(turn & ~numbers_S, self.sure_S * seen, level))
         moves = (numbers_S == turn) & ~known
         waits = turn & ~numbers_S & ~seen & ~kept & (size == 0).unsqueeze(-1)
         return level, torch.where(kept.squeeze(-1), 0, size), moves, moves | waits
@@ -269,12 +275,12 @@ class FlowNet(nn.Module):
         half = (size - 1).clamp(min=0)
         stride = torch.where(moves, (2.0**half / self.noise.levels).unsqueeze(-1), 0.0)
         told = _part(guidance, mine)
-        was = Before(tokens=tuple(t[mine] for t in before.tokens), level_NTS=before.level_NTS[mine])
+        was = before.rows(mine)
         x = [n[mine] for n in noisy]
         one = self._toward(x, level, self(x, level, half, was, told, times_T=times))
         middle = [a + stride[..., s, None, None] * v for s, (a, v) in enumerate(zip(x, one, strict=True))]
         later = level + stride
-        was = _shifted(middle, later, times is not None)
+        was = replace(_shifted(middle, later, times is not None), earlier=was.earlier)
         two = self._toward(middle, later, self(middle, later, half, was, told, times_T=times))
         for s, held in enumerate(out):
             aim = x[s] + (1 - level[..., s, None, None]) * (one[s] + two[s]) / 2
@@ -286,6 +292,13 @@ class FlowNet(nn.Module):
         """Velocities from noise to clean."""
         left = (1 - level).clamp(min=1e-3)
         return [(c - a) / left[..., s, None, None] for s, (a, c) in enumerate(zip(x, clean, strict=True))]
+
+    def _earlier(self, clean: Sequence[Tensor], was_NTS: Tensor, guidance: Guidance, prefixed: bool) -> Earlier:
+        """What preceded the frames before, as it is remembered in use."""
+        mine = [s for s, plain in enumerate(self.plain) if plain]
+        numbers = [self.sure_S[s] * clean[s] + (1 - self.sure_S[s]) * torch.randn_like(clean[s]) for s in mine]
+        known_NT = (was_NTS[..., mine] == self.sure_S[mine]).all(dim=-1)
+        return Earlier.of(numbers, known_NT, guidance, prefixed=prefixed)
 
     def nothing(self, count: int) -> Before:
         """Zeros of which nothing is known."""
@@ -304,16 +317,15 @@ class FlowNet(nn.Module):
     ) -> list[Tensor]:
         """Denoise what is unknown in a few equal steps: first the numbers, then the pictures that show them."""
         steps = self.noise.steps
-        sure = 1 - self.noise.memory
         noise = [torch.randn(t.shape, generator=rng) for t in before.tokens]
         x = [
             self.noise.temperature * n if k is None else sure * k + (1 - sure) * n
-            for n, k in zip(noise, known, strict=True)
+            for n, k, sure in zip(noise, known, self.sure_S, strict=True)
         ]
         out = list(x)
         large = int(math.log2(self.noise.levels // steps)) if self.noise.shortcut else 0
         size = torch.full(before.level_NTS.shape[:2], large)
-        level = torch.tensor([0.0 if k is None else sure for k in known])
+        level = torch.where(torch.tensor([k is None for k in known]), 0.0, self.sure_S)
         for turn in (True, False):
             mine = [s for s, k in enumerate(known) if k is None and self.plain[s] is turn]
             for i in range(steps if mine else 0):
@@ -323,7 +335,7 @@ class FlowNet(nn.Module):
                     x[s] = x[s] + (clean[s] - x[s]) / (steps - i)
             done = [x[s] for s in mine]
             for s, held in zip(mine, done, strict=True):
-                out[s] = held
+                out[s], sure = held, self.sure_S[s]
                 level[s], x[s] = sure, sure * held + (1 - sure) * noise[s]
         return [a if k is None else k for a, k in zip(out, known, strict=True)]
 
@@ -337,13 +349,21 @@ class FlowNet(nn.Module):
         rng: torch.Generator,
     ) -> Before:
         """Remember a frame, slightly noised."""
-        sure = 1 - self.noise.memory
-        level = torch.tensor([0.0 if t is None else sure for t in tokens]).expand_as(before.level_NTS)
+        level_S = torch.where(torch.tensor([t is None for t in tokens]), 0.0, self.sure_S)
+        level = level_S.expand_as(before.level_NTS)
         noise = [torch.randn(t.shape, generator=rng) for t in before.tokens]
-        held = [n if t is None else sure * t + (1 - sure) * n for n, t in zip(noise, tokens, strict=True)]
+        held = [
+            n if t is None else sure * t + (1 - sure) * n for n, t, sure in zip(noise, tokens, self.sure_S, strict=True)
+        ]
         size = torch.zeros(level.shape[:2], dtype=torch.long)
         self(held, level, size, before, guidance, times_T=time, past=past)
-        return Before(tokens=tuple(held), level_NTS=level)
+        mine = [s for s, plain in enumerate(self.plain) if plain]
+        earlier = Earlier(
+            numbers=tuple(before.tokens[s] for s in mine),
+            known_NT=((before.level_NTS > 0) & (level > 0))[..., mine].all(dim=-1),
+            actions_NTA=guidance.actions_NTA,
+        )
+        return Before(tokens=tuple(held), level_NTS=level, earlier=earlier)
 
 
 def _part(guidance: Guidance, rows: slice) -> Guidance:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import cast
 
@@ -23,7 +23,7 @@ from torch.nn import functional
 from worldgate.core.choices import settle
 from worldgate.core.normalisers import Normaliser
 from worldgate.worlds.models._codec import Codec
-from worldgate.worlds.models._dream import Before
+from worldgate.worlds.models._dream import Before, Earlier
 from worldgate.worlds.models._generator import Generator, GeneratorConfig, at_size
 from worldgate.worlds.models._prior import Habits, Prior, told
 from worldgate.worlds.models._tape import Tape, Windows, remembered, turns
@@ -243,10 +243,19 @@ class MaskedNet(nn.Module):
         mine = list(zip(self.streams, before.tokens, strict=True))[self.first :]
         if not mine:
             return []
-        known = torch.stack([(codes != s.hidden).flatten(2).all(dim=2).float() for s, codes in mine], dim=-1)
-        held = Before(tokens=tuple(s.numbers(codes) for s, codes in mine), level_NTS=known)
+        known = self._whole(before.tokens).float()
+        held = Before(tokens=self._numbers_of(before.tokens), level_NTS=known, earlier=before.earlier)
         out = zip(mine, self.prior(held, guidance), strict=True)
         return [(mean, variance.clamp(min=(2 / s.count) ** 2)) for (s, _), (mean, variance) in out]
+
+    def _whole(self, codes: Sequence[Tensor]) -> Tensor:
+        """(N, T, S) where no code is hidden, of every stream of numbers."""
+        each = zip(self.streams, codes, strict=True)
+        return torch.stack([(held != s.hidden).flatten(2).all(dim=2) for s, held in each], dim=-1)[..., self.first :]
+
+    def _numbers_of(self, codes: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Of every stream of numbers."""
+        return tuple(s.numbers(held) for s, held in list(zip(self.streams, codes, strict=True))[self.first :])
 
     def fit(self, tape: Tape) -> None:
         """Learn the guesses that codes start from."""
@@ -255,9 +264,7 @@ class MaskedNet(nn.Module):
             seen = tape.present[track, s]
             if stream.habits is not None:
                 stream.habits.fit(tokens[now[seen]], tokens[after[seen]])
-        mine = list(zip(self.streams, tape.tokens, strict=True))[self.first :]
-        if mine:
-            self.prior.fit(tape, [s.numbers(codes) for s, codes in mine])
+        self.prior.fit(tape, self._numbers_of(tape.tokens))
 
     def loss(self, windows: Windows, guidance: Guidance, ahead: int | None) -> Tensor:
         """Cross-entropy of hidden codes in nats.
@@ -278,7 +285,7 @@ class MaskedNet(nn.Module):
             hide_NTS = torch.cat([first, hide_NTS], dim=1)
             asked_NTS = torch.cat([torch.zeros_like(first, dtype=torch.bool), asked_NTS], dim=1)
         asked_NTS = asked_NTS & present_NS.unsqueeze(1)
-        shown, asked = [], []
+        shown, asked, recalled = [], [], []
         for s, (stream, codes) in enumerate(zip(self.streams, true, strict=True)):
             mask = torch.rand(codes.shape, device=codes.device) < hide_NTS[:, :, s, None, None]
             mask |= ~present_NS[:, s, None, None, None]
@@ -286,9 +293,13 @@ class MaskedNet(nn.Module):
             wrong = torch.rand(count, 1, 1, 1, device=codes.device) * self.mask.memory * ~mine
             odd = torch.rand(codes.shape, device=codes.device) < wrong
             seen = torch.where(odd, stream.wrong(codes), codes)
+            recalled.append(seen)
             shown.append(torch.where(mask, stream.hidden, seen))
             asked.append(mask & mine)
         before = self._shifted(shown, ahead is not None)
+        known_NT = self._whole(before.tokens).all(dim=-1)
+        earlier = Earlier.of(self._numbers_of(recalled), known_NT, guidance, prefixed=ahead is not None)
+        before = replace(before, earlier=earlier)
         losses = []
         for logits, codes, mask in zip(self(shown, before, guidance, times_T=times), true, asked, strict=True):
             nats = functional.cross_entropy(logits[mask].float(), codes[mask], reduction="sum")
@@ -380,4 +391,9 @@ class MaskedNet(nn.Module):
         blank = self.nothing(len(before.tokens[0])).tokens
         held = tuple(b if t is None else t for b, t in zip(blank, tokens, strict=True))
         self(held, before, guidance, times_T=time, past=past)
-        return Before(tokens=held)
+        earlier = Earlier(
+            numbers=self._numbers_of(before.tokens),
+            known_NT=(self._whole(before.tokens) & self._whole(held)).all(dim=-1),
+            actions_NTA=guidance.actions_NTA,
+        )
+        return Before(tokens=held, earlier=earlier)
