@@ -124,6 +124,37 @@ def test_pictures_alone_are_enough(fakes: Any) -> None:
     assert match.kind is MatchKind.PICTURES
 
 
+def with_fine_camera(fakes: Any, seed: int) -> Any:
+    """Two cameras: one sees the square, one a fine pattern that slides."""
+    log = without(episode(fakes, seed), Kind.VECTOR)
+    (front,) = log.held.values()
+    rng = np.random.default_rng(seed)
+    path = np.rint(20 * motion(seed + 100, 8.0, RATE)).astype(int)
+    # Pairs of cells that alternate: what moves has next to no lowest coefficients.
+    pattern = 128 + 60 * np.kron(rng.uniform(-1, 1, (8, 8)), [[1, -1], [-1, 1]])
+    pattern = np.kron(pattern, np.ones((4, 4)))[..., None].repeat(3, axis=2).astype(np.uint8)
+    images = np.stack([np.roll(pattern, (2 * down, 2 * right), axis=(0, 1)) for down, right, _ in path])
+    fine = replace(front, info=replace(front.info, name="observation.images.wrist"), values=fakes.Frames(images))
+    return replace(log, held={**log.held, "observation.images.wrist": fine})
+
+
+def test_a_camera_that_a_glance_turns_away_is_fitted_where_another_one_agrees(fakes: Any) -> None:
+    log = with_fine_camera(fakes, 0)
+    copy = changed(log, pictures=lambda x: np.roll(x, 4, axis=1))
+    one, two = (next(f for f in sketch(x).films if f.name.endswith("wrist")) for x in (log, copy))
+    glanced, fitted = (films(one, two, 0, MatchConfig(), unseen=unseen) for unseen in (False, True))
+    assert glanced is not None
+    assert fitted is not None
+    assert glanced.error > 0.5, "the lowest coefficients do not agree"
+    assert fitted.error < 0.1
+    (match,) = matched(log, copy)
+    assert match.kind is MatchKind.PICTURES
+    other = with_fine_camera(fakes, 1)
+    (front,) = without(episode(fakes, 0), Kind.VECTOR).held.values()
+    mixed = replace(other, held={**other.held, front.info.name: front})
+    assert matched(log, mixed) == [], "one camera that agrees is not enough where the other shows something else"
+
+
 def displaced(fakes: Any, seed: int, cells: float) -> Any:
     """The same task again: all goes as before, up to so many cells of 32 elsewhere, more or less as time goes on."""
     log = without(episode(fakes, seed), Kind.VECTOR)

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -41,6 +41,12 @@ _LONELY: Final = 10.0
 """How many times further apart all of those must be."""
 _CLOSEST: Final = 0.02
 """Differences below this are one and the same."""
+
+_Filmed: TypeAlias = tuple[Film, Film, Overlay]
+"""A camera of the first log, the one of the second that fits it best, and how."""
+_Shown: TypeAlias = tuple[list[Overlay], bool, float | None]
+"""What cameras show one event, none where they show two, or might only while numbers say otherwise; whether they surely
+do; and how far they are apart."""
 
 
 class MatchKind(StrEnum):
@@ -170,7 +176,7 @@ def _at_offset(names: tuple[str, str], pair: tuple[Sketch, Sketch], offset_ns: i
     by_numbers = bool(run) and 2 * len(alike) >= len(run)
     shown, certain, apart = [o for o in seen if o.coverage >= config.coverage], True, None
     if not by_numbers:
-        shown, certain, apart = _exactly(filmed, run, config)
+        shown, certain, apart = _exactly(pair, filmed, run, config)
     copied = bool(run) and 2 * len([o for o in run if o.copied >= config.coverage]) >= len(run)
     contradicts = any(o.moving >= _SEEN for o in seen) and max(o.coverage for o in seen) < _CONTRADICTS
     if not shown and (not by_numbers or (contradicts and not copied)):
@@ -218,33 +224,43 @@ def _numbers(pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) -
     return found, int(np.median(trusted)) if trusted else offset_ns
 
 
-def _pictures(pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig) -> list[tuple[Film, Film, Overlay]]:
+def _pictures(
+    pair: tuple[Sketch, Sketch], offset_ns: int, config: MatchConfig, *, unseen: bool = False
+) -> list[_Filmed]:
     """Every camera of the log with fewer, over the one of the other that fits best; the first log's film first."""
     first, second = pair
     turned = len(second.films) < len(first.films)
     best = []
     for film in second.films if turned else first.films:
         pairs = [(other, film) for other in first.films] if turned else [(film, other) for other in second.films]
-        laid = [(a, b, o) for a, b in pairs if (o := films(a, b, offset_ns, config)) is not None]
+        laid = [(a, b, o) for a, b in pairs if (o := films(a, b, offset_ns, config, unseen=unseen))]
         if laid:
-            best.append(max(laid, key=lambda found: found[2].coverage))
+            covering = max(laid, key=lambda found: found[2].coverage)
+            best.append(min(laid, key=lambda found: found[2].error) if unseen else covering)
     return best
 
 
 def _exactly(
-    filmed: Sequence[tuple[Film, Film, Overlay]], run: Sequence[Overlay], config: MatchConfig
-) -> tuple[list[Overlay], bool, float | None]:
-    """The cameras laid over each other as exactly as they can be; whether they surely show one event; how far apart.
-
-    No camera where they show two events, or might only with numbers that say otherwise.
-    """
-    if not filmed:
+    pair: tuple[Sketch, Sketch], filmed: Sequence[_Filmed], run: Sequence[Overlay], config: MatchConfig
+) -> _Shown:
+    """The cameras laid over each other as exactly as they can be."""
+    seen = [coarse for _, _, coarse in filmed]
+    if not seen:
         return [], False, None
-    if not all(worth(coarse) for _, _, coarse in filmed):
-        return [], False, float(np.mean([coarse.error for _, _, coarse in filmed]))
+    far = float(np.mean([o.error for o in seen]))
+    hopeful = [o for o in seen if worth(o)]
     doubted = _moves_otherwise(run)
-    if doubted and min(coarse.error for _, _, coarse in filmed) > _GUESS:
-        return [], False, float(np.mean([coarse.error for _, _, coarse in filmed]))
+    if not hopeful or (doubted and min(o.error for o in seen) > _GUESS):
+        return [], False, far
+    if len(hopeful) == len(seen):
+        return _refined(filmed, doubted, config)
+    # A glance may have turned the others away, and a camera that was not fitted must not outvote those that were.
+    offset_ns = min(hopeful, key=lambda o: o.error).offset_ns
+    found = _refined(_pictures(pair, offset_ns, config, unseen=True), doubted, config)
+    return found if found[0] else ([], False, far)
+
+
+def _refined(filmed: Sequence[_Filmed], doubted: bool, config: MatchConfig) -> _Shown:
     fine: list[Overlay] = []
     for first, second, coarse in filmed:
         fine.append(refine(first, second, coarse, config))

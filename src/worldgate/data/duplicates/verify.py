@@ -171,8 +171,16 @@ def _apart(a: FloatArray, b: FloatArray, lag: float) -> float:
     return float(np.median(_squares(a[ticks], at(b, other))))
 
 
-def films(first: Film, second: Film, offset_ns: int, config: MatchConfig) -> Overlay | None:
+def films(first: Film, second: Film, offset_ns: int, config: MatchConfig, *, unseen: bool = False) -> Overlay | None:
     """Lay one camera over another.
+
+    Args:
+        first: one film.
+        second: the other.
+        offset_ns: instants of the second minus those of the first.
+        config: what counts as alike.
+        unseen: fit a crop and a shift even where a glance sees no likeness. A glance is blind to small shifts of small
+            motions.
 
     Returns:
         None where they overlap by less than a window, or nothing moves in one of them.
@@ -185,8 +193,9 @@ def films(first: Film, second: Film, offset_ns: int, config: MatchConfig) -> Ove
         return None
     scale, shift = 1.0, (0.0, 0.0)
     alike = _glance(a, b, lag)
+    fitted = unseen or alike > _GLANCE
     good = np.zeros(len(a), dtype=np.bool_)
-    if alike > _GLANCE:
+    if fitted:
         there = at(b, other)
         weight = energy(a[ticks]) * energy(there)
         chosen = np.sort(np.argsort(-weight)[:_LOOKED])
