@@ -68,7 +68,7 @@ class MaskConfig:
     temperature: float = 1.0
     """Of the draws; 0 takes the likeliest code."""
     memory: float = 0.05
-    """Largest part of wrong codes in frames that are remembered."""
+    """Largest part of wrong codes in pictures that are remembered. Numbers have none: a wrong one is a leap."""
     clean: float = 0.5
     """Share of training frames at the state of remembered ones."""
 
@@ -290,7 +290,8 @@ class MaskedNet(nn.Module):
             mask = torch.rand(codes.shape, device=codes.device) < hide_NTS[:, :, s, None, None]
             mask |= ~present_NS[:, s, None, None, None]
             mine = asked_NTS[:, :, s, None, None]
-            wrong = torch.rand(count, 1, 1, 1, device=codes.device) * self.mask.memory * ~mine
+            memory = 0.0 if self.plain[s] else self.mask.memory
+            wrong = torch.rand(count, 1, 1, 1, device=codes.device) * memory * ~mine
             odd = torch.rand(codes.shape, device=codes.device) < wrong
             seen = torch.where(odd, stream.wrong(codes), codes)
             recalled.append(seen)
