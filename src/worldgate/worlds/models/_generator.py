@@ -61,7 +61,10 @@ class GeneratorConfig:
     """Share of training windows whose actions, and of those whose text, are hidden."""
     ahead: float = 0.3
     """Share of batches that know one frame ahead."""
-    phase: PhaseConfig = field(default_factory=lambda: PhaseConfig(steps=1500, batch=32, rate=4e-3, ema=0.98))
+    phase: PhaseConfig = field(
+        default_factory=lambda: PhaseConfig(steps=3000, batch=16, rate=4e-3, ema=0.98, share=2.0)
+    )
+    """Of a short run twice the time of the tokenizer's, which is soon as good as it gets."""
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
 
