@@ -101,8 +101,7 @@ def test_every_configuration_with_a_closed_field_settles_it() -> None:
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in Path(worldgate.__path__[0]).rglob("*.py")}
     classes = [(path, node) for path, tree in trees.items() for node in tree.body if isinstance(node, ast.ClassDef)]
     enums = {node.name for _, node in classes if any(ast.unparse(base) == "StrEnum" for base in node.bases)}
-    # a size in pixels of `scaling` is no size of a model
-    closed = re.compile(rf"\bLiteral\[|\b(?<!scaling\.)({'|'.join(sorted(enums))})\b")
+    closed = re.compile(rf"\bLiteral\[|\b({'|'.join(sorted(enums))})\b")
     looked_at, loose = 0, []
     for path, node in classes:
         fields = [ast.unparse(line.annotation) for line in node.body if isinstance(line, ast.AnnAssign)]

@@ -29,7 +29,7 @@ from worldgate.core.machine import memory_bytes
 from worldgate.core.streams import IMAGE_LIKE, Array, Kind
 from worldgate.data import codecs, scaling
 from worldgate.data.codecs._file import ClipFile, ClipHeader, write
-from worldgate.data.scaling import Size
+from worldgate.data.scaling import Pixels
 
 RAW_SHARE: Final = 0.5
 """Of memory that raw frames may fill: the rest is for training."""
@@ -70,7 +70,7 @@ def stream_kind(episode: Episode, stream: str) -> Kind:
     return rows.info.kind
 
 
-def spec_of(episode: Episode, stream: str, size: Size, codec: str, group: int) -> ClipSpec:
+def spec_of(episode: Episode, stream: str, size: Pixels, codec: str, group: int) -> ClipSpec:
     """How a stream is kept under a codec; what a codec for pictures cannot hold is kept raw.
 
     Raises:
@@ -206,7 +206,7 @@ def mapped(cache: Path, episode: Episode, spec: ClipSpec) -> Array:
     raise AssertionError("unreachable")
 
 
-def raw_bytes(episodes: Sequence[Episode], streams: Sequence[str], size: Size) -> int:
+def raw_bytes(episodes: Sequence[Episode], streams: Sequence[str], size: Pixels) -> int:
     """Bytes that these cameras take as raw frames."""
     height, width = scaling.pair(size)
     return sum(len(episode) for episode in episodes) * len(streams) * height * width * 3

@@ -17,7 +17,8 @@ from worldgate.core.streams import Array, Kind
 
 AREA: Final = "area"
 NEAREST: Final = "nearest"
-Size = int | tuple[int, int]
+Pixels = int | tuple[int, int]
+"""Height and width of a frame, or both in one number."""
 
 
 def rule(kind: Kind) -> str:
@@ -25,7 +26,7 @@ def rule(kind: Kind) -> str:
     return AREA if kind is Kind.IMAGE else NEAREST
 
 
-def pair(size: Size) -> tuple[int, int]:
+def pair(size: Pixels) -> tuple[int, int]:
     """Height and width; one number is a square, whatever the camera's own proportions.
 
     Raises:

@@ -50,7 +50,7 @@ class ClipConfig:
     """Image, depth, segmentation and normals streams."""
     numbers: tuple[str, ...] = ()
     """States, actions and other vectors."""
-    size: scaling.Size = 256
+    size: scaling.Pixels = 256
     """Height and width; one number is a square."""
     frames: int = 16
     """T."""
