@@ -28,10 +28,11 @@ def test_a_card_is_whole_and_a_module_has_one_of_the_forms(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n in NAMES if hasattr(seams.load("metrics", n), "measure")])
 def test_a_plain_metric_gives_one_error_a_step_and_none_for_what_is_equal(name: str) -> None:
     module, rng = seams.load("metrics", name), np.random.default_rng(0)
-    frames = name.startswith("video")
-    shape = (4, 16, 16, 3) if frames else (4, 3)
-    real = rng.integers(0, 256, shape).astype(np.uint8) if frames else rng.normal(0, 1, shape)
-    wrong = (255 - real).astype(np.uint8) if frames else real + 1.0
+    about = name.split("_")[0]
+    shape = {"video": (4, 16, 16, 3), "state": (4, 3)}.get(about, (4, 16, 16))
+    bytes_ = about in {"video", "class"}
+    real = rng.integers(0, 256, shape).astype(np.uint8) if bytes_ else rng.normal(0, 1, shape)
+    wrong = (255 - real).astype(np.uint8) if bytes_ else real + 1.0
     right, off = (module.measure(said, real, real[0]) for said in (real, wrong))
     assert right.error.shape == right.weight.shape == (4,)
     sign = 1 if module.BETTER == "lower" else -1
@@ -41,9 +42,8 @@ def test_a_plain_metric_gives_one_error_a_step_and_none_for_what_is_equal(name: 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in {"video_lpips", "video_fvd"}])
 def test_a_measure_can_be_taken_and_its_figures_have_unit_and_direction(name: str) -> None:
-    model = small.Model(
-        spec=small.spec(force=True, cameras=(small.FRONT, small.TOP), pose=True), noise=0.002, claims=0.002
-    )
+    cameras = {"depth": (small.DEPTH,), "class": (small.CLASSES,)}.get(name.split("_")[0], (small.FRONT, small.TOP))
+    model = small.Model(spec=small.spec(force=True, cameras=cameras, pose=True), noise=0.002, claims=0.002)
     config = EvaluateConfig(horizons=(1, 4), windows=2, samples=3, resamples=50, measures=(name,))
     found = evaluate(model, HELD, config, references=TRAIN, read_frames=small.read_frames)
     assert not found.facts.not_measured

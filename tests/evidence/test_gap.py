@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from tests.evidence import worlds_to_judge as small
 
 from worldgate.core.digest import canonical
 from worldgate.core.errors import DataRefused, NotFound, UsageError
@@ -17,6 +18,7 @@ from worldgate.evidence import gap_bounds
 from worldgate.evidence.baselines import constant_velocity, wrap
 from worldgate.evidence.gap import gap
 from worldgate.evidence.gap_report import GapConfig, GapReport, merge
+from worldgate.evidence.metrics import class_error, depth_abs_rel
 
 STATE = "observation.state"
 FRONT = "observation.images.front"
@@ -69,6 +71,35 @@ def test_the_moving_region_and_the_whole_frame_are_judged_apart(fakes: ModuleTyp
     assert moving > whole > 0
     assert found.episodes[0].signals[names[1]].velocity == ()
     assert float(gap_bounds.skill(found, names[1], "hold", 10, alpha="0.05").lower) > 0
+
+
+def test_depth_and_classes_are_judged_beside_colour() -> None:
+    cameras = (small.FRONT, small.DEPTH, small.CLASSES)
+    episodes = [small.episode(i) for i in range(8)]
+    config = GapConfig(windows=4, samples=3, epsilon={f"{small.DEPTH}/depth_abs_rel": 0.01})
+    model = small.Model(spec=small.spec(cameras=cameras), noise=0.0002)
+    found = gap(model, episodes, config, read_frames=small.read_frames)
+    depth, classes = f"{small.DEPTH}/depth_abs_rel", f"{small.CLASSES}/class_error"
+    assert [s.name for s in found.signals][-2:] == [depth, classes]
+    for name in (depth, classes):
+        assert float(gap_bounds.skill(found, name, "hold", 10, alpha="0.05").lower) > 0
+        assert found.episodes[0].signals[name].velocity == ()
+    assert gap_bounds.valid_horizon(found, depth, probability="0.1", alpha="0.05").steps > 0
+    assert GapReport.from_json(found.to_json()) == found
+
+
+def test_depth_that_is_left_out_counts_as_wholly_wrong_and_what_has_no_return_is_not_counted() -> None:
+    real, said = np.array([[[2.0, 4.0], [0.0, 1.0]]]), np.array([[[2.2, 3.0], [9.0, 0.0]]])
+    found = depth_abs_rel.measure(said, real, real[0])
+    assert found.error == pytest.approx([(0.1 + 0.25 + 1.0) / 3]) and found.weight == pytest.approx([3.0])
+    assert depth_abs_rel.measure(said, 0 * real, real[0]).weight == pytest.approx([0.0])
+    assert np.isnan(depth_abs_rel.measure(np.nan * said, real, real[0]).error).all(), "nobody says nothing"
+
+
+def test_every_true_class_counts_alike_and_invented_ones_do_harm() -> None:
+    real, said = np.array([[[1, 1, 1, 4]]]), np.array([[[1, 1, 7, 4]]])
+    assert class_error.measure(said, real, real[0]).error == pytest.approx([1 - (2 / 3 + 1) / 2])
+    assert class_error.measure(real, real, real[0]).error == pytest.approx([0.0])
 
 
 def test_the_valid_horizon_ends_where_too_few_windows_stay_within_epsilon(fakes: ModuleType) -> None:

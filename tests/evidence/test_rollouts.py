@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.evidence import worlds_to_judge as small
 
 from worldgate.core.digest import to_json
 from worldgate.core.errors import AlreadyExists, DataRefused, NotFound, UsageError
@@ -235,3 +236,70 @@ def test_a_folder_has_one_sample_a_window(tasks: Path, tmp_path: Path, fakes: Mo
 def test_tasks_never_overwrite_a_folder(tasks: Path, episodes: list[Any], fakes: ModuleType) -> None:
     with pytest.raises(AlreadyExists):
         rollouts.write_tasks(tasks, fakes.spec(video=True), episodes, CONFIG, read_frames=fakes.read_frames)
+
+
+# ------------------------------------------------------------------ depth and class ids
+
+
+def measured(tmp_path: Path, *, shift: float = 0.0, change: Callable[[Path], None] | None = None) -> Path:
+    """Predictions of depth alone, in npy files: the last known picture, moved away."""
+    tasks, out = tmp_path / "tasks", tmp_path / "out"
+    held, spec = [small.episode(i) for i in range(2)], small.spec(states=False, cameras=(small.DEPTH,))
+    rollouts.write_tasks(tasks, spec, held, CONFIG, read_frames=small.read_frames)
+    told = json.loads((tasks / "tasks.json").read_text())
+    out.mkdir()
+    entries = []
+    for number, task in enumerate(told["tasks"]):
+        with np.load(tasks / task["file"], allow_pickle=False) as arrays:
+            last = arrays[f"frames:{small.DEPTH}"][-1]
+            np.save(out / f"r{number}.npy", np.repeat(last[None] * (1 + shift), len(arrays["actions"]), axis=0))
+        named = {key: task[key] for key in ("context", "actions")}
+        entries.append({**named, "frames": {small.DEPTH: f"r{number}.npy"}})
+    if change is not None:
+        change(out / "r0.npy")
+    manifest = {"schema": rollouts.SCHEMA, "model": told["model"], "format": "files", "rollouts": entries}
+    (out / "rollouts.json").write_text(json.dumps(manifest))
+    return out
+
+
+def test_depth_comes_in_as_arrays(tmp_path: Path) -> None:
+    folder = measured(tmp_path, shift=0.1)
+    found = rollouts.judge(folder, [small.episode(i) for i in range(2)], CONFIG, read_frames=small.read_frames)
+    errors = found.episodes[0].signals[f"{small.DEPTH}/depth_abs_rel"]
+    assert errors.model[0] == pytest.approx(0.1 + (errors.hold[0] or 0.0), abs=0.01)
+
+
+def another_size(path: Path) -> None:
+    np.save(path, np.zeros((5, 4, 4)))
+
+
+def too_short(path: Path) -> None:
+    np.save(path, np.zeros((1, small.SIDE, small.SIDE)))
+
+
+def objects(path: Path) -> None:
+    np.save(path, np.array([None]), allow_pickle=True)
+
+
+def no_array(path: Path) -> None:
+    path.write_bytes(b"PK")
+
+
+@pytest.mark.parametrize("change", [another_size, too_short, objects, no_array])
+def test_arrays_that_do_not_fit_are_refused(change: Callable[[Path], None], tmp_path: Path) -> None:
+    folder = measured(tmp_path, change=change)
+    with pytest.raises(DataRefused):
+        rollouts.judge(folder, [small.episode(i) for i in range(2)], CONFIG, read_frames=small.read_frames)
+
+
+def test_a_lerobot_dataset_of_predictions_holds_no_depth(tmp_path: Path) -> None:
+    spec = small.spec(states=False, cameras=(small.DEPTH,))
+    entry = rollouts.Entry(context="c", actions="a", episode_index=0)
+    manifest = rollouts.Manifest(schema=rollouts.SCHEMA, model=spec, format="lerobot", rollouts=(entry,))
+    log = LerobotLogFake()
+    with pytest.raises(DataRefused, match="colour alone"):
+        rollouts.RecordedModel(tmp_path, manifest, "d", {0: log}).load(entry, 1)  # type: ignore[dict-item]
+
+
+class LerobotLogFake:
+    name = "episode_000000"

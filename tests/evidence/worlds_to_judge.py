@@ -20,6 +20,7 @@ from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, Signal
 RATE_HZ, STEP_NS = 10.0, 100_000_000
 STATE, FORCE, ACTION, POSE = "observation.state", "observation.force", "action", "observation.object"
 FRONT, TOP, DEPTH = "observation.images.front", "observation.images.top", "observation.depth.front"
+CLASSES = "observation.segmentation.front"
 NAMES = ("tool.x", "tool.y", "tool.z", "object.x", "object.y", "goal.x", "goal.y", "person.x", "person.y")
 SIDE = 32
 REACH = 0.06
@@ -74,6 +75,11 @@ def measure_depth(states_TD: FloatArray) -> Array:
     return np.where(red, 1.5, 2.0).astype(np.float32)
 
 
+def classes(states_TD: FloatArray) -> Array:
+    """(T, 32, 32) class ids of the front camera: 4 the object, 1 the rest."""
+    return np.where((draw(states_TD) == (220, 30, 20)).all(axis=3), 4, 1).astype(np.uint8)
+
+
 def episode(
     seed: int,
     *,
@@ -94,7 +100,7 @@ def episode(
         states[t, 7] = PARKED[0] - 0.1 * max(0, min(t - comes, 6))
     force = np.where(np.linalg.norm(states[:, :2] - states[:, 3:5], axis=1) < REACH, 2.0, 0.0)
     pictures = draw(states)
-    ids = np.where((pictures == (220, 30, 20)).all(axis=3), 4, 1).astype(np.uint8)
+    ids = classes(states)
     if hidden:
         ids[length // 2 :] = 1
         pictures[length // 2 :] = 120
@@ -106,9 +112,7 @@ def episode(
         FRONT: rows(FRONT, Kind.IMAGE, pictures),
         DEPTH: rows(DEPTH, Kind.DEPTH, measure_depth(states), "m"),
         TOP: rows(TOP, Kind.IMAGE, draw(states, top=True)),
-        "observation.segmentation.front": rows(
-            "observation.segmentation.front", Kind.SEGMENTATION, ids.repeat(2, axis=1).repeat(2, axis=2)
-        ),
+        CLASSES: rows(CLASSES, Kind.SEGMENTATION, ids.repeat(2, axis=1).repeat(2, axis=2)),
     }
     name = f"episode_{seed:06d}"
     return Episode(
@@ -133,6 +137,8 @@ def read_frames(held: Episode, camera: str, size: tuple[int, int]) -> Array:
 def _camera(name: str) -> Signal:
     if name == DEPTH:
         return Signal(name=name, shape=(SIDE, SIDE), unit="m", kind=Kind.DEPTH)
+    if name == CLASSES:
+        return Signal(name=name, shape=(2 * SIDE, 2 * SIDE), kind=Kind.SEGMENTATION)
     return Signal(name=name, shape=(SIDE, SIDE, 3), kind=Kind.IMAGE)
 
 
@@ -225,6 +231,8 @@ class _Unrolling:
         if camera == DEPTH:
             hidden[..., 3:5] += self.model.depth_shift
             return np.stack([measure_depth(s) for s in hidden])
+        if camera == CLASSES:
+            return np.stack([classes(s).repeat(2, axis=1).repeat(2, axis=2) for s in hidden])
         return np.stack([draw(np.nan_to_num(s), top=camera == TOP) for s in hidden])
 
 

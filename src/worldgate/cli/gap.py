@@ -133,7 +133,9 @@ def _tell(report: GapReport, evidence: Ref, rows: Sequence[GapRow], *, as_json: 
         )
         for row in rows
     ]
+    told = [signal.name for signal in report.spec.reads]
     said = [
+        *([f"left out, read out and not imagined: {', '.join(told)}; see worldgate world evaluate"] if told else []),
         f"imagined against {report.origin}, {len(report.episodes)} held-out episodes; bounds at 95 %, by episode",
         f"evidence {evidence.digest[:12]}",
         f"next: worldgate gate admission {report.subject[:12]} {evidence.digest[:12]} --site SITE",

@@ -18,7 +18,7 @@ import numpy as np
 from worldgate.core import seams
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, UsageError
-from worldgate.core.streams import Array, ByteArray, FloatArray
+from worldgate.core.streams import Array, FloatArray, Kind
 from worldgate.core.worlds import ModelSpec, Rollout, WorldModel, rollout
 from worldgate.data import clips
 from worldgate.evidence.baselines import constant_velocity, hold_last, wrap
@@ -27,6 +27,9 @@ from worldgate.evidence.gap_report import Curve, EpisodeGap, Errors, GapConfig, 
 from worldgate.evidence.measured import Measured
 from worldgate.evidence.metrics import state_rms
 from worldgate.evidence.windows import FrameReader, Tracks, circular, read_tracks
+
+_METRICS = {Kind.DEPTH: ("depth_abs_rel",), Kind.SEGMENTATION: ("class_error",)}
+"""Entries of the seam for pictures that are not colour."""
 
 Progress = Callable[[int, int], None]
 """(episodes done, episodes in all)."""
@@ -41,7 +44,7 @@ def gap(
     donors: Sequence[Episode] = (),
     dataset: str = "",
     predictions: str = "",
-    read_frames: FrameReader = clips.frames,
+    read_frames: FrameReader = clips.pictures,
 ) -> GapReport:
     """Compare a model with held-out episodes.
 
@@ -142,7 +145,7 @@ def _signals(spec: ModelSpec, episodes: Sequence[Episode], config: GapConfig) ->
                 )
             )
     for camera in spec.cameras:
-        for metric in config.video_metrics:
+        for metric in _METRICS.get(camera.kind, config.video_metrics):
             module = seams.load("metrics", metric)
             if not hasattr(module, "measure"):
                 raise UsageError("this metric needs more than one window", got=metric, hint="worldgate world evaluate")
@@ -299,7 +302,7 @@ def _compare(tally: _Tally, tracks: Tracks, t: int, views: Mapping[str, Rollout]
         _compare_states(tally, tracks.states[info.stream], t, views)
 
 
-def _compare_frames(tally: _Tally, video_KHWC: ByteArray, views: Mapping[str, Rollout]) -> None:
+def _compare_frames(tally: _Tally, video_KHWC: Array, views: Mapping[str, Rollout]) -> None:
     """One window of a camera; the first frame is the last known one."""
     real, last = video_KHWC[1:], video_KHWC[0]
     measure = seams.load("metrics", tally.info.metric).measure
@@ -328,9 +331,16 @@ def _compare_states(tally: _Tally, values_TD: FloatArray, t: int, views: Mapping
 
 
 def _mean_frames(frames_BKHWC: Array, real_KHWC: Array) -> Array:
+    """What is judged of several futures: the mean of colour; no mix of surfaces or classes, so their median or mode."""
     _same_shape(frames_BKHWC[0], real_KHWC, "frames")
-    mean: Array = frames_BKHWC[0] if len(frames_BKHWC) == 1 else np.rint(frames_BKHWC.mean(axis=0)).astype(np.uint8)
-    return mean
+    if len(frames_BKHWC) == 1:
+        return np.asarray(frames_BKHWC[0])
+    if frames_BKHWC.ndim == 5:
+        return np.asarray(np.rint(frames_BKHWC.mean(axis=0)).astype(np.uint8))
+    if frames_BKHWC.dtype.kind == "f":
+        return np.asarray(np.quantile(frames_BKHWC, 0.5, axis=0, method="lower"))
+    ids = np.unique(frames_BKHWC)
+    return np.asarray(ids[np.argmax([(frames_BKHWC == one).sum(axis=0) for one in ids], axis=0)])
 
 
 def _same_shape(predicted: Array, real: Array, where: str) -> None:

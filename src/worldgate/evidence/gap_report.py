@@ -33,13 +33,13 @@ class GapConfig:
     windows: int = 12
     """Most windows cut from one episode, evenly spread."""
     samples: int = 1
-    """Imagined futures a window; their mean is judged."""
+    """Imagined futures a window; their mean is judged, of depth and classes the median or most frequent."""
     seed: int = 0
     """Of the rollouts and of the choice of foreign actions."""
     control: bool = True
     """Whether each window is also imagined under the actions of another window."""
     video_metrics: tuple[str, ...] = ("video_moving", "video_mse")
-    """Entries of the seam ``metrics`` computed for every camera."""
+    """Entries of the seam ``metrics`` computed for every colour camera; depth has AbsRel, classes 1 - mIoU."""
     epsilon: Mapping[str, float] = field(default_factory=dict)
     """Signal -> largest tolerable error, in the signal's unit; from the site's contract."""
     site: str = ""

@@ -15,8 +15,10 @@ refuses.
                    "states": "r0.parquet", "frames": {"observation.images.front": "r0.mp4"},    format files
                    "episode_index": 0}]}                                                        format lerobot
 
-``files``: a parquet file holds one list column per state stream, one row a step; an mp4 holds one frame a step.
-``lerobot``: a LeRobot v3.0 dataset in the same folder; episode ``episode_index`` is the prediction, one row a step.
+``files``: a parquet file holds one list column per state stream, one row a step; an mp4 holds one frame a step; of a
+camera of depth or class ids an npy file holds (K, H, W) metres or ids at the size that the model says.
+``lerobot``: a LeRobot v3.0 dataset in the same folder; episode ``episode_index`` is the prediction, one row a step; it
+holds colour alone.
 Row 1 is one step after the context. Digests: :meth:`worldgate.core.worlds.Prompt.digest` and
 :func:`worldgate.core.digest.digest_array` of the float32 actions; ``tasks.json`` tells both, so nobody has to compute
 them.
@@ -42,8 +44,8 @@ from worldgate.core.config import decode
 from worldgate.core.digest import canonical, digest_array, sha256
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, NotFound, UsageError
-from worldgate.core.streams import ByteArray, FloatArray, Log
-from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
+from worldgate.core.streams import Array, ByteArray, FloatArray, Kind, Log
+from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, Signal
 from worldgate.data import clips
 from worldgate.data.logs import lerobot
 from worldgate.evidence.gap import Progress, gap
@@ -53,6 +55,7 @@ from worldgate.evidence.windows import FrameReader
 SCHEMA = "worldgate/rollouts/1"
 TASKS_SCHEMA = "worldgate/rollout-tasks/1"
 MANIFEST = "rollouts.json"
+_MEASURED = frozenset({Kind.DEPTH, Kind.SEGMENTATION})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,7 @@ class Entry:
     states: str = ""
     """Parquet file, relative to the folder."""
     frames: Mapping[str, str] = field(default_factory=dict)
-    """Camera -> mp4 file, relative to the folder."""
+    """Camera -> mp4 or npy file, relative to the folder."""
     episode_index: int = -1
     """Of a LeRobot dataset."""
 
@@ -134,7 +137,7 @@ class RecordedModel:
         if self.manifest.format == "lerobot":
             return self._from_log(entry, steps)
         states = {s.name: self._states(entry, s.name, steps) for s in self.spec.states}
-        frames = {c.name: self._video(entry, c.name, (c.shape[0], c.shape[1]), steps) for c in self.spec.cameras}
+        frames = {c.name: self._frames(entry, c, steps) for c in self.spec.cameras}
         return Frame(states=states, frames=frames)
 
     def _states(self, entry: Entry, stream: str, steps: int) -> FloatArray:
@@ -146,10 +149,26 @@ class RecordedModel:
             raise DataRefused("states that cannot be read", got=str(error)[:80], where=path) from error
         return self._fit(values.reshape(len(values), -1), steps, path)
 
-    def _video(self, entry: Entry, camera: str, size: tuple[int, int], steps: int) -> ByteArray:
-        if camera not in entry.frames:
-            raise DataRefused("no video for a camera", got=camera, where=self.folder / MANIFEST)
-        path = self._path(entry.frames[camera])
+    def _frames(self, entry: Entry, camera: Signal, steps: int) -> Array:
+        if camera.name not in entry.frames:
+            raise DataRefused("no pictures for a camera", got=camera.name, where=self.folder / MANIFEST)
+        path, size = self._path(entry.frames[camera.name]), (camera.shape[0], camera.shape[1])
+        read = self._measured if camera.kind in _MEASURED else self._video
+        return read(path, size, steps)
+
+    def _measured(self, path: Path, size: tuple[int, int], steps: int) -> Array:
+        """Depth or class ids."""
+        try:
+            found = np.lib.format.open_memmap(path, mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise DataRefused("pictures that cannot be read", got=str(error)[:80], where=path) from error
+        if found.ndim != 3 or found.shape[1:] != size or found.dtype.kind not in "fiu":
+            raise DataRefused("pictures of another form", got=f"{found.shape} {found.dtype}", where=path)
+        if len(found) < steps:
+            raise DataRefused("a prediction that ends too early", got=f"{len(found)} of {steps} frames", where=path)
+        return np.asarray(found[None, :steps])
+
+    def _video(self, path: Path, size: tuple[int, int], steps: int) -> ByteArray:
         try:
             with av.open(str(path)) as container:
                 found = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -166,6 +185,13 @@ class RecordedModel:
         }
         frames: dict[str, ByteArray] = {}
         for camera in self.spec.cameras:
+            if camera.kind in _MEASURED:
+                raise DataRefused(
+                    "a LeRobot dataset of predictions holds colour alone",
+                    got=f"{camera.name}, {camera.kind.value}",
+                    where=self.folder / MANIFEST,
+                    hint='format "files" takes it as an npy file',
+                )
             held = log.read(camera.name).frames
             video = held.read(np.arange(len(held), dtype=np.int64))
             frames[camera.name] = self._resized(video, (camera.shape[0], camera.shape[1]), steps, log.name)
@@ -283,12 +309,13 @@ def write_tasks(
     episodes: Sequence[Episode],
     config: GapConfig | None = None,
     *,
-    read_frames: FrameReader = clips.frames,
+    read_frames: FrameReader = clips.pictures,
 ) -> int:
     """Write every window that :func:`judge` will ask for; returns how many.
 
     Makes ``tasks.json`` (spec, and for each window its file and both digests) and one ``.npz`` a window with
-    ``actions`` (K, A), and under ``state:NAME`` (T, D) and ``frames:NAME`` (T, H, W, 3) the context, oldest first.
+    ``actions`` (K, A), and under ``state:NAME`` (T, D) and ``frames:NAME`` (T, H, W, 3), or (T, H, W) of depth and
+    class ids, the context, oldest first.
 
     Raises:
         AlreadyExists: the folder exists.
@@ -316,7 +343,7 @@ def judge(
     progress: Progress | None = None,
     *,
     dataset: str = "",
-    read_frames: FrameReader = clips.frames,
+    read_frames: FrameReader = clips.pictures,
 ) -> GapReport:
     """The gap of a folder of predictions; the report names the manifest's digest.
 

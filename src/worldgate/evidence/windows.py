@@ -15,11 +15,11 @@ import numpy as np
 
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, NotFound
-from worldgate.core.streams import BoolArray, ByteArray, FloatArray
+from worldgate.core.streams import Array, BoolArray, FloatArray
 from worldgate.core.worlds import ModelSpec, Prompt, Signal
 
-FrameReader = Callable[[Episode, str, tuple[int, int]], ByteArray]
-"""(episode, camera, (H, W)) -> (T, H, W, 3)."""
+FrameReader = Callable[[Episode, str, tuple[int, int]], Array]
+"""(episode, camera, (H, W)) -> (T, H, W, 3), or (T, H, W) of depth and class ids."""
 
 LEAST_CONTEXT = 2
 """Rows needed for a constant velocity, whatever the model asks for."""
@@ -32,8 +32,8 @@ class Tracks:
     episode: Episode
     states: Mapping[str, FloatArray]
     """stream -> (T, D) float32."""
-    frames: Mapping[str, ByteArray]
-    """camera -> (T, H, W, 3)."""
+    frames: Mapping[str, Array]
+    """camera -> (T, H, W, 3), or (T, H, W) of depth and class ids."""
     actions: FloatArray | None
     """(T, A) float32."""
     good: BoolArray
@@ -88,7 +88,7 @@ def read_tracks(episode: Episode, spec: ModelSpec, read_frames: FrameReader) -> 
         values = _numbers(episode, signal)
         states[signal.name] = values
         good &= ~episode.streams[signal.name].gap & np.isfinite(values).all(axis=1)
-    frames: dict[str, ByteArray] = {}
+    frames: dict[str, Array] = {}
     for camera in spec.cameras:
         _stream(episode, camera.name)
         frames[camera.name] = read_frames(episode, camera.name, (camera.shape[0], camera.shape[1]))

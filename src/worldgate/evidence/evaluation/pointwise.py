@@ -30,6 +30,8 @@ from worldgate.evidence.evaluation.measures import (
 )
 
 CONTENDERS = ("model", "hold", "velocity", "other")
+_PICTURES = {"video": "colour", "depth": "depth", "class": "segmented"}
+"""What an entry's name begins with -> what pictures it is of."""
 
 
 def units_of(signal: Signal, fallback: str, width: int) -> Mapping[str, tuple[int, ...]]:
@@ -73,12 +75,11 @@ class Pointwise:
     def __init__(self, name: str, module: ModuleType, setup: Setup) -> None:
         self._module, self._horizons = module, setup.horizons
         self._groups = groups(setup) if name.startswith("state") else []
-        self._cameras = () if self._groups else colour_cameras(setup)
+        about = name.split("_")[0]
+        self._cameras = cameras_of(setup, about) if about in _PICTURES else ()
         if not self._groups and not self._cameras:
-            raise NotMeasured(
-                "the model gives no states" if name.startswith("state") else "the model gives no pictures"
-            )
-        self._suffix = name.removeprefix("video_").removeprefix("state_")
+            raise NotMeasured(f"the model gives no {_PICTURES[about]} pictures" if about in _PICTURES else "no states")
+        self._suffix = name.removeprefix("video_").removeprefix("state_").removeprefix("depth_")
         self.figures = tuple(
             FigureInfo(
                 name=f"{g.name}/{self._suffix}", unit=module.UNIT or g.unit, better=module.BETTER, stream=g.stream
@@ -127,7 +128,12 @@ class Pointwise:
         return Reading(figure=f"{name}/{self._suffix}", contender=who, sums=(total, weight), step=step)
 
 
+def cameras_of(setup: Setup, about: str) -> tuple[str, ...]:
+    """Cameras whose pictures are colour (``video``), ``depth`` or ids of a ``class``."""
+    kinds = {Kind.DEPTH: "depth", Kind.SEGMENTATION: "class", Kind.NORMALS: "normals"}
+    return tuple(c.name for c in setup.spec.cameras if kinds.get(c.kind, "video") == about)
+
+
 def colour_cameras(setup: Setup) -> tuple[str, ...]:
     """Cameras whose pictures are colour."""
-    kinds = {c.name: c.kind for c in setup.spec.cameras}
-    return tuple(name for name, kind in kinds.items() if kind not in {Kind.DEPTH, Kind.SEGMENTATION, Kind.NORMALS})
+    return cameras_of(setup, "video")
