@@ -121,6 +121,7 @@ def test_another_contract_of_the_same_name_and_version_is_refused(tmp_path: Path
 
 SHIPPED = {
     "cell.v3": "f8cc7d70933aa2d5",
+    "cell-full.v1": "d4ac7bf607b1ea5c",
     "comma2k19.v1": "62ab5fce8a47ab0e",
     "droid.v2": "46aa8344f638c826",
     "g1.v2": "49b1a55b8a6f6d70",
