@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.worlds.synthetic import CAMERA, debug_config, episode, episodes, make_rows
 
@@ -230,12 +231,50 @@ def test_other_families_refuse_to_read_out(tmp_path):
 
 
 def test_every_fifth_episode_is_left_out_and_two_serve_for_both(caplog):
-    tracks = list(range(11))
+    tracks = [known(i) for i in range(11)]
     learn, left = parted(tracks, HeadsConfig())
-    assert left == [4, 9] and sorted(learn + left) == tracks
-    assert parted(tracks[:3], HeadsConfig()) == ([0, 1], [2])
-    assert parted(tracks[:2], HeadsConfig()) == ([0, 1], [0, 1])
+    assert numbers(left) == [4, 9] and numbers(learn) == [0, 1, 2, 3, 5, 6, 7, 8, 10]
+    assert [*map(numbers, parted(tracks[:3], HeadsConfig()))] == [[0, 1], [2]]
+    assert "calibrated on what they learned from" not in caplog.text
+    assert [*map(numbers, parted(tracks[:2], HeadsConfig()))] == [[0, 1], [0, 1]]
     assert "calibrated on what they learned from" in caplog.text
+
+
+def known(number, *, reads=(), nowhere=(), lacks=()):
+    """A track that knows some read-outs, knows others at no row, and lacks some streams."""
+    values = {name: np.zeros((5, 3)) for name in reads} | {name: np.full((5, 3), np.nan) for name in nowhere}
+    return SimpleNamespace(id=number, reads=values, lacks=frozenset(lacks))
+
+
+def numbers(tracks):
+    return [t.id for t in tracks]
+
+
+def test_what_only_the_left_out_episode_has_is_learned_from_instead(caplog):
+    tracks = [known(i, nowhere=[FORCE] if i == 1 else []) for i in range(4)] + [known(4, reads=[FORCE])]
+    learn, left = parted(tracks, HeadsConfig())
+    assert numbers(left) == [0] and 4 in numbers(learn)
+    assert f"has {FORCE}: its deviations are not calibrated" in caplog.text
+
+
+def test_an_optional_stream_that_only_the_left_out_episode_has_is_learned_from_instead():
+    tracks = [*(known(i, lacks=[STATE]) for i in range(4)), known(4)]
+    assert numbers(parted(tracks, HeadsConfig())[1]) == [0]
+
+
+def test_where_every_episode_is_the_only_one_to_know_something_all_serve_for_both(caplog):
+    tracks = [known(i, reads=[f"{FORCE}.{i}"]) for i in range(5)]
+    assert [*map(numbers, parted(tracks, HeadsConfig()))] == [[0, 1, 2, 3, 4]] * 2
+    assert "calibrated on what they learned from" in caplog.text
+
+
+@settings(deadline=None)
+@given(st.lists(st.frozensets(st.sampled_from("abc")), min_size=3, max_size=14))
+def test_nothing_is_left_out_whole_and_no_episode_serves_twice_where_it_need_not(streams):
+    tracks = [known(i, reads=sorted(names)) for i, names in enumerate(streams)]
+    learn, left = parted(tracks, HeadsConfig())
+    assert {n for t in learn for n in t.reads} == set().union(*streams)
+    assert left and (not set(numbers(learn)) & set(numbers(left)) or len(learn) == len(left) == len(tracks))
 
 
 # ------------------------------------------------------------------ trained worlds

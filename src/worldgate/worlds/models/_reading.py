@@ -10,6 +10,7 @@ P places, C channels of a place, A action channels, D channels of a target.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -38,13 +39,33 @@ _logger = logging.getLogger(__name__)
 
 
 def parted(tracks: Sequence[Track], config: HeadsConfig) -> tuple[list[Track], list[Track]]:
-    """Tracks to learn from, and those that are left out to calibrate on; too few tracks serve for both."""
-    if len(tracks) < _FEWEST:
+    """Tracks to learn from, and those that are left out to calibrate on; too few tracks serve for both.
+
+    A stream that some episodes lack is never left out whole: what nobody learned could be calibrated, and would then
+    be told as if it were known.
+    """
+    every = max(2, round(1 / config.left_out))
+    usual = [i for i in range(len(tracks)) if i % every == min(every, len(tracks)) - 1]
+    has = _streams(tracks)
+    learned = Counter(name for names in has for name in names)
+    left: set[int] = set()
+    for i in dict.fromkeys((*usual, *range(len(tracks)))):
+        if len(left) < len(usual) and all(learned[name] > 1 for name in has[i]):
+            left.add(i)
+            learned.subtract(has[i])
+    if len(tracks) < _FEWEST or not left:
         _logger.warning("%d episodes: the heads are calibrated on what they learned from", len(tracks))
         return list(tracks), list(tracks)
-    every = max(2, round(1 / config.left_out))
-    left = {i for i in range(len(tracks)) if i % every == min(every, len(tracks)) - 1}
+    for name in sorted(set(learned).difference(*(has[i] for i in left))):
+        _logger.warning("no episode that is left out has %s: its deviations are not calibrated", name)
     return [t for i, t in enumerate(tracks) if i not in left], [tracks[i] for i in sorted(left)]
+
+
+def _streams(tracks: Sequence[Track]) -> list[frozenset[str]]:
+    """Of every track, which it has of the streams that some lack, and which read-outs it knows at any row."""
+    some = frozenset[str]().union(*(t.lacks for t in tracks))
+    read = [frozenset(n for n, values in t.reads.items() if np.isfinite(values).any()) for t in tracks]
+    return [(some - track.lacks) | known for track, known in zip(tracks, read, strict=True)]
 
 
 class Reel:
