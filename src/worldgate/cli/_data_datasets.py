@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from worldgate.cli._contract import read_facts
 from worldgate.cli._output import JsonFlag, Table, answer, progress
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
+from worldgate.core.errors import UsageError
 
 if TYPE_CHECKING:
     from worldgate.data.datasets import DatasetDiff
@@ -143,7 +144,13 @@ def _told(ws: Workspace, ref: Ref, *, as_json: bool) -> None:
 
 
 def card(
-    dataset: str, /, *, html: Path | None = None, workspace: WorkspaceOption = None, json: JsonFlag = False
+    dataset: str,
+    /,
+    *,
+    html: Path | None = None,
+    episode: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = (),
+    workspace: WorkspaceOption = None,
+    json: JsonFlag = False,
 ) -> None:
     """Describe a dataset: terms, splits, streams, alignment, findings, episodes.
 
@@ -151,17 +158,25 @@ def card(
 
         worldgate data card kitchen-2 > README.md
         worldgate data card kitchen-2 --html card.html
+        worldgate data card kitchen-2 --html look.html --episode run-7.mcap run-8.mcap
+
+    The page shows small pictures of every camera and a plot of every stream of numbers of some episodes; what a
+    recorded contract masks or forbids is not among them.
 
     Args:
         dataset: Id or name of a dataset.
         html: Write a self-contained page there instead of Markdown to stdout; replaced if it exists.
+        episode: Names or ids of the episodes that the page shows; else the first of every split, and a few more.
     """
     from worldgate.data.datasets import card as cards
 
+    if episode and html is None:
+        raise UsageError("episodes are shown on a page", got=episode[0], hint="--html FILE")
     with open_workspace(workspace) as ws:
         ref = ws.resolve(dataset, "dataset")
         body = {"dataset": ref, "card": cards.card(ws, ref)}
         if html is None:
             answer("data.card", body, cards.markdown(ws, ref).rstrip("\n"), as_json=json)
         else:
-            answer("data.card", {**body, "html": cards.write_html(ws, ref, html)}, f"the card is {html}", as_json=json)
+            page = cards.write_html(ws, ref, html, episodes=episode)
+            answer("data.card", {**body, "html": page}, f"the card is {html}", as_json=json)

@@ -11,7 +11,7 @@ Shape legend: T aligned rows, N messages of a stream.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from worldgate.data.datasets.loading import load_entries
 from worldgate.data.datasets.manifests import DatasetManifest, manifest
 from worldgate.data.exports import Item, LeftOut, Part, Shipment, load_export
 from worldgate.data.ingest import Facts, IngestedLog, Shelf
-from worldgate.data.privacy.rules import MASKED
+from worldgate.data.privacy import showing
 from worldgate.data.resample import BY_INDEX
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
@@ -127,12 +127,12 @@ def export_log(
     """
     shelf = Shelf(ws)
     record = shelf.record(log.digest)
-    _refuse_shown(_shown(ws, record), record)
+    _refuse_shown(showing.hidden_cameras(ws, record), record)
     opened = shelf.open(log.digest)
     leaving = {info.name for info in opened.streams()}
     if contract is not None:
         leaving &= set(contracts.load(ws, contract.digest).streams)
-    _refuse_forbidden(_forbidden(ws, leaving), record)
+    _refuse_forbidden(showing.forbidden_streams(ws, leaving), record)
     marks = {"log": log.digest}
     source: dict[str, Any] = {"log": log.digest, "name": record.name, "origins": [record.origin]}
     rate_hz = 0.0
@@ -202,23 +202,9 @@ def refuse_private(ws: Workspace, held: DatasetManifest) -> None:
     contract, shelf = contracts.load(ws, held.contract), Shelf(ws)
     for entry in held.episodes:
         record = shelf.record(entry.log)
-        _refuse_shown(contract.privacy.unmet(_cameras(record), record.facts), record)
+        _refuse_shown(contract.privacy.unmet(showing.cameras_of(record), record.facts), record)
         _refuse_forbidden(contract.privacy.forbids(s.name for s in record.streams), record)
         _refuse_forbidden(contract.privacy.forbids_facts(entry.facts), record)
-
-
-def _cameras(record: IngestedLog) -> list[str]:
-    return [stream.name for stream in record.streams if stream.kind is Kind.IMAGE]
-
-
-def _shown(ws: Workspace, record: IngestedLog) -> list[str]:
-    """Cameras that any recorded contract masks, unless the log is masked as one of these contracts asks."""
-    cameras = _cameras(record)
-    rules = [contracts.load(ws, ref.digest).privacy for ref in ws.artifacts("contract")]
-    meant = [rule for rule in rules if any(rule.rule(camera) is not None for camera in cameras)]
-    if not meant or record.facts.get(MASKED) in {rule.digest() for rule in meant}:
-        return []
-    return sorted({camera for rule in meant for camera in cameras if rule.rule(camera) is not None})
 
 
 def _refuse_shown(cameras: Sequence[str], record: IngestedLog) -> None:
@@ -231,17 +217,9 @@ def _refuse_shown(cameras: Sequence[str], record: IngestedLog) -> None:
         )
 
 
-def _forbidden(ws: Workspace, streams: Iterable[str]) -> list[str]:
-    """Streams that any recorded contract forbids."""
-    rules = [contracts.load(ws, ref.digest).privacy for ref in ws.artifacts("contract")]
-    names = list(streams)
-    return sorted({name for rule in rules for name in rule.forbids(names)})
-
-
 def _allowed(ws: Workspace, record: IngestedLog) -> Facts:
     """The facts of a log that no recorded contract forbids."""
-    rules = [contracts.load(ws, ref.digest).privacy for ref in ws.artifacts("contract")]
-    hidden = {name for rule in rules for name in rule.forbids_facts(record.facts)}
+    hidden = {name for rule in showing.rules(ws) for name in rule.forbids_facts(record.facts)}
     return {name: value for name, value in record.facts.items() if name not in hidden}
 
 

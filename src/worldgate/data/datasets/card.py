@@ -16,6 +16,7 @@ import numpy as np
 
 from worldgate.core.config import decode
 from worldgate.core.digest import short
+from worldgate.core.errors import NotFound
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.report import Section, Table, write_report
 from worldgate.core.streams import NUMERIC, Origin
@@ -23,14 +24,19 @@ from worldgate.core.times import MILLISECOND, format_ns
 from worldgate.data import contracts
 from worldgate.data.alignment_report import AlignmentReport
 from worldgate.data.check import EVENT as CHECKED
-from worldgate.data.datasets.manifests import DatasetManifest, manifest, normaliser
+from worldgate.data.datasets.loading import load_entries
+from worldgate.data.datasets.manifests import DatasetManifest, EpisodeEntry, manifest, normaliser
+from worldgate.data.datasets.previews import previews
 from worldgate.data.ingest import EPOCHS_NS, Shelf
+from worldgate.data.privacy import showing
 from worldgate.data.retention import keeping
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _SHOWN = 200
+PREVIEWED = 4
+"""Episodes that a page shows where nobody says which."""
 UNSTATED = "not stated"
 
 
@@ -78,10 +84,49 @@ def card(ws: Workspace, dataset: Ref) -> Card:
     )
 
 
-def write_html(ws: Workspace, dataset: Ref, path: Path) -> Path:
-    """Write the card as one self-contained page."""
-    told = card(ws, dataset)
-    return write_report(path, title=told.title, lead=told.lead, notice=told.notice, sections=told.sections)
+def write_html(ws: Workspace, dataset: Ref, path: Path, *, episodes: Sequence[str] = ()) -> Path:
+    """Write the card as one self-contained page, with what some episodes look like.
+
+    Args:
+        ws: the workspace.
+        dataset: what is described.
+        path: the page; replaced if it exists.
+        episodes: names, or prefixes of ids, of those that are shown; empty: the first of every split, and a few more.
+
+    Raises:
+        NotFound: no such dataset or episode.
+    """
+    told, held = card(ws, dataset), manifest(ws, dataset.digest)
+    looks = [_looks(ws, held, entry) for entry in _picked(held, episodes)]
+    sections = (*told.sections, *looks)
+    return write_report(path, title=told.title, lead=told.lead, notice=told.notice, sections=sections)
+
+
+def _picked(held: DatasetManifest, names: Sequence[str]) -> list[EpisodeEntry]:
+    if not names:
+        splits = list(dict.fromkeys(entry.split for entry in held.episodes))
+        first = [held.split(split)[0] for split in splits]
+        return [*first, *(entry for entry in held.episodes if entry not in first)][: max(PREVIEWED, len(first))]
+    found = {n: [e for e in held.episodes if e.name == n or (len(n) >= 4 and e.id.startswith(n))] for n in names}
+    lost = [name for name, entries in found.items() if not entries]
+    if lost:
+        some = ", ".join(entry.name for entry in held.episodes[:4])
+        raise NotFound("no such episode in this dataset", got=lost[0], where=held.name, hint=f"one of {some}")
+    return [entries[0] for entries in found.values()]
+
+
+def _looks(ws: Workspace, held: DatasetManifest, entry: EpisodeEntry) -> Section:
+    """Strips and plots of one episode, without what any recorded contract hides."""
+    title = f"Episode {entry.name}, split {entry.split}"
+    record = Shelf(ws).record(entry.log)
+    hidden = {*showing.hidden_cameras(ws, record), *showing.forbidden_streams(ws, held.streams)} & set(held.streams)
+    if any(item.log == entry.log and item.erased_ns is not None for item in keeping(ws)):
+        return Section(title=title, words=("Its log was erased.",))
+    (episode,) = load_entries(ws, held, [entry])
+    words = [f"{len(episode)} rows at {episode.rate_hz:g} Hz, {entry.origin}."]
+    if hidden:
+        words.append(f"Not shown, because a contract masks or forbids it: {', '.join(sorted(hidden))}.")
+    return Section(title=title, words=tuple(words), pictures=tuple(previews(episode, hidden)))
 
 
 def markdown(ws: Workspace, dataset: Ref) -> str:
