@@ -29,6 +29,8 @@ class Core(Protocol):
     places: int
     width: int
     """Channels of a place on the inner side, before and after the bottleneck."""
+    crops: bool
+    """Whether it also works on parts of a picture."""
 
     def encode(self, x_NISS: Tensor, view_N: Tensor) -> Tensor:
         """(N, P, width)."""
@@ -50,7 +52,9 @@ class ConvConfig:
 
 
 class ConvCore(nn.Module):
-    """Residual convolutions at a quarter and an eighth of the size; works on crops, too."""
+    """Residual convolutions at a quarter and an eighth of the size."""
+
+    crops = True
 
     def __init__(self, config: ConvConfig, *, enters: int, leaves: int, views: int, size: int) -> None:
         super().__init__()
@@ -97,6 +101,8 @@ class MaskedConfig:
 
 class MaskedCore(nn.Module):
     """Latent tokens read patches, of which some are hidden while training, and are read by patches again."""
+
+    crops = False
 
     def __init__(self, config: MaskedConfig, *, enters: int, leaves: int, views: int, size: int) -> None:
         super().__init__()

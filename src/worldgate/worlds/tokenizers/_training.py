@@ -1,6 +1,8 @@
 """Fitting a tokenizer: clips at random, and what it keeps of held-out ones at which rate.
 
-Clips come from the clip loader, so frames are mapped and not held, and every sample of every step has a receipt.
+Clips come from the clip loader, so frames are mapped and not held, and every sample of every step has a receipt. A
+convolution learns from crops of them around what moves: a quarter of the work, all of it where there is something to
+learn.
 
 Shape legend: R rows over all tracks, N clips, T frames of a clip, S pixels a side.
 """
@@ -24,8 +26,10 @@ from worldgate.worlds.family import Phase
 from worldgate.worlds.feed import ClipFeed, spread
 from worldgate.worlds.imagine.marks import burn
 from worldgate.worlds.nn.attention import Block
+from worldgate.worlds.nn.autoencoders import STRIDE
 from worldgate.worlds.nn.blocks import Residual
 from worldgate.worlds.rates import figures
+from worldgate.worlds.tokenizers import _crops
 from worldgate.worlds.tokenizers._scenes import Scenes
 from worldgate.worlds.tokenizers._video import Context, VideoTokenizer
 from worldgate.worlds.tracks import Layout, Track
@@ -129,6 +133,9 @@ class TokenizerPhase:
         looks = self.tokenizer.config.time or self.tokenizer.config.context is Context.FIRST
         length = _CLIP if looks else 1
         size = self.tokenizer.size
+        grid = size // STRIDE
+        self.crop = max(_crops.LEAST, grid // 2) if self.tokenizer.crops else grid
+        """Places a side of what is learned from."""
         self.feed = ClipFeed(_episodes(train), cameras, frames=length, size=size, batch=config.batch)
         self.judged: dict[str, Tensor] = {}
         if held_out:
@@ -150,9 +157,31 @@ class TokenizerPhase:
         """The next clips; hidden patches and noise follow the run's own generator."""
         seed = int(rng.integers(2**31))
         clips, tracks = self.feed.take()
-        against = self.model.against(clips, _scenes(self.places, tracks)) or {}
+        scenes = _scenes(self.places, tracks)
+        against = self.model.against(clips, scenes) or {}
+        if self.crop * STRIDE < self.tokenizer.size:
+            clips, against = self._cropped(clips, against, scenes, torch.Generator().manual_seed(seed))
         parts = {_CLIPS: clips, _AGAINST: against}
         return Batch(tensors={f"{part}{c}": held for part, by in parts.items() for c, held in by.items()}, seed=seed)
+
+    @torch.no_grad()
+    def _cropped(
+        self,
+        clips: Mapping[str, Tensor],
+        against: Mapping[str, Tensor],
+        scenes: Mapping[str, Tensor],
+        rng: torch.Generator,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Every camera at a place of its own, the same one in all frames of a clip."""
+        cut, beside = {}, {}
+        for camera, held in clips.items():
+            field = self.tokenizer.part(camera).looks.field
+            frames = torch.unflatten(field(held.flatten(0, 1)), 0, held.shape[:2])
+            corner_N2 = _crops.corners(_crops.busy(frames, field(scenes[camera])), self.crop, rng)
+            cut[camera] = _crops.cut(held, corner_N2, self.crop, rows=2)
+            if camera in against:
+                beside[camera] = _crops.cut(against[camera], corner_N2, self.crop, rows=1)
+        return cut, beside
 
     def loss(self, batch: Batch) -> Tensor:
         """Of pixels and bottleneck."""

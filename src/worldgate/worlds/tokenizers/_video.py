@@ -142,6 +142,11 @@ class VideoTokenizer(nn.Module):
             modality = modality_of(Kind(kind), config.classes)
             self.parts[kind] = Part(modality, config, make, squeeze(), len(names), size)
 
+    @property
+    def crops(self) -> bool:
+        """Whether it also works on parts of pictures."""
+        return all(cast(Core, cast(Part, part).core).crops for part in self.parts.values())
+
     def part(self, camera: str) -> Part:
         """Of a camera."""
         kind = next(kind for kind, names in self.kinds.items() if camera in names)
