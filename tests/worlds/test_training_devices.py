@@ -1,4 +1,7 @@
-"""Losses on a device that is not there: torch's fake tensors refuse what lies on two devices, and compute nothing."""
+"""Losses on a device that is not there: torch's fake tensors refuse what lies on two devices, and compute nothing.
+
+So they also refuse whatever would have to wait for a GPU: a value that decides a branch or a shape.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ from worldgate.worlds.train.loop import _create
 from worldgate.worlds.train.steps import Learner
 
 PICTURES = Inputs(states=(), action="", cameras=(CAMERA,), size=SIZE)
-FED = {"state": Inputs(), "conv": Inputs(cameras=(CAMERA,), size=SIZE), "fsq": PICTURES, "kl": PICTURES}
+SEEING = Inputs(cameras=(CAMERA,), size=SIZE)
+FED = {"state": Inputs(), "conv": SEEING, "flow": SEEING, "fsq": PICTURES, "kl": PICTURES}
 
 
 @pytest.mark.parametrize("name", sorted(FED))

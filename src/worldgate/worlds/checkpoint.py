@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldgate.core.atomic import atomic_dir
 from worldgate.core.config import decode
@@ -27,6 +27,7 @@ from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec, WorldModel
 from worldgate.worlds.family import Borrowing, Family, FamilyConfig, Trainable, is_tokenizer, load_trainable
 from worldgate.worlds.tracks import Layout
+from worldgate.worlds.train import parallel
 
 SCHEMA = 1
 WEIGHTS, NORMALISER, CONFIG = "model.safetensors", "normaliser.json", "config.json"
@@ -66,23 +67,28 @@ def save(folder: Path, family: str, config: FamilyConfig, model: Trainable, abou
     return folder
 
 
-def load(folder: Path, *, expect: str | None = None) -> WorldModel:
+def load(folder: Path, *, expect: str | None = None, device: str = "auto") -> WorldModel:
     """Load a checkpoint behind the protocol that every room sees.
 
     Args:
         folder: a checkpoint folder.
         expect: the digest that was promised for it, in a release or a decision.
+        device: where it works, as in :class:`worldgate.worlds.train.config.LoopConfig`; ``auto`` is the fastest there
+            is. A seed draws the same on each of them, and arithmetic rounds differently.
 
     Raises:
         NotFound: no checkpoint there.
         CapabilityMissing: a tokenizer's.
         WeightsRefused: not safetensors, damaged, or not the digest that was promised.
         SchemaTooNew: written by a newer Worldgate.
+        UsageError: this machine lacks the device.
     """
+    place = parallel.device_of(device)
     tree, model, digest = restore(folder, expect=expect)
     if is_tokenizer(str(tree["family"])):
         hint = "worldgate list models shows what rolls forward"
         raise CapabilityMissing("a tokenizer is no world model", got=str(tree["family"]), where=folder, hint=hint)
+    cast(nn.Module, model).to(place)
     family = cast(Family, model)
     return family.world(_spec(tree, family.layout, family, digest))
 

@@ -18,6 +18,7 @@ import torch
 from worldgate.core.errors import CapabilityMissing
 from worldgate.core.streams import ByteArray, FloatArray
 from worldgate.core.worlds import WorldModel
+from worldgate.worlds.devices import home, sent
 from worldgate.worlds.models.conv import ConvWorld
 from worldgate.worlds.pixels import to_signed
 from worldgate.worlds.tokenizers.background import BackgroundTokenizer
@@ -37,13 +38,13 @@ class TokenizerEncoder:
         """(N, H, W, 3) uint8 RGB to (N, C * L * L) float32."""
         size = int(self.tokenizer.backgrounds_GV3SS.shape[-1])
         small = np.stack([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in images_NHW3])
-        frames_N3SS = torch.as_tensor(small).permute(0, 3, 1, 2)
+        frames_N3SS = sent(small, self.tokenizer.backgrounds_GV3SS.device).permute(0, 3, 1, 2)
         empty_3SS, view = self._background(frames_N3SS)
         empty_N3SS = to_signed(empty_3SS).expand(len(small), -1, -1, -1)
-        views_N = torch.full((len(small),), view)
+        views_N = torch.full((len(small),), view, device=frames_N3SS.device)
         latents = self.tokenizer.encode(to_signed(frames_N3SS), empty_N3SS, views_N)
         nothing = self.tokenizer.encode(empty_N3SS[:1], empty_N3SS[:1], views_N[:1])
-        out: FloatArray = (latents - nothing).flatten(1).float().numpy()
+        out: FloatArray = home((latents - nothing).flatten(1).float())
         return out
 
     def _background(self, frames_N3SS: torch.Tensor) -> tuple[torch.Tensor, int]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from worldgate.core import seams
@@ -80,6 +79,15 @@ class Anywhere(Protocol):
     """
 
     anywhere: bool
+
+
+@runtime_checkable
+class Tasting(Protocol):
+    """A phase that may also offer this: a preparation on a part, so that a rehearsal need not do all of its work."""
+
+    def taste(self) -> float:
+        """As ``prepare``, on as little as its steps and figures need; the share of the work that this was."""
+        ...
 
 
 @runtime_checkable
@@ -191,8 +199,3 @@ def load_trainable(name: str) -> TrainableModule:
 def is_tokenizer(name: str) -> bool:
     """Whether a name that can be trained is a tokenizer's."""
     return name in seams.cards("tokenizers")
-
-
-def seeded(seed: int) -> torch.Generator:
-    """A torch generator of its own, so that nothing else changes its draws."""
-    return torch.Generator().manual_seed(seed)

@@ -133,7 +133,7 @@ class TokenizerPhase:
 
 def round_trip(tokenizer: BackgroundTokenizer, frames_NV3SS: Tensor, background_NV3SS: Tensor) -> Tensor:
     """Encode and decode pictures of all cameras."""
-    view = torch.arange(frames_NV3SS.shape[1]).repeat(len(frames_NV3SS))
+    view = torch.arange(frames_NV3SS.shape[1], device=frames_NV3SS.device).repeat(len(frames_NV3SS))
     flat, against = frames_NV3SS.flatten(0, 1), background_NV3SS.flatten(0, 1)
     out = tokenizer.decode(tokenizer.encode(flat, against, view), against, view)
     return torch.unflatten(out, 0, (len(frames_NV3SS), -1))

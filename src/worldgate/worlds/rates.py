@@ -19,6 +19,7 @@ from torch import Tensor
 
 from worldgate.core.streams import Array, ByteArray, FloatArray, Kind
 from worldgate.evidence.metrics.video_ssim import measure as ssim
+from worldgate.worlds.devices import home
 from worldgate.worlds.nn.bottlenecks import Fsq, Gaussian, rounded
 from worldgate.worlds.tokenizers._video import VideoTokenizer
 
@@ -50,13 +51,14 @@ def figures(
     for camera, held in values.items():
         squeeze = tokenizer.part(camera).squeeze
         if isinstance(squeeze, Fsq):
-            out |= {f"{name}/{camera}": value for name, value in codebook(squeeze.codes(held), squeeze.size).items()}
+            used = codebook(squeeze.codes(held).cpu(), squeeze.size)
+            out |= {f"{name}/{camera}": value for name, value in used.items()}
         out[f"bits_per_frame/{camera}"] = bits[camera] * held.shape[1] / clips[camera].shape[1]
         kind, true = tokenizer.kind(camera), clips[camera]
         plain = baseline[camera].unsqueeze(1).expand_as(true)
-        for name, value in distortion(kind, shown[camera].numpy(), true.numpy()).items():
+        for name, value in distortion(kind, home(shown[camera]), home(true)).items():
             out[f"{name}/{camera}"] = value
-        for name, value in distortion(kind, plain.numpy(), true.numpy()).items():
+        for name, value in distortion(kind, home(plain), home(true)).items():
             out[f"{name}_of_baseline/{camera}"] = value
     return out
 

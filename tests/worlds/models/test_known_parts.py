@@ -42,11 +42,11 @@ def in_use(backbone, tokens, times, pinned):
     past, out = backbone.pasts(8), []
     for t, time in enumerate(times):
         for held in past:
-            held.pinning = t < pinned
+            held.pinning = time if t < pinned else None
         one = [s[:, t : t + 1] for s in tokens]
         out.append(backbone(one, backbone.told(guidance(1, t)), times_T=torch.tensor([time]), past=past))
         for held in past:
-            held.pinned, held.pinning = held.pinned + (t < pinned), False
+            held.pinned, held.pinning = held.pinned + (t < pinned), None
     return [torch.cat(stream, dim=1) for stream in zip(*out, strict=True)]
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from worldgate.core.errors import UsageError
 from worldgate.core.normalisers import Normaliser, Statistics
 from worldgate.core.streams import Array
+from worldgate.worlds.devices import device_of, sent
 from worldgate.worlds.nn.bottlenecks import Fsq
 from worldgate.worlds.nn.streams import StreamShape, patched, unpatched
 from worldgate.worlds.tokenizers._training import TrainedTokenizer
@@ -107,6 +108,7 @@ class Numbers(nn.Module):
         for name, values in (("mean", statistics.mean), ("std", statistics.std), ("low", low), ("high", high)):
             self.register_buffer(f"{name}_D", torch.tensor(np.asarray(values), dtype=torch.float32), persistent=False)
         self.register_buffer("turns_D", torch.as_tensor(turns), persistent=False)
+        self.register_buffer("angles_A", torch.as_tensor(np.flatnonzero(turns)), persistent=False)
         self.width = len(turns)
         self.entries = self.width + int(turns.sum())
 
@@ -115,17 +117,19 @@ class Numbers(nn.Module):
     low_D: Tensor
     high_D: Tensor
     turns_D: Tensor
+    angles_A: Tensor
+    """Which channels turn, by number: a device would be asked how many of a mask's entries are true."""
 
     def vectors(self, raw_XD: Tensor) -> Tensor:
         """(X, entries): numbers normalised and angles as sines, then the angles' cosines."""
         plain = torch.where(self.turns_D, raw_XD.sin(), (raw_XD - self.mean_D) / self.std_D)
-        return torch.cat([plain, raw_XD[..., self.turns_D].cos()], dim=-1)
+        return torch.cat([plain, raw_XD[..., self.angles_A].cos()], dim=-1)
 
     def of_vectors(self, held_XE: Tensor) -> Tensor:
         """The way back."""
         plain, cosines = held_XE[..., : self.width], held_XE[..., self.width :]
         out = plain * self.std_D + self.mean_D
-        out[..., self.turns_D] = torch.atan2(plain[..., self.turns_D], cosines)
+        out[..., self.angles_A] = torch.atan2(plain[..., self.angles_A], cosines)
         return out
 
     def codes(self, raw_XD: Tensor, bins: int) -> Tensor:
@@ -206,10 +210,10 @@ class Codec(nn.Module):
         scenes = self.tokenizer.scenes
         if not set(self.cameras) <= set(frames):
             empty = {c: scenes.scene(c)[place % len(scenes.scene(c))] for c in self.cameras}
-            return empty | {c: torch.as_tensor(np.array(held[0])) for c, held in frames.items()}
+            return empty | {c: sent(np.asarray(held[0]), scenes.device) for c, held in frames.items()}
         first = {camera: np.asarray(held[:1]) for camera, held in frames.items()}
         if self._video.config.context is Context.FIRST:
-            return {camera: torch.as_tensor(np.array(held[0])) for camera, held in first.items()}
+            return {camera: sent(held[0], scenes.device) for camera, held in first.items()}
         return dict(scenes.find(first)[0])
 
     def look(self, frames: Mapping[str, Tensor], against: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
@@ -248,7 +252,7 @@ class Codec(nn.Module):
         return out
 
     def blank(self) -> list[Tensor]:
-        """No token (0, G, E) of every stream."""
+        """No token (0, G, E) of every stream, on the CPU."""
         kind = torch.long if self.bins else torch.float32
         return [torch.zeros(0, s.tokens, e, dtype=kind) for s, e in zip(self.shapes, self.entries, strict=True)]
 
@@ -295,7 +299,7 @@ class Codec(nn.Module):
 
     @torch.no_grad()
     def fit(self, tracks: Sequence[Track]) -> list[list[Tensor | None]]:
-        """Learn the spread of values and return the tokens of every track, each (T, G, E)."""
+        """Learn the spread of values and return the tokens of every track, each (T, G, E), on the CPU."""
         held = [self._values(track) for track in tracks]
         for camera, look in zip(self.cameras, self._looks, strict=True):
             mine = [values[camera] for values in held if camera in values]
@@ -304,7 +308,7 @@ class Codec(nn.Module):
 
     @torch.no_grad()
     def encode(self, tracks: Sequence[Track]) -> list[list[Tensor | None]]:
-        """Tokens of every track, each (T, G, E), by what was learned before."""
+        """Tokens of every track, each (T, G, E), by what was learned before, on the CPU."""
         return [self._of_track(track, self._values(track)) for track in tracks]
 
     def _values(self, track: Track) -> dict[str, Tensor]:
@@ -312,15 +316,18 @@ class Codec(nn.Module):
             return {}
         against = self.against(track.frames)
         known = None if against is None else {camera: held.unsqueeze(0) for camera, held in against.items()}
-        frames = {camera: torch.tensor(np.asarray(held)).unsqueeze(0) for camera, held in track.frames.items()}
-        return self.look(frames, known)
+        device = device_of(self)
+        frames = {camera: sent(np.asarray(held), device).unsqueeze(0) for camera, held in track.frames.items()}
+        return {camera: held.cpu() for camera, held in self.look(frames, known).items()}
 
     def _of_track(self, track: Track, values: Mapping[str, Tensor]) -> list[Tensor | None]:
         out: list[Tensor | None] = []
+        device = device_of(self)
         for camera, shape, look in zip(self.cameras, self.shapes, self._looks, strict=False):
-            out.append(patched(look.entries_of(values[camera]), shape)[0] if camera in values else None)
+            mine = sent(values[camera], device) if camera in values else None
+            out.append(None if mine is None else patched(look.entries_of(mine), shape)[0].cpu())
         raw = self.layout.split(track.states_TD)
-        numbers = {s.name: torch.as_tensor(raw[s.name]) for s in self.layout.states if s.name not in track.lacks}
+        numbers = {s.name: sent(raw[s.name], device) for s in self.layout.states if s.name not in track.lacks}
         coded = self.tokens({}, None, {name: held.unsqueeze(0) for name, held in numbers.items()})
-        out += [None if held is None else held[0] for held in coded[len(self.cameras) :]]
+        out += [None if held is None else held[0].cpu() for held in coded[len(self.cameras) :]]
         return out

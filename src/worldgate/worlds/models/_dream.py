@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from worldgate.worlds.devices import Draws
 from worldgate.worlds.nn.attention import Past
 from worldgate.worlds.nn.streams import Backbone, Guidance
 
@@ -87,7 +88,7 @@ class Denoiser(Protocol):
         guidance: Guidance,
         time: Tensor,
         past: Sequence[Past],
-        rng: torch.Generator,
+        draws: Draws,
     ) -> list[Tensor]:
         """One frame (N, 1, G, E) of every stream, with what is known of it kept."""
         ...
@@ -99,7 +100,7 @@ class Denoiser(Protocol):
         guidance: Guidance,
         time: Tensor,
         past: Sequence[Past],
-        rng: torch.Generator,
+        draws: Draws,
     ) -> Before:
         """Put one frame into the cache; of a stream that is None, nothing is known."""
         ...
@@ -112,11 +113,11 @@ class Dream:
         model: the trained denoiser.
         count: N.
         window: frames that are remembered, beside the pinned ones.
-        rng: of all draws.
+        draws: chance, which comes to where the model's weights lie; what the model is given lies there, too.
     """
 
-    def __init__(self, model: Denoiser, count: int, *, window: int, rng: torch.Generator) -> None:
-        self.model, self.rng, self.time = model, rng, 0
+    def __init__(self, model: Denoiser, count: int, *, window: int, draws: Draws) -> None:
+        self.model, self.draws, self.time = model, draws, 0
         self.past = model.backbone.pasts(window)
         self.before = self.blank = model.nothing(count)
 
@@ -124,23 +125,27 @@ class Dream:
         """A frame that is known ahead; before the first :meth:`advance`."""
         self._keep(True)
         for past in self.past:
-            past.pinning = True
-        self.model.keep(tokens, self.blank, guidance, torch.tensor([time]), self.past, self.rng)
+            past.pinning = time
+        self.model.keep(tokens, self.blank, guidance, self._when(time), self.past, self.draws)
         for past in self.past:
-            past.pinning, past.pinned = False, past.pinned + 1
+            past.pinning, past.pinned = None, past.pinned + 1
 
     def advance(self, guidance: Guidance, known: Sequence[Tensor | None] = ()) -> list[Tensor]:
         """The next frame, (N, 1, G, E) of every stream, with what is known of it."""
-        now = torch.tensor([self.time])
+        now = self._when(self.time)
         given = list(known) or [None] * len(self.before.tokens)
         frame = [held for held in given if held is not None]
         if len(frame) < len(given):
             self._keep(False)
-            frame = self.model.fill(given, self.before, guidance, now, self.past, self.rng)
+            frame = self.model.fill(given, self.before, guidance, now, self.past, self.draws)
         self._keep(True)
-        self.before = self.model.keep(frame, self.before, guidance, now, self.past, self.rng)
+        self.before = self.model.keep(frame, self.before, guidance, now, self.past, self.draws)
         self.time += 1
         return frame
+
+    def _when(self, time: int) -> Tensor:
+        """(1,) where the model is, without waiting for it."""
+        return torch.full((1,), time, device=self.draws.device)
 
     def _keep(self, keep: bool) -> None:
         for past in self.past:

@@ -17,6 +17,7 @@ from worldgate.core.errors import DataRefused
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec, WorldModel
 from worldgate.worlds.batches import Batch
+from worldgate.worlds.devices import sent
 from worldgate.worlds.family import Phase
 from worldgate.worlds.heads.net import Heads, HeadsConfig
 from worldgate.worlds.models._codec import Codec
@@ -139,7 +140,7 @@ class Generator(nn.Module):
     def tape(self, tracks: Sequence[Track], tokens: list[list[Tensor | None]]) -> Tape:
         """Tracks with their tokens, as windows are cut from."""
         action = self.layout.action.name
-        actions = [self.command(torch.as_tensor(t.actions_TA)) for t in tracks]
+        actions = [self.command(sent(t.actions_TA, self.action_mean_A.device)).cpu() for t in tracks]
         acts = [bool(action) and action not in t.lacks for t in tracks]
         return Tape(tracks, tokens, actions, acts, self.texts([t.text for t in tracks]), self.codec.blank())
 
@@ -157,7 +158,7 @@ class Generator(nn.Module):
         return Guidance(actions_NTA=actions_NTA, acted_NT=acted_NT, text_NE=text_NE, told_N=windows.told_N)
 
     def texts(self, texts: Sequence[str]) -> Tensor:
-        """(N, W) of N texts, as :meth:`read` takes them."""
+        """(N, W) of N texts, as :meth:`read` takes them; on the CPU."""
         if self.words is None:
             return torch.zeros(len(texts), 0)
         return cast(TextReader, self.words).inputs(texts)
@@ -173,6 +174,10 @@ class Generator(nn.Module):
         out: Tensor = self.words(text_NW)
         return out
 
+    def said(self, text: str) -> Tensor:
+        """(1, E) one text, read where the weights are."""
+        return self.read(sent(self.texts([text]), self.action_mean_A.device))
+
     def world(self, spec: ModelSpec) -> WorldModel:
         """Behind the protocol."""
         return TokenWorld(self, spec)
@@ -182,6 +187,7 @@ class TokensPhase:
     """Fits the transformer to windows of frozen tokens."""
 
     name = "dynamics"
+    anywhere = True
 
     def __init__(self, model: Generator, train: Sequence[Track], held_out: Sequence[Track]) -> None:
         self.model, self.config = model, model.config.phase
@@ -196,13 +202,28 @@ class TokensPhase:
 
     def prepare(self) -> None:
         """Turn every track into tokens, once."""
+        self._prepare(self.train)
+
+    def taste(self) -> float:
+        """As :meth:`prepare`, of as few training tracks as show every camera and hold a batch of windows."""
+        few, unseen, windows = [], set(self.model.codec.cameras), 0
+        for track in self.train:
+            if windows < self.config.batch or unseen & set(track.frames):
+                few.append(track)
+                unseen -= set(track.frames)
+                windows += len(track.starts(1, self.model.config.window - 1))
+        self._prepare(few)
+        judged = sum(map(len, self.held_out))
+        return (sum(map(len, few)) + judged) / (sum(map(len, self.train)) + judged)
+
+    def _prepare(self, tracks: Sequence[Track]) -> None:
         codec = self.model.codec
         codec.train(False)
-        self.tape = self.model.tape(self.train, codec.fit(self.train))
+        self.tape = self.model.tape(tracks, codec.fit(tracks))
         self.model.net.fit(self.tape)
         self.starts = self.tape.starts(self.model.config.window)
         if not len(self.starts):
-            longest = max((len(t) for t in self.train), default=0)
+            longest = max((len(t) for t in tracks), default=0)
             got, hint = (
                 f"{longest} rows in the longest",
                 f"{self.model.config.window} rows without a gap, or --set window=4",
@@ -223,11 +244,11 @@ class TokensPhase:
         acted, told = led_NT & ~mute.unsqueeze(1), windows.told_N & ~silent
         ahead = int(rng.integers(1, config.window)) if rng.random() < config.ahead else -1
         hidden = replace(windows, acted_NT=acted, told_N=told)
-        return hidden.batch(int(rng.integers(2**31)), ahead=torch.tensor(ahead))
+        return hidden.batch(int(rng.integers(2**31)), ahead=ahead)
 
     def loss(self, batch: Batch) -> Tensor:
         """The network's."""
-        windows, ahead = Windows.of(batch), int(batch["ahead"])
+        windows, ahead = Windows.of(batch), batch.numbers["ahead"]
         actions, acted = windows.actions_NTA, windows.acted_NT
         if ahead >= 0:
             actions = torch.cat([torch.zeros_like(actions[:, :1]), actions], dim=1)

@@ -156,7 +156,7 @@ class Habits(nn.Module):
     @torch.no_grad()
     def fit(self, now_RGE: Tensor, after_RGE: Tensor) -> None:
         """Count pairs of frames in a row."""
-        pairs = now_RGE * self.codes + after_RGE
+        pairs = (now_RGE * self.codes + after_RGE).to(self.log_GEVV.device)
         counts = torch.stack([(pairs == code).sum(dim=0) for code in range(self.codes**2)], dim=-1).float()
         counts = torch.unflatten(counts, -1, (self.codes, self.codes))
         counts = torch.cat([counts, counts.sum(dim=2, keepdim=True)], dim=2)

@@ -43,14 +43,16 @@ class Reader:
 
     def _see(self, tokens: Sequence[Tensor | None], guidance: Guidance) -> Reading:
         frames = guidance.acted_NT.shape[1]
-        blank = [b.new_zeros(self.count, frames, *b.shape[1:]) for b in self.codec.blank()]
+        device, shape = guidance.acted_NT.device, (self.count, frames)
+        blank = [torch.zeros(*shape, *b.shape[1:], dtype=b.dtype, device=device) for b in self.codec.blank()]
+        seen = torch.stack([torch.full(shape, held is not None, device=device) for held in tokens], dim=-1)
         shown = [b if held is None else held for b, held in zip(blank, tokens, strict=True)]
         look = Look(
             views=self.codec.views(shown),
-            seen_NTS=torch.tensor([held is not None for held in tokens]).expand(self.count, frames, -1),
+            seen_NTS=seen,
             actions_NTA=guidance.actions_NTA,
             acted_NT=guidance.acted_NT,
-            since_NT=torch.full((self.count, frames), self.since),
+            since_NT=torch.full(shape, self.since, device=device),
         )
         said, self.memory = self.heads(look, self.memory)
         return self.heads.read(said, look.since_NT)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from worldgate.core.streams import IntArray, Kind
 from worldgate.worlds import skill
+from worldgate.worlds.devices import Draws, device_of
 from worldgate.worlds.models._dream import Dream
 from worldgate.worlds.models._tape import Tape, Windows
 
@@ -35,9 +36,9 @@ def judge(model: Generator, tape: Tape) -> dict[str, float]:
     if not len(starts):
         return {}
     starts = starts[:: -(-len(starts) // _JUDGED)]
-    windows = tape.windows(starts, context + steps)
-    other = torch.arange(len(starts)).roll(max(1, len(starts) // 2))
-    ours, wrong = (roll(model, windows, context, windows.actions_NTA[order]) for order in (slice(None), other))
+    windows = tape.windows(starts, context + steps).to(device_of(model))
+    other = windows.actions_NTA.roll(max(1, len(starts) // 2), dims=0)
+    ours, wrong = (roll(model, windows, context, actions) for actions in (windows.actions_NTA, other))
     return _pictures(model, tape, starts, ours, wrong, horizons) | _states(model, windows, ours, wrong, horizons)
 
 
@@ -50,7 +51,7 @@ def _pictures(
         return {}
     places = [codec.against(tape.tracks[t].frames) for t in tape.track_of(starts)]
     against = {c: torch.stack([p[c] for p in places if p is not None]) for c in places[0]} if places[0] else None
-    one, two = (torch.stack([codec.frames(t, against)[c] for c in colour], dim=2) / 255 for t in (ours, wrong))
+    one, two = (torch.stack([codec.frames(t, against)[c] for c in colour], dim=2).cpu() / 255 for t in (ours, wrong))
     rows = starts[:, None] + np.arange(model.context - 1, model.context + max(horizons.values()))
     real = torch.stack([frames_of(tape, c, rows) for c in colour], dim=2) / 255
     return skill.pictures(one, two, real[:, 0], real[:, 1:], horizons)
@@ -64,7 +65,7 @@ def _states(
     spread = torch.cat([numbers.std_D for numbers in model.codec.states_of])
 
     def joined(tokens: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(model.codec.states(tokens).values()), dim=-1) / spread
+        return (torch.cat(list(model.codec.states(tokens).values()), dim=-1) / spread).cpu()
 
     real = joined(windows.tokens)
     first = model.context
@@ -72,8 +73,8 @@ def _states(
 
 
 def roll(model: Generator, windows: Windows, context: int, actions_NTA: Tensor) -> list[Tensor]:
-    """Imagined tokens (N, K, G, E) of every stream after the first ``context`` frames of windows."""
-    dream = Dream(model.net, len(windows), window=model.config.window, rng=torch.Generator().manual_seed(0))
+    """Imagined tokens (N, K, G, E) of every stream after the first ``context`` frames of windows, where these are."""
+    dream = Dream(model.net, len(windows), window=model.config.window, draws=Draws(0, device_of(model)))
     out = []
     for t in range(actions_NTA.shape[1]):
         told = model.guidance(windows, actions_NTA[:, t : t + 1], windows.acted_NT[:, t : t + 1])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from worldgate.core.streams import IntArray
 from worldgate.worlds.batches import Batch
+from worldgate.worlds.devices import sent
 from worldgate.worlds.tracks import Track
 
 
@@ -38,11 +39,16 @@ class Windows:
     def __len__(self) -> int:
         return len(self.present_NS)
 
-    def batch(self, seed: int, **more: Tensor) -> Batch:
+    def to(self, device: torch.device) -> Windows:
+        """The same on another device."""
+        tokens = tuple(sent(held, device) for held in self.tokens)
+        return Windows(tokens=tokens, **{name: sent(getattr(self, name), device) for name in _NAMES})
+
+    def batch(self, seed: int, **numbers: int) -> Batch:
         """As a phase hands it to its loss."""
         named = {f"tokens_{s}": held for s, held in enumerate(self.tokens)}
         named |= {name: getattr(self, name) for name in _NAMES}
-        return Batch(tensors=named | more, seed=seed)
+        return Batch(tensors=named, numbers=numbers, seed=seed)
 
     @classmethod
     def of(cls, batch: Batch) -> Windows:
@@ -61,7 +67,7 @@ _NAMES = ("present_NS", "actions_NTA", "acted_NT", "text_NW", "told_N")
 
 
 class Tape:
-    """Tokens of all tracks.
+    """Tokens of all tracks, on the CPU.
 
     Args:
         tracks: whose tokens they are.

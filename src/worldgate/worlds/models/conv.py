@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
+from worldgate.worlds.devices import device_of, home, sent
 from worldgate.worlds.dynamics import DynamicsPhase
 from worldgate.worlds.family import Phase
 from worldgate.worlds.nn.blocks import FilmResidual, PlaceMap
@@ -168,14 +169,14 @@ class ConvFamily(nn.Module):
 
     def encode(self, frames_NV3SS: Tensor, background_NV3SS: Tensor) -> Tensor:
         """Pictures in [-1, 1] to joined latents of unit spread, (N, C, L, L)."""
-        view = torch.arange(self.views).repeat(len(frames_NV3SS))
+        view = torch.arange(self.views, device=frames_NV3SS.device).repeat(len(frames_NV3SS))
         latent = self.tokenizer.encode(frames_NV3SS.flatten(0, 1), background_NV3SS.flatten(0, 1), view)
         joined_NCLL = torch.unflatten(latent, 0, (-1, self.views)).flatten(1, 2)
         return (joined_NCLL - self.center_C11) / self.scale_C11
 
     def decode(self, latent_NCLL: Tensor, background_NV3SS: Tensor) -> Tensor:
         """Latents to pictures of all cameras, (N, V, 3, S, S)."""
-        view = torch.arange(self.views).repeat(len(latent_NCLL))
+        view = torch.arange(self.views, device=latent_NCLL.device).repeat(len(latent_NCLL))
         raw = torch.unflatten(latent_NCLL * self.scale_C11 + self.center_C11, 1, (self.views, -1)).flatten(0, 1)
         pictures = self.tokenizer.decode(raw, background_NV3SS.flatten(0, 1), view)
         return torch.unflatten(pictures, 0, (-1, self.views))
@@ -224,15 +225,15 @@ class ConvUnrolling:
 
     @torch.inference_mode()
     def __init__(self, family: ConvFamily, prompt: Prompt, samples: int) -> None:
-        self.family, self.samples = family, samples
-        states = torch.as_tensor(joined_states(prompt, family.layout, family.context))
-        past = torch.as_tensor(past_actions(prompt, family.context))
+        self.family, self.samples, self.device = family, samples, device_of(family)
+        states = sent(joined_states(prompt, family.layout, family.context), self.device)
+        past = sent(past_actions(prompt, family.context), self.device)
         self.rolling = Rolling(family.ensemble, states.expand(samples, -1, -1), past.expand(samples, -1, -1))
         self.state_BD = states[-1].expand(samples, -1)
         cameras = [signal.name for signal in family.layout.cameras]
         chosen, _ = family.tokenizer.find_background(prompt.frames)
         self.background_1V3SS = to_signed(chosen).unsqueeze(0)
-        last = [torch.as_tensor(np.array(prompt.frames[c][-2:])).permute(0, 3, 1, 2) for c in cameras]
+        last = [sent(np.asarray(prompt.frames[c][-2:]), self.device).permute(0, 3, 1, 2) for c in cameras]
         known_2V3SS = to_signed(torch.stack(last, dim=1))
         before, now = torch.split(family.encode(known_2V3SS, self.background_1V3SS.expand_as(known_2V3SS)), 1)
         self.before_BCLL, self.now_BCLL = (z.expand(samples, -1, -1, -1) for z in (before, now))
@@ -246,13 +247,13 @@ class ConvUnrolling:
             UsageError: actions of another shape.
         """
         layout = self.family.layout
-        actions = torch.tensor(check_actions(actions_BKA, self.samples, layout.action_width))
+        actions = sent(check_actions(actions_BKA, self.samples, layout.action_width), self.device)
         steps = [self._one(actions[:, k]) for k in range(actions.shape[1])]
         states, sigmas, pictures = (torch.stack(part, dim=1) for part in zip(*steps, strict=True))
         return Frame(
-            states=layout.split(states.double().numpy()),
-            uncertainty=layout.split(sigmas.double().numpy()),
-            frames={signal.name: pictures[:, :, v].numpy() for v, signal in enumerate(layout.cameras)},
+            states=layout.split(home(states).astype(np.float64)),
+            uncertainty=layout.split(home(sigmas).astype(np.float64)),
+            frames={signal.name: home(pictures[:, :, v]) for v, signal in enumerate(layout.cameras)},
         )
 
     def _one(self, action_BA: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from worldgate.core.errors import UsageError
 from worldgate.core.normalisers import Normaliser
+from worldgate.worlds.devices import Draws
 from worldgate.worlds.models._codec import Codec
 from worldgate.worlds.models._dream import Before, Earlier
 from worldgate.worlds.models._generator import Generator, GeneratorConfig, at_size
@@ -129,6 +130,7 @@ class FlowNet(nn.Module):
         self.plain = [shape.side == 1 for shape in codec.shapes]
         sure = [1 - (self.noise.exact if plain else self.noise.memory) for plain in self.plain]
         self.register_buffer("sure_S", torch.tensor(sure), persistent=False)
+        self.register_buffer("plain_S", torch.tensor(self.plain), persistent=False)
         numbers = 3 * sum(e for e, plain in zip(codec.entries, self.plain, strict=True) if plain)
         self.around = nn.ModuleList(
             around(shape, config.net, enter=(2 if plain else 3) * e, leave=e, numbers=numbers)
@@ -144,6 +146,7 @@ class FlowNet(nn.Module):
             nn.init.normal_(table.weight, std=_SMALL)
 
     sure_S: Tensor
+    plain_S: Tensor
 
     def forward(
         self,
@@ -155,6 +158,7 @@ class FlowNet(nn.Module):
         *,
         times_T: Tensor | None = None,
         past: Sequence[Past] | None = None,
+        priors: Sequence[tuple[Tensor, Tensor]] | None = None,
     ) -> list[Tensor]:
         """Clean tokens (N, T, G, E) of every stream.
 
@@ -166,12 +170,13 @@ class FlowNet(nn.Module):
             guidance: actions and text.
             times_T: when each frame is.
             past: caches.
+            priors: of these frames, where they are known already.
         """
         most = self.noise.levels
         levels_NTSD = self.level((level_NTS * most).round().long())
         levels_NTSD = levels_NTSD + self.level_before((before.level_NTS * most).round().long())
         size_NTD, told_NTD = self.size(size_NT), self.backbone.told(guidance)
-        priors = self.prior(before, guidance)
+        priors = self.prior(before, guidance) if priors is None else priors
         known = [posterior(p, x, level_NTS[..., s]) for s, (p, x) in enumerate(zip(priors, noisy, strict=True))]
         mine = [s for s, plain in enumerate(self.plain) if plain]
         said = told([known[s][0] for s in mine], [before.tokens[s] for s in mine], [priors[s] for s in mine])
@@ -211,9 +216,8 @@ class FlowNet(nn.Module):
         level, size, moves, asked = self._levels(count, frames, device)
         if ahead is not None:
             clean = tuple(torch.cat([c[:, ahead : ahead + 1], c], dim=1) for c in clean)
-            times = torch.cat([torch.tensor([ahead]), torch.arange(frames)]).to(device)
-            first = self.sure_S.repeat(count, 1, 1)
-            first[:, :, self.plain] = 0.0
+            times = torch.cat([torch.full((1,), ahead, device=device), torch.arange(frames, device=device)])
+            first = (self.sure_S * ~self.plain_S).repeat(count, 1, 1)
             level = torch.cat([first, level], dim=1)
             size = torch.cat([size.new_zeros(count, 1), size], dim=1)
             moves, asked = (torch.cat([torch.zeros_like(m[:, :1]), m], dim=1) for m in (moves, asked))
@@ -224,8 +228,9 @@ class FlowNet(nn.Module):
         before = _shifted(noisy, level, ahead is not None)
         before = replace(before, earlier=self._earlier(clean, before.level_NTS, guidance, ahead is not None))
         target = self._targets(clean, noisy, level, size, moves & present.unsqueeze(1), before, guidance, times)
-        out = self(noisy, level, size, before, guidance, times_T=times)
-        asked, priors = (present.unsqueeze(1) & asked).float(), self.prior(before, guidance)
+        priors = self.prior(before, guidance)
+        out = self(noisy, level, size, before, guidance, times_T=times, priors=priors)
+        asked = (present.unsqueeze(1) & asked).float()
         losses = []
         for s, (x, y) in enumerate(zip(out, target, strict=True)):
             _, spread = posterior(priors[s], noisy[s], level[..., s])
@@ -246,7 +251,7 @@ class FlowNet(nn.Module):
         stride_NT1 = (2**size).unsqueeze(-1)
         level = (torch.rand(count, frames, streams, device=device) * (most // stride_NT1)).floor() * stride_NT1 / most
         kept = remembered(count, frames, self.noise.clean, device).unsqueeze(-1)
-        numbers_S = torch.tensor(self.plain, device=device)
+        numbers_S = self.plain_S
         turn, seen = turns(count, frames, self.plain, device)
         known = kept | (numbers_S & ~turn)
         level = torch.where(known, self.sure_S, torch.where(turn & ~numbers_S, self.sure_S * seen, level))
@@ -269,9 +274,9 @@ class FlowNet(nn.Module):
         """Clean tokens, and where a larger step is asked for, where two half steps of the model lead."""
         out = [c.clone() for c in clean]
         mine = slice(0, round(self.noise.shortcut * len(size)))
-        size, level, moves = size[mine], level[mine], moves[mine] & (size[mine] > 0).unsqueeze(-1)
-        if not bool(moves.any()):
+        if not mine.stop:
             return out
+        size, level, moves = size[mine], level[mine], moves[mine] & (size[mine] > 0).unsqueeze(-1)
         half = (size - 1).clamp(min=0)
         stride = torch.where(moves, (2.0**half / self.noise.levels).unsqueeze(-1), 0.0)
         told = _part(guidance, mine)
@@ -297,14 +302,18 @@ class FlowNet(nn.Module):
         """What preceded the frames before, as it is remembered in use."""
         mine = [s for s, plain in enumerate(self.plain) if plain]
         numbers = [self.sure_S[s] * clean[s] + (1 - self.sure_S[s]) * torch.randn_like(clean[s]) for s in mine]
-        known_NT = (was_NTS[..., mine] == self.sure_S[mine]).all(dim=-1)
+        known_NT = ((was_NTS == self.sure_S) | ~self.plain_S).all(dim=-1)
         return Earlier.of(numbers, known_NT, guidance, prefixed=prefixed)
+
+    def _given(self, tokens: Sequence[Tensor | None]) -> Tensor:
+        """(S,) 1 where there are some, else 0; copied to nowhere."""
+        return torch.stack([torch.full_like(self.sure_S[0], float(held is not None)) for held in tokens])
 
     def nothing(self, count: int) -> Before:
         """Zeros of which nothing is known."""
         shapes = zip(self.backbone.shapes, self.entries, strict=True)
-        tokens = tuple(torch.zeros(count, 1, shape.tokens, e) for shape, e in shapes)
-        return Before(tokens=tokens, level_NTS=torch.zeros(count, 1, len(self.entries)))
+        tokens = tuple(self.sure_S.new_zeros(count, 1, shape.tokens, e) for shape, e in shapes)
+        return Before(tokens=tokens, level_NTS=self.sure_S.new_zeros(count, 1, len(self.entries)))
 
     def fill(
         self,
@@ -313,24 +322,26 @@ class FlowNet(nn.Module):
         guidance: Guidance,
         time: Tensor,
         past: Sequence[Past],
-        rng: torch.Generator,
+        draws: Draws,
     ) -> list[Tensor]:
         """Denoise what is unknown in a few equal steps: first the numbers, then the pictures that show them."""
         steps = self.noise.steps
-        noise = [torch.randn(t.shape, generator=rng) for t in before.tokens]
+        noise = [draws.normal(t.shape) for t in before.tokens]
         x = [
             self.noise.temperature * n if k is None else sure * k + (1 - sure) * n
             for n, k, sure in zip(noise, known, self.sure_S, strict=True)
         ]
         out = list(x)
         large = int(math.log2(self.noise.levels // steps)) if self.noise.shortcut else 0
-        size = torch.full(before.level_NTS.shape[:2], large)
-        level = torch.where(torch.tensor([k is None for k in known]), 0.0, self.sure_S)
+        size = torch.full(before.level_NTS.shape[:2], large, device=draws.device)
+        level = list((self.sure_S * self._given(known)).unbind())
         for turn in (True, False):
             mine = [s for s, k in enumerate(known) if k is None and self.plain[s] is turn]
             for i in range(steps if mine else 0):
-                level[mine] = i / steps
-                clean = self(x, level.expand_as(before.level_NTS), size, before, guidance, times_T=time, past=past)
+                for s in mine:
+                    level[s] = torch.full_like(level[s], i / steps)
+                now = torch.stack(level).expand_as(before.level_NTS)
+                clean = self(x, now, size, before, guidance, times_T=time, past=past)
                 for s in mine:
                     x[s] = x[s] + (clean[s] - x[s]) / (steps - i)
             done = [x[s] for s in mine]
@@ -346,21 +357,20 @@ class FlowNet(nn.Module):
         guidance: Guidance,
         time: Tensor,
         past: Sequence[Past],
-        rng: torch.Generator,
+        draws: Draws,
     ) -> Before:
         """Remember a frame, slightly noised."""
-        level_S = torch.where(torch.tensor([t is None for t in tokens]), 0.0, self.sure_S)
-        level = level_S.expand_as(before.level_NTS)
-        noise = [torch.randn(t.shape, generator=rng) for t in before.tokens]
+        level = (self.sure_S * self._given(tokens)).expand_as(before.level_NTS)
+        noise = [draws.normal(t.shape) for t in before.tokens]
         held = [
             n if t is None else sure * t + (1 - sure) * n for n, t, sure in zip(noise, tokens, self.sure_S, strict=True)
         ]
-        size = torch.zeros(level.shape[:2], dtype=torch.long)
+        size = torch.zeros(level.shape[:2], dtype=torch.long, device=level.device)
         self(held, level, size, before, guidance, times_T=time, past=past)
         mine = [s for s, plain in enumerate(self.plain) if plain]
         earlier = Earlier(
             numbers=tuple(before.tokens[s] for s in mine),
-            known_NT=((before.level_NTS > 0) & (level > 0))[..., mine].all(dim=-1),
+            known_NT=((before.level_NTS > 0) & (level > 0) | ~self.plain_S).all(dim=-1),
             actions_NTA=guidance.actions_NTA,
         )
         return Before(tokens=tuple(held), level_NTS=level, earlier=earlier)

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from worldgate.core.choices import settle
 from worldgate.core.normalisers import Normaliser
+from worldgate.worlds.devices import Draws
 from worldgate.worlds.models._codec import Codec
 from worldgate.worlds.models._dream import Before, Earlier
 from worldgate.worlds.models._generator import Generator, GeneratorConfig, at_size
@@ -43,6 +44,10 @@ CARD = {
     "needs": "models",
     "source": "MaskGIT, arXiv 2202.04200; Genie, arXiv 2402.15391",
 }
+
+
+_UNASKED = -100
+"""In place of a code that the loss leaves out: to pick out the others, a device would be asked how many there are."""
 
 
 class Order(StrEnum):
@@ -190,6 +195,7 @@ class MaskedNet(nn.Module):
         super().__init__()
         self.mask, self.entries = config.mask, codec.entries
         self.plain = [shape.side == 1 for shape in codec.shapes]
+        self.register_buffer("plain_S", torch.tensor(self.plain), persistent=False)
         text = config.text_width if codec.layout.text else 0
         self.backbone = Backbone(config.net, codec.shapes, codec.layout.action_width, text)
         self.first = len(codec.cameras)
@@ -199,6 +205,8 @@ class MaskedNet(nn.Module):
             for shape, entries, levels in zip(codec.shapes, codec.entries, codec.levels(), strict=True)
         )
         self.prior = Prior(numbers, [1] * len(numbers), [True] * len(numbers), codec.layout.action_width)
+
+    plain_S: Tensor
 
     @property
     def streams(self) -> list[Coded]:
@@ -279,9 +287,9 @@ class MaskedNet(nn.Module):
         hide_NTS, asked_NTS = self._hidden(count, frames, true[0].device)
         if ahead is not None:
             true = tuple(torch.cat([c[:, ahead : ahead + 1], c], dim=1) for c in true)
-            times = torch.cat([torch.tensor([ahead]), torch.arange(frames)]).to(true[0].device)
-            first = hide_NTS.new_zeros(count, 1, len(true))
-            first[:, :, self.plain] = 1.0
+            when = torch.full((1,), ahead, device=hide_NTS.device)
+            times = torch.cat([when, torch.arange(frames, device=hide_NTS.device)])
+            first = self.plain_S.to(hide_NTS.dtype).expand(count, 1, -1)
             hide_NTS = torch.cat([first, hide_NTS], dim=1)
             asked_NTS = torch.cat([torch.zeros_like(first, dtype=torch.bool), asked_NTS], dim=1)
         asked_NTS = asked_NTS & present_NS.unsqueeze(1)
@@ -303,7 +311,10 @@ class MaskedNet(nn.Module):
         before = replace(before, earlier=earlier)
         losses = []
         for logits, codes, mask in zip(self(shown, before, guidance, times_T=times), true, asked, strict=True):
-            nats = functional.cross_entropy(logits[mask].float(), codes[mask], reduction="sum")
+            wanted = codes.masked_fill(~mask, _UNASKED).flatten()
+            nats = functional.cross_entropy(
+                logits.flatten(0, -2).float(), wanted, ignore_index=_UNASKED, reduction="sum"
+            )
             losses.append(nats / mask.sum().clamp(min=1))
         return torch.stack(losses).mean()
 
@@ -312,7 +323,7 @@ class MaskedNet(nn.Module):
 
         Pictures wait while numbers are asked for, and are asked for, too, of nothing.
         """
-        plain_S = torch.tensor(self.plain, device=device)
+        plain_S = self.plain_S
         kept_NT1 = remembered(count, frames, self.mask.clean, device).unsqueeze(-1)
         turn, seen = turns(count, frames, self.plain, device)
         waiting = turn & ~plain_S & ~seen
@@ -333,7 +344,9 @@ class MaskedNet(nn.Module):
     def nothing(self, count: int) -> Before:
         """Hidden codes alone."""
         each = zip(self.streams, self.backbone.shapes, self.entries, strict=True)
-        return Before(tokens=tuple(torch.full((count, 1, shape.tokens, e), s.hidden) for s, shape, e in each))
+        device = self.plain_S.device
+        blank = (torch.full((count, 1, shape.tokens, e), s.hidden, device=device) for s, shape, e in each)
+        return Before(tokens=tuple(blank))
 
     def fill(
         self,
@@ -342,7 +355,7 @@ class MaskedNet(nn.Module):
         guidance: Guidance,
         time: Tensor,
         past: Sequence[Past],
-        rng: torch.Generator,
+        draws: Draws,
     ) -> list[Tensor]:
         """Draw what is hidden, some codes at each step: first the numbers, then the pictures that show them."""
         blank = self.nothing(len(before.tokens[0])).tokens
@@ -354,25 +367,26 @@ class MaskedNet(nn.Module):
             for i in range(steps):
                 answers = self(codes, before, guidance, times_T=time, past=past)
                 for s in mine:
-                    codes[s] = self._reveal(self.streams[s], codes[s], answers[s], (i + 1) / steps, rng)
+                    codes[s] = self._reveal(self.streams[s], codes[s], answers[s], (i + 1) / steps, draws)
         return codes
 
-    def _reveal(self, stream: Coded, codes: Tensor, logits: Tensor, done: float, rng: torch.Generator) -> Tensor:
+    def _reveal(self, stream: Coded, codes: Tensor, logits: Tensor, done: float, draws: Draws) -> Tensor:
         """Codes with as many known as should be by now: those known before, and new draws."""
         flat, total = codes.flatten(1), codes[0].numel()
         logits = logits.flatten(1, -2).float()
         if self.mask.temperature > 0:
             chances = (logits / self.mask.temperature).softmax(dim=-1)
-            drawn = torch.multinomial(chances.flatten(0, 1), 1, generator=rng).view_as(flat)
+            drawn = draws.one_of(chances.flatten(0, 1)).view_as(flat)
         else:
             chances = logits.softmax(dim=-1)
             drawn = chances.argmax(dim=-1)
         if self.mask.order is Order.RASTER:
-            left, rank = total - math.ceil(total * done - 1e-9), -torch.arange(total).expand_as(flat).float()
+            left = total - math.ceil(total * done - 1e-9)
+            rank = -torch.arange(total, device=flat.device).expand_as(flat).float()
         else:
             left = int(total * math.cos(math.pi / 2 * done) + 1e-9)
             sure = chances.gather(-1, drawn.unsqueeze(-1)).squeeze(-1).clamp(min=1e-9).log()
-            luck = -torch.rand(flat.shape, generator=rng).clamp(1e-9, 1 - 1e-7).log()
+            luck = -draws.uniform(flat.shape).clamp(1e-9, 1 - 1e-7).log()
             rank = sure - (1 - done) * luck.log()
         was = flat != stream.hidden
         rank = rank.masked_fill(was, torch.inf)
@@ -386,7 +400,7 @@ class MaskedNet(nn.Module):
         guidance: Guidance,
         time: Tensor,
         past: Sequence[Past],
-        rng: torch.Generator,
+        draws: Draws,
     ) -> Before:
         """Remember a frame."""
         blank = self.nothing(len(before.tokens[0])).tokens

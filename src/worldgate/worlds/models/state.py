@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt
-from worldgate.worlds.family import Phase, seeded
+from worldgate.worlds.devices import Draws, device_of, home, sent
+from worldgate.worlds.family import Phase
 from worldgate.worlds.nn.ensemble import Ensemble, EnsembleConfig
 from worldgate.worlds.nn.rolling import Rolling
 from worldgate.worlds.nn.window import noted
@@ -111,15 +112,16 @@ class StateUnrolling:
     """One unrolling: a mean path for one sample; for several, one member and its noise each."""
 
     def __init__(self, family: StateFamily, prompt: Prompt, samples: int, seed: int) -> None:
-        self.layout, self.samples, self.rng = family.layout, samples, seeded(seed)
+        self.layout, self.samples, self.device = family.layout, samples, device_of(family)
+        self.draws = Draws(seed, self.device)
         ensemble = family.ensemble
-        states = torch.as_tensor(measured_states(prompt, self.layout, family.context))
-        past = torch.as_tensor(past_actions(prompt, family.context))
+        states = sent(measured_states(prompt, self.layout, family.context), self.device)
+        past = sent(past_actions(prompt, family.context), self.device)
         window = noted(states.expand(samples, -1, -1), ensemble.state_circular_D)
         self.rolling = Rolling(ensemble, window, past.expand(samples, -1, -1))
-        order = torch.randperm(ensemble.members, generator=self.rng)
-        self.member = order[torch.arange(samples) % ensemble.members]
-        self.drift_BD = torch.randn(samples, self.layout.state_width, generator=self.rng)
+        self.each = torch.arange(samples, device=self.device)
+        self.member = self.draws.order(ensemble.members)[self.each % ensemble.members]
+        self.drift_BD = self.draws.normal((samples, self.layout.state_width))
 
     @torch.inference_mode()
     def step(self, actions_BKA: FloatArray | None) -> Frame:
@@ -133,10 +135,10 @@ class StateUnrolling:
         """
         if actions_BKA is None and not self.layout.action_width:
             actions_BKA = np.zeros((self.samples, 1, 0), np.float32)
-        actions = torch.tensor(check_actions(actions_BKA, self.samples, self.layout.action_width))
+        actions = sent(check_actions(actions_BKA, self.samples, self.layout.action_width), self.device)
         one = self._mean if self.samples == 1 else self._draw
         steps = [one(actions[:, k]) for k in range(actions.shape[1])]
-        path, sigma = (torch.stack(part, dim=1).double().numpy() for part in zip(*steps, strict=True))
+        path, sigma = (home(torch.stack(part, dim=1)).astype(np.float64) for part in zip(*steps, strict=True))
         return Frame(states=self.layout.split(path), uncertainty=self.layout.split(sigma))
 
     def _mean(self, action_BA: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,9 +148,9 @@ class StateUnrolling:
         """Each sample follows a member, off by a deviation that changes as slowly as the member's errors do."""
         rolling, tie_D = self.rolling, self.rolling.ensemble.tie_D
         states_MBD, noise_MBD = rolling.step(action_BA)
-        pick = (self.member, torch.arange(self.samples))
+        pick = (self.member, self.each)
         off_BD = self.drift_BD * rolling.left(states_MBD, noise_MBD)[pick]
-        fresh_BD = torch.randn(self.drift_BD.shape, generator=self.rng)
+        fresh_BD = self.draws.normal(self.drift_BD.shape)
         self.drift_BD = tie_D * self.drift_BD + (1 - tie_D.square()).sqrt() * fresh_BD
         sigma_BD = torch.maximum(rolling.spread(states_MBD), noise_MBD.mean(dim=0)).sqrt()
         return rolling.ensemble.shift(states_MBD[pick], off_BD), sigma_BD

@@ -39,6 +39,19 @@ def grid_positions(height: int, width: int) -> Tensor:
     return torch.stack([rows.flatten(), columns.flatten()], dim=1)
 
 
+class Norm(nn.RMSNorm):
+    """RMSNorm whose weights take the type of what comes in.
+
+    Under autocast that is bfloat16 beside float32 weights, which torch's own layer warns of and computes step by step
+    instead of in one go.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) to the same."""
+        weight = None if self.weight is None else self.weight.to(x.dtype)
+        return functional.rms_norm(x, self.normalized_shape, weight, self.eps)
+
+
 def rotate(heads_NHPE: Tensor, rotation_2PF: Tensor) -> Tensor:
     """Turn queries or keys by their positions."""
     even, odd = heads_NHPE[..., 0::2], heads_NHPE[..., 1::2]
@@ -54,8 +67,8 @@ class Attention(nn.Module):
         assert width % heads == 0 and (width // heads) % 2 == 0, (width, heads)
         self.heads = heads
         self.enter = nn.Linear(width, 3 * width, bias=False)
-        self.query_norm = nn.RMSNorm(width // heads)
-        self.key_norm = nn.RMSNorm(width // heads)
+        self.query_norm = Norm(width // heads)
+        self.key_norm = Norm(width // heads)
         self.leave = nn.Linear(width, width, bias=False)
         nn.init.zeros_(self.leave.weight)
 
@@ -101,8 +114,8 @@ class Past:
     """Whether what attends stays: false while a frame is still being denoised."""
     pinned: int = 0
     """How many of the first frames are never forgotten."""
-    pinning: bool = False
-    """Whether what comes is such a frame."""
+    pinning: int | None = None
+    """When what comes is, where it is such a frame; known here, so that no device is asked for it."""
     ahead: list[tuple[int, Tensor]] = field(default_factory=list)
     """When each of them is, and its tokens (N, 1, P, D) as they entered; in the first layer alone."""
 
@@ -147,7 +160,7 @@ class Block(nn.Module):
             parts.insert(1, Attention(width, heads))
         self.time = time
         self.parts = nn.ModuleList(parts)
-        self.norms = nn.ModuleList(nn.RMSNorm(width, elementwise_affine=not conditioned) for _ in parts)
+        self.norms = nn.ModuleList(Norm(width, elementwise_affine=not conditioned) for _ in parts)
         self.shift_M3D = nn.Parameter(torch.zeros(len(parts), _MODULATED, width)) if conditioned else None
 
     def forward(
@@ -194,7 +207,7 @@ class SpaceTime(nn.Module):
         self.width, self.head = width, width // heads
         at = [bool(time_every) and (depth - 1 - i) % time_every == 0 for i in range(depth)]
         self.blocks = nn.ModuleList(Block(width, heads, time=t, conditioned=conditioned) for t in at)
-        self.norm = nn.RMSNorm(width)
+        self.norm = Norm(width)
 
     def forward(
         self,
@@ -209,15 +222,15 @@ class SpaceTime(nn.Module):
 
         Args:
             x_NTPD: tokens.
-            positions_PA: where each place is, along A axes.
+            positions_PA: where each place is, along A axes; on the tokens' device, as ``times_T``.
             condition_NT3D: (N, T, 3, D) shift, scale and gate of every layer.
             times_T: when each frame is, in frames; None: one after the other from 0. A frame sees those that stand
                 before it, whenever they are.
             past: one a layer that attends over time, from :meth:`pasts`.
         """
-        places = rotations(positions_PA, self.head).to(x_NTPD.device)
-        when_T = torch.arange(x_NTPD.shape[1]) if times_T is None else times_T
-        frames = rotations(when_T[:, None], self.head).to(x_NTPD.device)
+        places = rotations(positions_PA, self.head)
+        when_T = torch.arange(x_NTPD.shape[1], device=x_NTPD.device) if times_T is None else times_T
+        frames = rotations(when_T[:, None], self.head)
         left = iter(past or ())
         for block in self.blocks:
             x_NTPD = block(x_NTPD, places, frames, condition_NT3D, next(left, None) if block.time else None)

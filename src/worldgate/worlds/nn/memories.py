@@ -126,7 +126,8 @@ class AttentionMemory(nn.Module):
 
     def _through(self, tokens_MNLI: Tensor, held: Attended) -> Tensor:
         members, count, rows = tokens_MNLI.shape[:3]
-        rotation = rotations(torch.arange(held.rows, held.rows + rows)[:, None], self.head).to(tokens_MNLI.device)
+        when = torch.arange(held.rows, held.rows + rows, device=tokens_MNLI.device)
+        rotation = rotations(when[:, None], self.head)
         hidden = self.enter.each(tokens_MNLI)
         for layer, past in enumerate(held.pasts):
             asked = self.ask[layer].each(_normal(hidden)).flatten(0, 1)  # type: ignore[operator]

@@ -92,7 +92,8 @@ class Words(nn.Module):
         """(N, E); zero of a text without words."""
         said_NW1 = (ids_NW > 0).unsqueeze(-1)
         embedded_NWE = self.embed(ids_NW) * said_NW1
-        mixed_NWE = self.mix(embedded_NWE.unsqueeze(1), torch.arange(_LONGEST)[:, None]).squeeze(1)
+        places_W1 = torch.arange(_LONGEST, device=ids_NW.device)[:, None]
+        mixed_NWE = self.mix(embedded_NWE.unsqueeze(1), places_W1).squeeze(1)
         out: Tensor = (mixed_NWE * said_NW1).sum(dim=1) / said_NW1.sum(dim=1).clamp(min=1)
         return out
 
@@ -186,11 +187,13 @@ class Backbone(nn.Module):
         out = torch.zeros_like(joined_NTPD)
         if times_T is None:
             return out
-        held = [(int(times_T[0]), joined_NTPD[:, :1])] if past is None else past[0].ahead
-        if past is not None and past[0].pinning:
-            past[0].ahead.append((int(times_T[0]), joined_NTPD))
-            return out
-        for time, tokens_N1PD in sorted(held, key=lambda one: -one[0]):
+        held: Sequence[tuple[int | Tensor, Tensor]] = [(times_T[0], joined_NTPD[:, :1])]
+        if past is not None:
+            if past[0].pinning is not None:
+                past[0].ahead.append((past[0].pinning, joined_NTPD))
+                return out
+            held = sorted(past[0].ahead, key=lambda one: -one[0])
+        for time, tokens_N1PD in held:
             left_T = (time - times_T)[:, None, None]
             always, near = self.later(tokens_N1PD).chunk(2, dim=-1)
             out = torch.where(left_T > 0, always + near / left_T.clamp(min=1), out)

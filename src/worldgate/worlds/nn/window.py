@@ -79,7 +79,7 @@ def filled(states_NCD: Tensor, known_NCD: Tensor, age_NCD: Tensor, pace_NC: Tens
     count = states_NCD.shape[1]
     at_NC = pace_NC.cumsum(dim=1)
     at_NCD = (at_NC - at_NC[:, -1:]).unsqueeze(-1).expand_as(states_NCD)
-    index = torch.arange(count).view(1, -1, 1).expand_as(states_NCD)
+    index = torch.arange(count, device=states_NCD.device).view(1, -1, 1).expand_as(states_NCD)
     before = torch.where(known_NCD, index, -1).cummax(dim=1).values
     after = torch.where(known_NCD, index, count).flip(1).cummin(dim=1).values.flip(1)
     low, high = before.clamp(min=0), after.clamp(max=count - 1)

@@ -36,6 +36,14 @@ class Modality(Protocol):
         """Learn ranges or classes from training pictures, which come a few at a time and are only read if needed."""
         ...
 
+    def check(self, raw_NSS: Tensor) -> None:
+        """Refuse raw pictures that it cannot take; a device is waited for, so no training step asks.
+
+        Raises:
+            UsageError: an id that training never showed.
+        """
+        ...
+
     def field(self, raw_NSS: Tensor) -> Tensor:
         """Raw pictures to (N, I, S, S)."""
         ...
@@ -64,6 +72,9 @@ class Colour(nn.Module):
 
     def fit(self, raw: Iterable[Tensor]) -> None:
         """Nothing is to be learned."""
+
+    def check(self, raw_NSS: Tensor) -> None:
+        """It takes all."""
 
     def field(self, raw_NSS: Tensor) -> Tensor:
         """Intensities from -1 to 1."""
@@ -109,6 +120,9 @@ class Depth(nn.Module):
             raise DataRefused("a depth stream without one return", got="0 everywhere", hint="worldgate check")
         near, far = torch.stack([end.min for end in ends]).min(), torch.stack([end.max for end in ends]).max()
         self.range_2.copy_(torch.stack([near, torch.maximum(far, near * 1.01)]))
+
+    def check(self, raw_NSS: Tensor) -> None:
+        """It takes all."""
 
     def field(self, raw_NSS: Tensor) -> Tensor:
         """Logarithm from -1 (nearest) to 1, and whether there is a return, -1 or 1."""
@@ -168,18 +182,20 @@ class Classes(nn.Module):
         self.ids_K.fill_(-1)
         self.ids_K[: len(ids)] = torch.tensor(ids)
 
-    def field(self, raw_NSS: Tensor) -> Tensor:
-        """One channel a class, 0 or 1.
+    def check(self, raw_NSS: Tensor) -> None:
+        """It takes the classes it knows.
 
         Raises:
             UsageError: an id that training never showed.
         """
-        field = (raw_NSS.long().unsqueeze(1) == self.ids_K[:, None, None]).float()
-        if not bool(field.any(dim=1).all()):
-            odd = int(raw_NSS.long()[~field.any(dim=1)][0])
-            hint = f"known: {', '.join(str(int(i)) for i in self.ids_K if i >= 0)}"
+        known = torch.isin(raw_NSS.long(), self.ids_K)
+        if not bool(known.all()):
+            odd, hint = int(raw_NSS.long()[~known][0]), f"known: {', '.join(map(str, self.names()))}"
             raise UsageError("a class id that the tokenizer never saw", got=odd, hint=hint)
-        return field
+
+    def field(self, raw_NSS: Tensor) -> Tensor:
+        """One channel a class, 0 or 1; none of what :meth:`check` refuses."""
+        return (raw_NSS.long().unsqueeze(1) == self.ids_K[:, None, None]).float()
 
     def known(self, field_NISS: Tensor) -> Tensor:
         """Sure logits."""

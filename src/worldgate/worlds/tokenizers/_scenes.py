@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from worldgate.core.streams import Array, Kind
 from worldgate.core.worlds import Signal
+from worldgate.worlds.devices import sent
 from worldgate.worlds.tracks import Track
 
 _DTYPES = {Kind.IMAGE: torch.uint8, Kind.DEPTH: torch.float32, Kind.SEGMENTATION: torch.int32}
@@ -50,6 +51,11 @@ class Scenes(nn.Module):
                 self.scene(camera.name)[g] = middle
 
     @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.get_buffer("scene_0").device
+
+    @property
     def places(self) -> int:
         """G."""
         return len(self.get_buffer("scene_0"))
@@ -64,7 +70,7 @@ class Scenes(nn.Module):
         Without a colour camera it is the first place.
         """
         apart = [
-            (self.scene(c.name).short() - torch.as_tensor(np.array(frames[c.name][-1])).short()).abs().amax(dim=-1)
+            (self.scene(c.name).short() - sent(np.asarray(frames[c.name][-1]), self.device).short()).abs().amax(dim=-1)
             for c in self.cameras
             if c.kind is Kind.IMAGE
         ]
@@ -78,4 +84,4 @@ class Scenes(nn.Module):
         place, fits = self.nearest(frames)
         if fits:
             return self.at(place), True
-        return {camera.name: torch.as_tensor(np.array(frames[camera.name][-1])) for camera in self.cameras}, False
+        return {c.name: sent(np.asarray(frames[c.name][-1]), self.device) for c in self.cameras}, False

@@ -22,6 +22,7 @@ from worldgate.core.episodes import Episode
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import Array, IntArray
 from worldgate.worlds.batches import Batch
+from worldgate.worlds.devices import device_of, home, sent
 from worldgate.worlds.family import Phase
 from worldgate.worlds.feed import ClipFeed, spread
 from worldgate.worlds.imagine.marks import burn
@@ -72,11 +73,12 @@ class TrainedTokenizer(nn.Module):
         Raises:
             UsageError: a missing context, a class it never saw, or frames that do not divide into latents.
         """
-        clips = {camera: torch.as_tensor(held) for camera, held in frames.items()}
-        known = None if against is None else {camera: torch.as_tensor(held) for camera, held in against.items()}
+        device = device_of(self)
+        clips = {camera: sent(held, device) for camera, held in frames.items()}
+        known = None if against is None else {camera: sent(held, device) for camera, held in against.items()}
         values = self.tokenizer.encode(clips, known)
         shown = self.tokenizer.decode(values, known)
-        return ({c: held.numpy() for c, held in values.items()}, {c: held.numpy() for c, held in shown.items()})
+        return ({c: home(held) for c, held in values.items()}, {c: home(held) for c, held in shown.items()})
 
     def against(self, clips: Mapping[str, Tensor], scenes: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
         """What clips (N, T, S, S, ...) are encoded against: nothing, their first frames, or scenes (N, S, S, ...)."""
@@ -122,6 +124,7 @@ class TokenizerPhase:
     """Fits all weights at once to the pixels' losses, on clips that the clip loader brings."""
 
     name = "tokenizer"
+    anywhere = True
 
     def __init__(
         self, model: TrainedTokenizer, config: PhaseConfig, train: Sequence[Track], held_out: Sequence[Track]
@@ -150,8 +153,8 @@ class TokenizerPhase:
         """Learn ranges, classes and empty scenes, and which of them each track is seen against."""
         self.tokenizer.fit(lambda camera: (torch.as_tensor(np.array(t.frames[camera])) for t in self.train))
         self.model.scenes.fit(self.train, self.model.layout.groups)
-        self.places = [self.model.scenes.find(track.frames) for track in self.train]
-        self.known = [self.model.scenes.find(track.frames) for track in self.held_out]
+        self.places = [_at_home(self.model.scenes.find(track.frames)) for track in self.train]
+        self.known = [_at_home(self.model.scenes.find(track.frames)) for track in self.held_out]
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """The next clips; hidden patches and noise follow the run's own generator."""
@@ -197,16 +200,25 @@ class TokenizerPhase:
         if not self.judged:
             return {}
         self.tokenizer.train(False)
-        scenes = _scenes(self.known, self.judged_of)
-        return figures(self.tokenizer, self.judged, self.model.against(self.judged, scenes), scenes)
+        clips, scenes = self._sent(self.judged, self.judged_of)
+        return figures(self.tokenizer, clips, self.model.against(clips, scenes), scenes)
 
     def latents(self) -> Tensor | None:
         """Values of every place of the held-out clips."""
         if not self.judged:
             return None
         self.tokenizer.train(False)
-        against = self.model.against(self.judged, _scenes(self.known, self.judged_of))
-        return torch.cat([held.flatten(0, -2) for held in self.tokenizer.encode(self.judged, against).values()])
+        clips, scenes = self._sent(self.judged, self.judged_of)
+        values = self.tokenizer.encode(clips, self.model.against(clips, scenes))
+        return torch.cat([held.flatten(0, -2) for held in values.values()]).cpu()
+
+    def _sent(self, clips: Mapping[str, Tensor], tracks: IntArray) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Held-out clips and their scenes, where the weights are."""
+        device = device_of(self.model)
+        sent_clips, scenes = (
+            {c: sent(held, device) for c, held in part.items()} for part in (clips, _scenes(self.known, tracks))
+        )
+        return sent_clips, scenes
 
     def sample(self, folder: Path) -> None:
         """One picture a colour camera: held-out frames above, what became of them below."""
@@ -214,13 +226,13 @@ class TokenizerPhase:
         if not colour:
             return
         self.tokenizer.train(False)
-        scenes = _scenes(self.known, self.judged_of[:_SHOWN])
-        against = self.model.against(colour, scenes)
-        shown = self.tokenizer.decode(self.tokenizer.encode(colour, against), against)
+        clips, scenes = self._sent(colour, self.judged_of[:_SHOWN])
+        against = self.model.against(clips, scenes)
+        shown = self.tokenizer.decode(self.tokenizer.encode(clips, against), against)
         origins = [_episodes(self.held_out)[track].origin for track in self.judged_of[:_SHOWN]]
         for number, (camera, real) in enumerate(colour.items()):
             above = [burn(frame, origin) for frame, origin in zip(real[:, 0].numpy(), origins, strict=True)]
-            rows = [np.concatenate(list(row), axis=1) for row in (above, burn(shown[camera][:, 0].numpy()))]
+            rows = [np.concatenate(list(row), axis=1) for row in (above, burn(home(shown[camera][:, 0])))]
             done, data = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
             assert done
             (folder / f"camera-{number}.png").write_bytes(data.tobytes())
@@ -231,6 +243,12 @@ class TokenizerPhase:
 
 def _episodes(tracks: Sequence[Track]) -> list[Episode]:
     return [track.episode for track in tracks if track.episode is not None]
+
+
+def _at_home(place: Place) -> Place:
+    """On the CPU, where batches are drawn."""
+    against, fits = place
+    return {camera: held.cpu() for camera, held in against.items()}, fits
 
 
 def _scenes(places: Sequence[Place], tracks: IntArray) -> dict[str, Tensor]:

@@ -178,7 +178,8 @@ class VideoTokenizer(nn.Module):
         """
         out = {}
         for camera, raw in frames.items():
-            part, view = self._of(camera, len(raw))
+            part, view = self._of(camera, raw)
+            part.looks.check(raw)
             field = torch.unflatten(part.looks.field(raw.flatten(0, 1)), 0, raw.shape[:2])
             out[camera], _ = part.encode(field, self._field(part, camera, against), view)
         return out
@@ -187,7 +188,7 @@ class VideoTokenizer(nn.Module):
         """Values (N, Z, P, C) back to raw clips (N, T, S, S, ...)."""
         out = {}
         for camera, held in values.items():
-            part, view = self._of(camera, len(held))
+            part, view = self._of(camera, held)
             answers = part.decode(held, self._field(part, camera, against), view)
             out[camera] = torch.unflatten(part.looks.raw(answers.flatten(0, 1)), 0, answers.shape[:2])
         return out
@@ -196,16 +197,16 @@ class VideoTokenizer(nn.Module):
         """Mean over cameras of the pixels' losses and the bottleneck's."""
         losses = []
         for camera, raw in frames.items():
-            part, view = self._of(camera, len(raw))
+            part, view = self._of(camera, raw)
             field, known = part.looks.field(raw.flatten(0, 1)), self._field(part, camera, against)
             values, squeezed = part.encode(torch.unflatten(field, 0, raw.shape[:2]), known, view)
             answers = part.decode(values, known, view)
             losses.append(squeezed + part.looks.loss(answers.flatten(0, 1), field).mean())
         return torch.stack(losses).mean()
 
-    def _of(self, camera: str, count: int) -> tuple[Part, Tensor]:
+    def _of(self, camera: str, held: Tensor) -> tuple[Part, Tensor]:
         names = next(names for names in self.kinds.values() if camera in names)
-        return self.part(camera), torch.full((count,), names.index(camera))
+        return self.part(camera), torch.full((len(held),), names.index(camera), device=held.device)
 
     def _field(self, part: Part, camera: str, against: Mapping[str, Tensor] | None) -> Tensor | None:
         if not part.against:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worldgate.core.streams import ByteArray
+from worldgate.worlds.devices import sent
 from worldgate.worlds.nn.blocks import Residual
 from worldgate.worlds.tracks import Layout, Track
 
@@ -106,7 +107,8 @@ class BackgroundTokenizer(nn.Module):
 
         Also says whether one fitted.
         """
-        last_V3SS = torch.stack([torch.as_tensor(np.array(frames[c][-1])).permute(2, 0, 1) for c in self.cameras])
+        device = self.backgrounds_GV3SS.device
+        last_V3SS = torch.stack([sent(np.asarray(frames[c][-1]), device).permute(2, 0, 1) for c in self.cameras])
         apart = (self.backgrounds_GV3SS.short() - last_V3SS.short()).abs().amax(dim=2).flatten(2).float()
         median_GV = apart.median(dim=-1).values / 255
         best = int(median_GV.amax(dim=1).argmin())

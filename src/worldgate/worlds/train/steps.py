@@ -164,7 +164,9 @@ class Steps:
         decay = min(self.config.ema, self.count / (10 + self.count))
         with torch.no_grad():
             torch._foreach_lerp_(self.average_of, [p.detach() for p in self.parameters], 1 - decay)
-        return torch.stack(losses).mean().item(), norm.item()
+        # One wait for the device a step, and only here.
+        mean, size = torch.stack([torch.stack(losses).mean(), norm]).cpu().tolist()
+        return mean, size
 
     def loss(self, batch: Batch) -> Tensor:
         """Of a batch, with the graph."""

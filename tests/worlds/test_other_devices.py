@@ -1,0 +1,156 @@
+"""What imagines and trains goes where the weights are, and stays there: on a device that refuses what a GPU would.
+
+None of this runs on a GPU; :mod:`tests.worlds.far` says what it can show and what not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from tests.worlds import far
+from tests.worlds.synthetic import CAMERA, SIZE, episode, episodes
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from worldgate.core.worlds import ModelSpec, Prompt
+from worldgate.worlds.devices import Draws, device_of, sent
+from worldgate.worlds.family import Fed, load_family
+from worldgate.worlds.feed import Share
+from worldgate.worlds.tracks import Inputs, make_tracks, resolve_layout
+from worldgate.worlds.train import parallel
+from worldgate.worlds.train.loop import _create
+from worldgate.worlds.train.steps import Learner, Steps
+
+CPU = torch.device("cpu")
+FED = {"state": Inputs(), **dict.fromkeys(("conv", "flow", "masked"), Inputs(cameras=(CAMERA,), size=SIZE))}
+LOGS = episodes(3)
+
+
+def made(name):
+    """A model with its phases, each prepared; its weights say something."""
+    config = dataclasses.replace(load_family(name).debug(), inputs=FED[name])
+    layout = resolve_layout(LOGS, config.inputs)
+    model = _create(name, config, layout, LOGS)
+    phases = model.phases(make_tracks(LOGS, layout), make_tracks(LOGS[:1], layout))
+    for phase in phases:
+        phase.prepare()
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    return model.train(False), phases, config
+
+
+def world_of(model, name):
+    layout = model.layout
+    return model.world(
+        ModelSpec(
+            family=name,
+            digest="0" * 64,
+            normaliser="",
+            rate_hz=layout.rate_hz,
+            context=model.context,
+            states=layout.states,
+            cameras=layout.cameras,
+            action=layout.action,
+            dataset="",
+            text=layout.text,
+            reads=layout.told,
+        )
+    )
+
+
+def imagined(model, name, *, ahead):
+    """Two futures of four steps."""
+    log, now = episode(7), model.context
+    streams = log.streams
+    frames = {} if name == "state" else {CAMERA: streams[CAMERA].values[:now]}
+    more = {"ahead": {CAMERA: streams[CAMERA].values[now + 2 : now + 3]}, "ahead_steps": (3,)} if ahead else {}
+    prompt = Prompt(
+        states={"observation.state": streams["observation.state"].values[:now].astype(np.float32)},
+        actions=streams["action"].values[:now].astype(np.float32),
+        frames=frames,
+        **more,
+    )
+    drive = np.stack([streams["action"].values[now : now + 4]] * 2).astype(np.float32)
+    frame = world_of(model, name).open(prompt, samples=2, seed=5).step(drive)
+    return {**frame.states, **frame.frames, **{f"deviation of {n}": x for n, x in frame.uncertainty.items()}}
+
+
+@pytest.mark.parametrize("name", sorted(FED))
+def test_a_seed_means_the_same_future_on_another_device(name):
+    model, _, _ = made(name)
+    ahead = name in {"flow", "masked"}
+    with sdpa_kernel(SDPBackend.MATH):  # as the other device computes it
+        here = imagined(model, name, ahead=ahead)
+        with far.travelling() as waits:
+            model.to(far.device())
+            assert device_of(model).type == far.FAR
+            there = imagined(model, name, ahead=ahead)
+    assert sorted(here) == sorted(there)
+    for key, value in here.items():
+        np.testing.assert_array_equal(value, there[key], err_msg=key)
+    assert set(+waits) <= {"home", "_local_scalar_dense", "sent"}, waits
+
+
+@pytest.mark.parametrize("name", ["conv", "flow", "masked"])
+def test_a_step_of_training_waits_for_its_device_once(name):
+    model, phases, config = made(name)
+    phase = phases[-1]
+    learner = Learner(model, config.loop, far.device(), parallel.Ranks())
+    batches = [phase.draw(np.random.default_rng(seed)) for seed in range(3)]
+    with far.travelling() as waits:
+        learner.leave_home()
+        model.load_state_dict(model.state_dict())
+        steps = Steps(phase, learner)
+        waits.clear()
+        for batch in batches:
+            loss, norm = steps.step(lambda batch=batch: batch, 1, 0.0)
+            assert np.isfinite([loss, norm]).all()
+    assert sum(waits.values()) == len(batches), waits
+
+
+@pytest.mark.parametrize("name", ["flow", "masked"])
+def test_phases_of_token_families_prepare_and_judge_where_they_train(name):
+    model, phases, _ = made(name)
+    with sdpa_kernel(SDPBackend.MATH):
+        here = [phase.evaluate() for phase in phases]
+        with far.travelling():
+            model.to(far.device())
+            for phase in phases:
+                assert phase.anywhere
+                if isinstance(phase, Fed):
+                    phase.feed.open(Share())
+                phase.prepare()
+                batch = phase.draw(np.random.default_rng(0))
+                assert {held.device for held in batch.tensors.values()} == {CPU}
+            there = [phase.evaluate() for phase in phases]
+    for one, two in zip(here, there, strict=True):
+        assert one == pytest.approx(two, rel=1e-4, nan_ok=True)
+
+
+def test_what_lies_elsewhere_is_refused_and_what_waits_is_noticed():
+    with far.travelling() as waits:
+        there = torch.ones(3, device=far.device())
+        with pytest.raises(RuntimeError, match="two devices"):
+            there + torch.ones(3)
+        assert not +waits
+        assert bool((there > 0).all())
+        there[there > 0].sum()
+        there.cpu()
+        torch.ones(3).to(far.device())
+    assert set(+waits) == {"_local_scalar_dense", "index", "home", "sent"}
+
+
+def test_one_entry_of_each_row_is_drawn_as_torch_draws_it():
+    chances = torch.rand(400, 9, generator=torch.Generator().manual_seed(0))
+    theirs = torch.multinomial(chances, 1, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(Draws(3, CPU).one_of(chances), theirs)
+
+
+def test_an_array_that_is_sent_is_no_longer_the_caller_s():
+    held = np.zeros(3, np.float32)
+    there = sent(held, CPU)
+    held[:] = 1
+    assert not there.any()
