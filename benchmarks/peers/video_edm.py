@@ -20,11 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from video_learning import CONTEXT, Clips, Own, PeerWorld, Stage, Teller
+from video_learning import CONTEXT, Own, PeerWorld, Stage, Taught
 
-from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec
-from worldgate.worlds.tracks import Layout, Track
+from worldgate.worlds.tracks import Layout
 
 DATA, LOW, HIGH, RHO, OFFSET = 0.5, 0.002, 5.0, 7.0, 0.3
 STEPS = 3
@@ -181,18 +180,12 @@ class EdmPainter:
         return x
 
 
-class Edm:
+class Edm(Taught[Config]):
     """The peer."""
 
-    def __init__(
-        self, config: Config, layout: Layout, normaliser: Normaliser, train: Sequence[Track], held_out: Sequence[Track]
-    ) -> None:
-        self.config = config
-        self.teller = Teller(layout, normaliser)
+    def __init__(self, config: Config, layout: Layout, *given: Any) -> None:
+        super().__init__(config, layout, *given)
         self.net = Denoiser(config, self.teller.width)
-        self.train = train
-        camera = layout.cameras[0].name
-        self.clips = {True: Clips(train, camera, CONTEXT + 1), False: Clips(held_out, camera, CONTEXT + 1)}
 
     def modules(self) -> nn.Module:
         """Both networks."""

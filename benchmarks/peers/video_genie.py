@@ -21,11 +21,10 @@ import torch
 from tokenizer_models import SpaceTimeFsq
 from torch import Tensor, nn
 from torch.nn import functional
-from video_learning import CONTEXT, Clips, Own, PeerWorld, Stage, Teller
+from video_learning import CONTEXT, Own, PeerWorld, Stage, Taught
 
-from worldgate.core.normalisers import Normaliser
 from worldgate.core.worlds import ModelSpec
-from worldgate.worlds.tracks import Layout, Track
+from worldgate.worlds.tracks import Layout
 
 CODES, PLACES, MASK = 512, 64, 512
 WINDOW = CONTEXT + 1
@@ -165,21 +164,15 @@ class GeniePainter:
         return shown[:, 0].movedim(-1, 1).float() / 127.5 - 1
 
 
-class Genie:
+class Genie(Taught[Config]):
     """The peer: tokenizer, then dynamics on its frozen codes."""
 
-    def __init__(
-        self, config: Config, layout: Layout, normaliser: Normaliser, train: Sequence[Track], held_out: Sequence[Track]
-    ) -> None:
-        self.config = config
-        self.teller = Teller(layout, normaliser)
+    def __init__(self, config: Config, layout: Layout, *given: Any) -> None:
+        super().__init__(config, layout, *given)
         size = layout.cameras[0].shape[0]
         assert (size // 8) ** 2 == PLACES
         self.tokenizer = SpaceTimeFsq(config.tokens_width, config.tokens_depth, size)
         self.net = Dynamics(config, self.teller.width)
-        self.train = train
-        camera = layout.cameras[0].name
-        self.clips = {True: Clips(train, camera, WINDOW), False: Clips(held_out, camera, WINDOW)}
         self.codes: dict[bool, Tensor] = {}
 
     def modules(self) -> nn.Module:

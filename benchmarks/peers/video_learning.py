@@ -17,7 +17,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from worldgate.worlds.train.parallel import current
 from worldgate.worlds.train.steps import Learner, Steps
 from worldgate.worlds.windows import Bank
 
+Configured = TypeVar("Configured")
 CONTEXT = 4
 """Frames that every peer looks back on."""
 JUDGED = (0.5, 0.75, 1.0)
@@ -279,6 +280,23 @@ class Teller(nn.Module):
         config = PhaseConfig(steps=200, batch=32, rate=2e-3, share=0.1)
         phase = TelemetryPhase(self.ensemble, config, self.layout, train, [])
         return Ours(phase, self.ensemble, LoopConfig(device="cpu"), 0)
+
+
+class Taught(Generic[Configured]):
+    """What every peer begins with: the teller, and clips of one frame more than are known, seen and unseen ones."""
+
+    def __init__(
+        self,
+        config: Configured,
+        layout: Layout,
+        normaliser: Normaliser,
+        train: Sequence[Track],
+        held_out: Sequence[Track],
+    ) -> None:
+        self.config, self.train = config, train
+        self.teller = Teller(layout, normaliser)
+        camera = layout.cameras[0].name
+        self.clips = {seen: Clips(tracks, camera, CONTEXT + 1) for seen, tracks in ((True, train), (False, held_out))}
 
 
 class Painter(Protocol):
