@@ -1,9 +1,11 @@
 """What a training will cost on this machine, measured before it starts: a few real steps of every phase.
 
-A rehearsal makes the model as training would, goes through each phase's preparation, times a few steps and one
-evaluation, counts the floating point operations of a step, and throws all of it away. Memory is the largest that this
-process has held, rehearsal included; on a GPU what torch allocated there. What a rehearsal cannot see: machines that
-others use more or less later, snapshots on slow disks, and the last of a phase (``finish``).
+A rehearsal makes the model as training would, from the same tracks, goes through each phase's preparation, times a few
+steps and one evaluation, counts the floating point operations of a step, and throws the weights away. A phase that can
+prepare on a part does so, and its time is taken for the whole: tokens of a tokenizer that has yet to be trained are of
+no use to the run. Memory is the largest that this process has held, rehearsal included; on a GPU what torch allocated
+there. What a rehearsal cannot see: tokens it did not make, machines that others use more or less later, snapshots on
+slow disks, and the last of a phase (``finish``).
 
 Peaks of GPUs are dense bfloat16 figures of NVIDIA's data sheets. Utilisation is model FLOPs (forward and backward,
 without recomputation) over the peak, as in PaLM (arXiv 2204.02311, appendix B).
@@ -28,7 +30,7 @@ from torch.utils.flop_counter import flop_registry
 from worldgate.core.atomic import write_atomic
 from worldgate.core.config import decode
 from worldgate.core.digest import canonical
-from worldgate.worlds.family import Fed, Phase
+from worldgate.worlds.family import Fed, Phase, Tasting
 from worldgate.worlds.feed import Share
 from worldgate.worlds.train.config import LoopConfig
 from worldgate.worlds.train.parallel import Ranks
@@ -126,7 +128,7 @@ def _phase(learner: Learner, phase: Phase, index: int, ranks: Ranks, streams: in
         phase.feed.open(Share(rank=ranks.rank, ranks=ranks.count, batches=batches, workers=loop.workers))
     begun = time.monotonic()
     learner.settle(phase)
-    phase.prepare()
+    share = _prepared(phase)
     prepared = time.monotonic()
     learner.leave_home()
     steps, draw = Steps(phase, learner), drawn(phase, [generator(0, ranks.rank)])
@@ -152,12 +154,20 @@ def _phase(learner: Learner, phase: Phase, index: int, ranks: Ranks, streams: in
     return PhaseCost(
         phase=phase.name,
         steps=config.steps,
-        prepare_s=prepared - begun,
+        prepare_s=(prepared - begun) / share,
         step_s=median(took),
         evaluate_s=judged - ready,
         evaluations=-(-config.steps // loop.evaluate_every),
         flops=float(counter.total),
     )
+
+
+def _prepared(phase: Phase) -> float:
+    """Get it ready for a few steps; the share of its preparation that this was."""
+    if isinstance(phase, Tasting):
+        return phase.taste()
+    phase.prepare()
+    return 1.0
 
 
 class _Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped

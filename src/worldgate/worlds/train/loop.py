@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -45,7 +46,7 @@ from worldgate.worlds.family import (
     load_trainable,
 )
 from worldgate.worlds.feed import Share
-from worldgate.worlds.tracks import Layout, fit_normaliser, make_tracks, resolve_layout, shuffle_actions
+from worldgate.worlds.tracks import Layout, Track, fit_normaliser, make_tracks, resolve_layout, shuffle_actions
 from worldgate.worlds.train import cost, parallel, snapshots
 from worldgate.worlds.train.cost import Cost
 from worldgate.worlds.train.guards import Alarms, Losses, spread_of
@@ -180,15 +181,21 @@ class _Run:
         """Training time used so far, over all processes of this run one after the other."""
         return self.before + time.monotonic() - self.begun
 
-    def make(self) -> tuple[Learner, list[Phase]]:
-        """The untrained model and its phases; the same each time."""
+    @cached_property
+    def tracks(self) -> tuple[Layout, list[Track], list[Track]]:
+        """What is learned from and judged on; read once, for a rehearsal and the run."""
         train, held_out = self.episodes
         layout = resolve_layout(train, self.config.inputs)
-        model = _create(self.family_name, self.config, layout, train)
         tracks = make_tracks(train, layout)
         if self.loop.shuffle_actions:
             tracks = shuffle_actions(tracks, self.loop.seed)
-        phases = model.phases(tracks, make_tracks(held_out, layout))
+        return layout, tracks, make_tracks(held_out, layout)
+
+    def make(self) -> tuple[Learner, list[Phase]]:
+        """The untrained model and its phases; the same each time."""
+        layout, tracks, unseen = self.tracks
+        model = _create(self.family_name, self.config, layout, self.episodes[0])
+        phases = model.phases(tracks, unseen)
         return Learner(model, self.loop, self.device, self.ranks), phases
 
     def estimate(self, announce: Announce) -> None:
