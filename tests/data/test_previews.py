@@ -112,6 +112,13 @@ def test_a_plot_has_a_line_a_channel_broken_by_gaps_and_a_plot_a_unit() -> None:
     assert "a&lt;b" in opened(angles).decode() and "a<b" not in opened(angles).decode()
 
 
+def test_a_row_that_is_known_alone_between_gaps_is_a_dot() -> None:
+    gap = np.arange(40) % 3 > 0
+    (plot,) = previews(episode(rows(STATE, Kind.VECTOR, np.sin(np.arange(40.0))[:, None], gap=gap)))
+    svg = opened(plot).decode()
+    assert svg.count("<circle") == 14 and not polylines(svg)
+
+
 def test_no_spike_of_a_long_stream_is_lost_and_only_some_channels_are_drawn() -> None:
     values = np.zeros((50_000, 30))
     values[31_234, 0] = 5.0

@@ -144,7 +144,7 @@ def draw_plot(values_TD: FloatArray, seconds_T: FloatArray, gap_T: BoolArray, na
     part = (high - values) / (high - low) if high > low else np.where(np.isfinite(values), 0.5, np.nan)
     down = _TOP + _HIGH * part
     lines = [
-        f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.3"/>'
+        _line(points, colour)
         for column, colour in zip(down.T, _LINES, strict=False)
         for points in _pieces(across, column)
     ]
@@ -168,14 +168,22 @@ def draw_plot(values_TD: FloatArray, seconds_T: FloatArray, gap_T: BoolArray, na
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>{frame}{"".join(lines + labels)}</svg>'
 
 
-def _pieces(across_T: FloatArray, down_T: FloatArray) -> Iterator[str]:
+def _line(points: Sequence[tuple[float, float]], colour: str) -> str:
+    """A row that is known alone between gaps is a dot: a line of no length is not drawn."""
+    if len(points) == 1:
+        x, y = points[0]
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.5" fill="{colour}"/>'
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.3"/>'
+
+
+def _pieces(across_T: FloatArray, down_T: FloatArray) -> Iterator[list[tuple[float, float]]]:
     """Points of every run of known rows; of long ones the extremes of each stretch, so that no spike is lost."""
     known = np.isfinite(down_T)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         index = _kept(down_T[first:last]) + first
-        points = [f"{across_T[i]:.1f},{down_T[i]:.1f}" for i in index]
-        yield " ".join(points if len(points) > 1 else points * 2)
+        yield [(float(across_T[i]), float(down_T[i])) for i in index]
 
 
 def _kept(values: FloatArray) -> IntArray:
