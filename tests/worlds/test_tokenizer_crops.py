@@ -1,4 +1,4 @@
-"""Crops that tokenizers learn from: around what moves, the same bytes as in the picture, and not where a core needs all."""
+"""Crops that tokenizers learn from: around what moves, as the picture shows it, and not where a core needs all of it."""
 
 from __future__ import annotations
 

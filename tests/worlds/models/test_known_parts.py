@@ -87,6 +87,7 @@ def test_numbers_are_also_read_off_pictures_that_are_known():
     net.noise, net.entries, net.plain = NoiseConfig(), (4, 3), [False, True]
     sure = 1 - net.noise.memory
     net.register_buffer("sure_S", torch.tensor([sure, 1 - net.noise.exact]))
+    net.register_buffer("plain_S", torch.tensor(net.plain))
     torch.manual_seed(0)
     level, _, moves, _ = net._levels(512, 6, torch.device("cpu"))
     pictures = level[..., 0][moves[..., 1]]
