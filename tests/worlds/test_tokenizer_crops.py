@@ -1,4 +1,4 @@
-"""Crops that tokenizers learn from: around what moves, as the picture shows it, and not where a core needs all of it."""
+"""Crops that tokenizers learn from: around what moves, as the picture shows it, not where a core needs all of it."""
 
 from __future__ import annotations
 
