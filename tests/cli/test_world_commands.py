@@ -71,6 +71,26 @@ def test_what_is_imagined_says_so_in_every_file(tmp_path: Path, capsys: pytest.C
     assert main(["imagine", "tiny", "cell-1", "--out", "future"]) == 2, "nothing is overwritten"
 
 
+def test_an_episode_of_any_split_is_imagined_and_it_is_said_where_the_model_learned_from_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    capsys.readouterr()
+    held = said(capsys, "imagine", "tiny", "cell-1", "--out", "held", "--horizon", "0.3")
+    assert held["learned_from"] is False
+    seen = said(capsys, "imagine", "tiny", "cell-1", "--split", "train", "--out", "seen", "--horizon", "0.3")
+    assert seen["learned_from"] is True and seen["episode"] != held["episode"]
+    assert said(capsys, "show", seen["rollout"]["digest"][:12])["body"]["learned_from"] is True
+    named = ["imagine", "tiny", "cell-1", "--episode", seen["episode"][:12], "--horizon", "0.3"]
+    assert main([*named, "--out", "named"]) == 0
+    assert "learned from this very episode" in capsys.readouterr().out
+    assert main([*named, "--split", "val", "--out", "elsewhere"]) == 2
+    assert said(capsys, "data", "subset", "cell-1", "--split", "train", "--name", "all-seen")
+    assert main(["imagine", "tiny", "all-seen", "--out", "none"]) == 2
+    assert "--split train" in capsys.readouterr().err
+    again = said(capsys, "imagine", "tiny", "all-seen", "--split", "train", "--out", "again", "--horizon", "0.3")
+    assert again["learned_from"] is True
+
+
 def test_asking_again_finds_the_same_run_and_resume_takes_its_id_alone(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

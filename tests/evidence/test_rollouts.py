@@ -170,7 +170,7 @@ def other_format(manifest: dict[str, Any]) -> None:
         (outside, "inside the folder"),
         (absolute, "inside the folder"),
         (nul, "inside the folder"),
-        (missing, "no video"),
+        (missing, "no pictures for a camera"),
         (not_a_video, "video that cannot be read"),
         (not_a_table, "states that cannot be read"),
         (other_schema, "not a manifest"),

@@ -18,6 +18,7 @@ def imagine(
     *,
     out: Path,
     episode: str = "",
+    split: str = "",
     at: float = 1.0,
     horizon: float = 1.0,
     rows: int | None = None,
@@ -36,6 +37,7 @@ def imagine(
 
         worldgate imagine arm-dynamics cell-1 --out imagined
         worldgate imagine 4c7a9a17 cell-1 --episode run-7.mcap --at 2.5 --horizon 2 --out imagined
+        worldgate imagine arm-dynamics one-log --split train --out imagined
 
     The families flow and masked take every prompt, also mixed: a text alone, one image, a clip, a first and a last
     frame, any known frames, and actions of one's own:
@@ -56,7 +58,9 @@ def imagine(
         model: Id or name of a world model.
         dataset: Id or name of a dataset.
         out: Folder to make.
-        episode: Name or id of an episode; else the first of the split val.
+        episode: Name or id of an episode; else the first of the split.
+        split: Of the dataset; else val, or any for an episode that is named. What a model learned from shows what it
+            remembers, not what it knows, and the answer says so.
         at: Seconds from the episode's start that are known.
         horizon: Seconds to imagine.
         rows: Rows up to that moment that are known, down to none; else the model's context.
@@ -69,11 +73,11 @@ def imagine(
     """
     from worldgate.worlds.imagine.given import read_actions
     from worldgate.worlds.imagine.rollouts import Asked
-    from worldgate.worlds.imagine.stage import imagine_to, pick
+    from worldgate.worlds.imagine.stage import imagine_to, learned_from, pick
 
     with open_workspace(workspace) as ws:
         world, data = ws.resolve(model, "world_model"), ws.resolve(dataset, "dataset")
-        chosen = pick(ws, data.digest, episode)
+        chosen = pick(ws, data.digest, episode, split)
         row, steps = round(at * chosen.rate_hz), max(1, round(horizon * chosen.rate_hz))
         asked = Asked(
             rows=rows,
@@ -96,7 +100,11 @@ def imagine(
             samples=samples,
             seed=seed,
         )
+        learned = learned_from(ws, world.digest, chosen.id)
     files = sorted(path for path in out.iterdir() if path.name != "done")
     body = {"rollout": ref, "origin": "imagined", "episode": chosen.id, "row": row, "steps": steps, "files": files}
+    body |= {"learned_from": learned}
     said = [f"imagined {steps} steps from {chosen.name} at {row / chosen.rate_hz:g} s", *map(str, files)]
+    if learned:
+        said.append("the model learned from this very episode: this shows what it remembers, not how good it is")
     answer("imagine", body, *said, as_json=json)

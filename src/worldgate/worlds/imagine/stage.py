@@ -8,13 +8,17 @@ classes, where pictures show them as colours, ``geometry.safetensors`` with the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
 
 from worldgate.core.atomic import atomic_dir
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import NotFound
 from worldgate.core.streams import FloatArray
 from worldgate.data import datasets
+from worldgate.data.datasets.loading import load_entries
+from worldgate.evidence.gate_evidence import TRAINING_SCHEMA, TrainingRecord
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 from worldgate.worlds.imagine import files
@@ -23,20 +27,42 @@ from worldgate.worlds.imagine.strips import write_strip
 from worldgate.worlds.train import stage
 
 IMAGINED = "rollout.imagined"
+HELD_OUT = "val"
 
 
-def pick(ws: Workspace, dataset: str, name: str = "", split: str = "val") -> Episode:
+def pick(ws: Workspace, dataset: str, name: str = "", split: str = "") -> Episode:
     """An episode of a dataset: by name or id prefix, or the first of a split.
+
+    Args:
+        ws: the workspace.
+        dataset: its digest.
+        name: of the episode, or a prefix of its id; empty: the first one.
+        split: where it is looked for; empty: everywhere if it is named, else in ``val``.
 
     Raises:
         NotFound: no such dataset, split or episode.
     """
-    episodes = datasets.load(ws, dataset, None if name else split)
-    found = [e for e in episodes if not name or e.name == name or (len(name) >= 4 and e.id.startswith(name))]
+    held = datasets.manifest(ws, dataset)
+    if not name and not split and all(entry.split != HELD_OUT for entry in held.episodes):
+        have = sorted({entry.split for entry in held.episodes})
+        raise NotFound("no episode is held out in this dataset", got=HELD_OUT, hint=f"--split {have[0]}, or --episode")
+    entries = held.split(split or (None if name else HELD_OUT))
+    found = [e for e in entries if not name or e.name == name or (len(name) >= 4 and e.id.startswith(name))]
     if not found:
-        some = ", ".join(e.name for e in episodes[:4])
+        some = ", ".join(e.name for e in entries[:4])
         raise NotFound("no such episode in this dataset", got=name, where=dataset[:12], hint=f"one of {some}")
-    return found[0]
+    return load_entries(ws, held, found[:1])[0]
+
+
+def learned_from(ws: Workspace, model: str, episode: str) -> bool | None:
+    """Whether a model was trained on an episode, by their digests; None where no record says what it was fed."""
+    fed = [
+        ws.get_json(event.outputs[0].digest)
+        for event in ws.ledger.events("evidence.made")
+        if (event.body.get("schema"), event.body.get("subject")) == (TRAINING_SCHEMA, model)
+    ]
+    known = [TrainingRecord.from_json(cast(Mapping[str, Any], tree)) for tree in fed]
+    return any(episode in record.episodes for record in known) if known else None
 
 
 def imagine_to(
@@ -91,6 +117,7 @@ def imagine_to(
         "steps": horizon,
         "samples": samples,
         "seed": seed,
+        "learned_from": learned_from(ws, model.digest, episode.id),
     }
     log = Ref("log", episode.log, episode.name)
     ws.record(IMAGINED, body=body, inputs=[model, dataset, log], outputs=[ref])
