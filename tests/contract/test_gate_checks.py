@@ -170,6 +170,8 @@ def frames(value: int, steps: int = 3) -> np.ndarray[Any, Any]:
 def inputs(module: ModuleType, predicted: int) -> tuple[Any, Any, Any]:
     if "frames" in module.CARD["inputs"]:
         return frames(predicted), frames(220), frames(220, 1)[0]
+    if "(K, H, W)" in module.CARD["inputs"]:
+        return frames(predicted)[..., 0], frames(220)[..., 0], frames(220, 1)[0, ..., 0]
     return np.full((3, 2), predicted / 220), np.ones((3, 2)), np.ones(2)
 
 

@@ -20,7 +20,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from worldgate.core.worlds import ModelSpec, Prompt
 from worldgate.worlds.devices import Draws, device_of, sent
-from worldgate.worlds.family import load_family
+from worldgate.worlds.family import Fed, load_trainable
+from worldgate.worlds.feed import Share
 from worldgate.worlds.tracks import Inputs, make_tracks, resolve_layout
 from worldgate.worlds.train import parallel
 from worldgate.worlds.train.loop import _create
@@ -28,13 +29,16 @@ from worldgate.worlds.train.steps import Learner, Steps
 
 CPU = torch.device("cpu")
 ROOT = Path(__file__).parents[2]
-FED = {"state": Inputs(), **dict.fromkeys(("conv", "flow", "masked"), Inputs(cameras=(CAMERA,), size=SIZE))}
+SEEING = Inputs(cameras=(CAMERA,), size=SIZE)
+WORLDS = {"state": Inputs(), "conv": SEEING, "flow": SEEING, "masked": SEEING}
+PICTURES = Inputs(states=(), action="", cameras=(CAMERA,), size=SIZE)
+FED = WORLDS | {"fsq": PICTURES, "kl": PICTURES}
 LOGS = episodes(3)
 
 
 def made(name):
     """A model with its phases, each prepared; its weights say something."""
-    config = dataclasses.replace(load_family(name).debug(), inputs=FED[name])
+    config = dataclasses.replace(load_trainable(name).debug(), inputs=FED[name])
     layout = resolve_layout(LOGS, config.inputs)
     model = _create(name, config, layout, LOGS)
     phases = model.phases(make_tracks(LOGS, layout), make_tracks(LOGS[:1], layout))
@@ -82,7 +86,7 @@ def imagined(model, name, *, ahead):
     return {**frame.states, **frame.frames, **{f"deviation of {n}": x for n, x in frame.uncertainty.items()}}
 
 
-@pytest.mark.parametrize("name", sorted(FED))
+@pytest.mark.parametrize("name", sorted(WORLDS))
 def test_a_seed_means_the_same_future_on_another_device(name):
     model, _, _ = made(name)
     ahead = name in {"flow", "masked"}
@@ -96,6 +100,29 @@ def test_a_seed_means_the_same_future_on_another_device(name):
     for key, value in here.items():
         np.testing.assert_array_equal(value, there[key], err_msg=key)
     assert set(+waits) <= {"home", "_local_scalar_dense", "sent"}, waits
+
+
+@pytest.mark.parametrize("name", sorted(FED))
+def test_a_phase_has_the_same_loss_on_another_device(name):
+    model, phases, config = made(name)
+    learner = Learner(model, config.loop, CPU, parallel.Ranks())
+    for phase in phases:
+        learner.phase = phase
+        if isinstance(phase, Fed):
+            phase.feed.open(Share())
+        batch = phase.draw(np.random.default_rng(0))
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            torch.manual_seed(2)
+            here = learner(batch)
+            with far.travelling() as waits:
+                learner.to(far.device())
+                waits.clear()
+                torch.manual_seed(2)
+                there = learner(batch.to(far.device()))
+                assert not +waits, waits
+                assert torch.equal(there.cpu(), here)
+                learner.to(CPU)
+        phase.finish()
 
 
 def waits_of_training(name):
