@@ -62,6 +62,21 @@ def test_an_unrolling_holds_as_much_after_long_as_after_short(family):
     assert all(values.shape[:2] == (1, 10) for values in {**frame.states, **frame.frames}.values())
 
 
+def test_numbers_of_flow_stay_where_training_has_seen_them():
+    world, prompt = untrained("flow")
+    with torch.no_grad():
+        for weights in world.family.parameters():
+            weights.mul_(8.0)  # a network whose numbers would leave within a few frames
+    frame = advance(world.open(prompt, seed=0), 100, chunk=20)
+    for name, values in frame.states.items():
+        seen = world.family.codec.normaliser.statistics(name)
+        low, high = np.asarray(seen.min), np.asarray(seen.max)
+        beyond = 0.1 * (high - low)
+        assert (values >= low - beyond - 1e-3).all()
+        assert (values <= high + beyond + 1e-3).all()
+        assert values.std() > 0
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")

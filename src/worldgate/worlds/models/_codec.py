@@ -132,6 +132,13 @@ class Numbers(nn.Module):
         out[..., self.angles_A] = torch.atan2(plain[..., self.angles_A], cosines)
         return out
 
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """(entries,) each: the least and the most of a vector, a margin beyond what training has seen."""
+        low, high = ((x - self.mean_D) / self.std_D for x in (self.low_D, self.high_D))
+        one = torch.ones_like(low[self.angles_A])
+        low, high = torch.where(self.turns_D, -1.0, low), torch.where(self.turns_D, 1.0, high)
+        return torch.cat([low, -one]), torch.cat([high, one])
+
     def codes(self, raw_XD: Tensor, bins: int) -> Tensor:
         """(X, D) the bin of every number; what lies outside falls into the outermost."""
         share = (raw_XD - self.low_D) / (self.high_D - self.low_D)

@@ -139,6 +139,10 @@ class FlowNet(nn.Module):
         self.prior = Prior(
             codec.entries, [shape.tokens for shape in codec.shapes], self.plain, codec.layout.action_width
         )
+        self.cameras = len(codec.cameras)
+        for s, numbers in enumerate(codec.states_of, start=self.cameras):
+            for name, bound_E in zip(("low", "high"), numbers.bounds(), strict=True):
+                self.register_buffer(f"{name}_{s}", bound_E, persistent=False)
         self.level = nn.Embedding(config.noise.levels + 1, width)
         self.level_before = nn.Embedding(config.noise.levels + 1, width)
         self.size = nn.Embedding(int(math.log2(config.noise.levels)) + 1, width)
@@ -305,6 +309,12 @@ class FlowNet(nn.Module):
         known_NT = ((was_NTS == self.sure_S) | ~self.plain_S).all(dim=-1)
         return Earlier.of(numbers, known_NT, guidance, prefixed=prefixed)
 
+    def _within(self, stream: int, clean: Tensor) -> Tensor:
+        """Numbers where training has seen them: what has left is a guess on guesses, and would go on leaving."""
+        if stream < self.cameras:
+            return clean
+        return clean.clamp(self.get_buffer(f"low_{stream}"), self.get_buffer(f"high_{stream}"))
+
     def _given(self, tokens: Sequence[Tensor | None]) -> Tensor:
         """(S,) 1 where there are some, else 0; copied to nowhere."""
         return torch.stack([torch.full_like(self.sure_S[0], float(held is not None)) for held in tokens])
@@ -343,7 +353,7 @@ class FlowNet(nn.Module):
                 now = torch.stack(level).expand_as(before.level_NTS)
                 clean = self(x, now, size, before, guidance, times_T=time, past=past)
                 for s in mine:
-                    x[s] = x[s] + (clean[s] - x[s]) / (steps - i)
+                    x[s] = x[s] + (self._within(s, clean[s]) - x[s]) / (steps - i)
             done = [x[s] for s in mine]
             for s, held in zip(mine, done, strict=True):
                 out[s], sure = held, self.sure_S[s]
