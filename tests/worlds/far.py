@@ -1,6 +1,6 @@
 """A device that is not there, on which everything is computed all the same: on the CPU, bit by bit.
 
-A tensor of it says that it lies on ``far`` and holds one that lies on the CPU. What a GPU would refuse is refused: an
+A tensor of it says that it lies on ``faraway`` and holds one that lies on the CPU. What a GPU would refuse is refused: an
 operation on tensors of two devices (numbers without axes aside, which travel with the command). What a GPU would do
 slowly is noted: every time the CPU waits for the device, because a value decides a shape or a branch, because something
 is copied home, or because something is sent there in a way that waits. It shows that code goes to a device and stays
@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.backend_registration import _DummyBackendModule
 
-FAR = "far"
+FAR = "faraway"  # torch gives every module a method of this name
 _WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "unique2", "_unique2", "is_nonzero", "equal", "bincount"}
 
 
