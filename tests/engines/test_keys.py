@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from worldgate.core.digest import digest_json
+from worldgate.core.errors import UsageError
 from worldgate.core.seams import cards
 from worldgate.data import align_stage, check_stage, summaries
 from worldgate.data.check import check
@@ -196,3 +197,10 @@ def test_checks_are_done_again_when_their_code_changes_and_only_those(
     assert changed == {"gaps"}
     assert engine.bundles == 4
     assert len(list(workspace.ledger.events("log.checked"))) == events + 2
+
+
+def test_code_that_is_not_there_has_no_key() -> None:
+    with pytest.raises(UsageError, match="not to be found"):
+        code_digest(("stages_of_nobody",))
+    with pytest.raises(UsageError, match="not to be found"):
+        code_digest(("worldgate.data.no_such_stage",))

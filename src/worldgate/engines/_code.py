@@ -20,6 +20,7 @@ from pathlib import Path
 
 import worldgate
 from worldgate.core.digest import digest_json, sha256
+from worldgate.core.errors import UsageError
 
 PACKAGE = "worldgate"
 ROOT = Path(worldgate.__file__).parent
@@ -34,6 +35,9 @@ def code_digest(modules: tuple[str, ...], root: Path = ROOT) -> str:
     Args:
         modules: names; one of another package counts by its own source.
         root: folder of the package.
+
+    Raises:
+        UsageError: no such module: without its source, other code would pass for it.
     """
     return _digest(modules, root)
 
@@ -54,6 +58,8 @@ def closure(modules: tuple[str, ...], root: Path = ROOT) -> tuple[dict[str, Path
         name = todo.pop()
         path = None if name in found else _file(name, root)
         if path is None:
+            if name in modules and name not in found:
+                raise UsageError("a stage's module is not to be found", got=name, hint="its folder on PYTHONPATH")
             continue
         found[name] = path
         todo += [parent for parent in _parents(name) if parent not in found]
