@@ -210,6 +210,7 @@ def test_real_logs_go_through_every_stage(name: str, real_data: Path, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", list(EPISODES))
 def test_state_beats_both_baselines_at_half_a_second_on_held_out_real_episodes(
     name: str, real_data: Path, tmp_path: Path
