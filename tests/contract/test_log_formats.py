@@ -14,7 +14,7 @@ from tests.data.logs import bag_samples, samples
 from worldgate.core.errors import LogUnreadable, NotFound
 from worldgate.core.seams import cards, load
 from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Frames, Kind, Log, LogFolder, Origin, log_digest
-from worldgate.data.logs import open_folder
+from worldgate.data.logs import log_parts, open_folder
 
 MAKERS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "mcap-foxglove": ("mcap", lambda path: samples.make_mcap(path.with_suffix(".mcap"))),
@@ -72,6 +72,13 @@ def test_a_sample_is_detected_by_its_own_format_alone(sample: tuple[str, Path]) 
     found = [name for name in cards("logs") if load("logs", name).detect(sample[1])]
     assert found == [MAKERS[sample[0]][0]]
     assert opened(sample).format == found[0]
+    assert log_parts(sample[1]) == [sample[1]]
+
+
+def test_a_folder_of_every_format_falls_into_its_parts(made: dict[str, Path]) -> None:
+    (root,) = {path.parent for path in made.values()}
+    for folder in (root, root.parent):
+        assert set(made.values()) <= set(log_parts(folder)), "however deep"
 
 
 def test_each_log_fulfils_the_protocol(sample: tuple[str, Path]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.data.logs import samples
 
 from worldgate.core.errors import DataRefused, LogUnreadable, NameRefused, NotFound, Tampered
 from worldgate.core.streams import Origin, log_digest
@@ -41,6 +42,23 @@ def test_a_log_is_named_by_its_content_and_read_back_from_the_store(workspace: A
     (event,) = workspace.ledger.events("log.ingested")
     assert (event.valid_from_ns, event.valid_to_ns) == record.span_ns
     assert verify(workspace).ok
+
+
+def test_of_a_folder_with_several_formats_all_is_taken_and_what_is_refused_is_named(
+    workspace: Any, record_log: Record, tmp_path: Path
+) -> None:
+    inner = record_log(1).parent
+    samples.make_lerobot(inner / "arm", episodes=2)
+    assert len(ingest(workspace, inner)) == 3
+    (inner / "flights").mkdir()
+    samples.make_ulog(inner / "flights" / "one.ulg")
+    (inner / "flights" / "two.ulg").write_bytes((inner / "flights" / "one.ulg").read_bytes()[:20])
+    with pytest.raises(LogUnreadable, match="1 of 3 parts") as error:
+        ingest(workspace, inner)
+    assert "two.ulg: a ULog without a single whole message" in str(error.value.got)
+    assert len(ingested(workspace)) == 4
+    (inner / "flights" / "two.ulg").unlink()
+    assert len(ingest(workspace, inner)) == 4
 
 
 def test_ingesting_again_changes_nothing_even_from_another_file(workspace: Any, record_log: Record) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.data.conftest import FakeFrames, FakeLog, stream
+from tests.data.logs import samples
 
 from worldgate.core.errors import ConfigError, ContractBroken, DataRefused, NotAuthorised, NotFound
 from worldgate.core.seams import cards
@@ -231,6 +232,17 @@ def test_under_contract_only_masked_pictures_and_a_sealed_raw_lie_in_the_workspa
     again = ingest_under(workspace, raw.parent, ref, site="hall")
     assert again == [log]
     assert len(workspace.artifacts("sealed")) == 1
+
+
+def test_under_contract_every_format_of_a_folder_is_masked(
+    workspace: Workspace, raw: Path, officer: tuple[str, Path]
+) -> None:
+    samples.make_ulog(raw.parent / "flight.ulg")
+    refs = ingest_under(workspace, raw.parent, contract(workspace, officer[0]))
+    held = [open_log(workspace, ref.digest) for ref in refs]
+    assert len(held) == 2
+    assert all(log.facts[MASKED] for log in held)
+    assert len(workspace.artifacts("sealed")) == 2
 
 
 def test_a_log_is_masked_once_and_again_only_when_something_changed(

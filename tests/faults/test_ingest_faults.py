@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.data.logs import samples
 
 from worldgate.core.errors import DataRefused
 from worldgate.data.ingest import ingest, ingested
@@ -86,13 +87,16 @@ def test_a_workspace_that_may_not_be_written_says_so_and_stays_as_it_was(
         assert len(ingest(ws, log)) == 1
 
 
+@pytest.mark.parametrize("more", [False, True])
 @pytest.mark.parametrize("target", ["/etc", "/etc/hostname", "../outside.mcap", "nowhere"])
 def test_a_link_out_of_the_folder_is_refused_before_a_byte_is_kept(
-    workspace: Workspace, tmp_path: Path, target: str, mcap: Callable[[Path], Path]
+    workspace: Workspace, tmp_path: Path, target: str, mcap: Callable[[Path], Path], more: bool
 ) -> None:
     mcap(tmp_path / "outside.mcap")
     (tmp_path / "logs").mkdir()
     mcap(tmp_path / "logs" / "good.mcap")
+    if more:
+        samples.make_ulog(tmp_path / "logs" / "another.ulg")
     (tmp_path / "logs" / "link.mcap").symlink_to(target)
     with pytest.raises(DataRefused):
         ingest(workspace, tmp_path / "logs")

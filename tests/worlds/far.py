@@ -1,10 +1,10 @@
 """A device that is not there, on which everything is computed all the same: on the CPU, bit by bit.
 
-A tensor of it says that it lies on ``faraway`` and holds one that lies on the CPU. What a GPU would refuse is refused: an
-operation on tensors of two devices (numbers without axes aside, which travel with the command). What a GPU would do
-slowly is noted: every time the CPU waits for the device, because a value decides a shape or a branch, because something
-is copied home, or because something is sent there in a way that waits. It shows that code goes to a device and stays
-there, not that any particular GPU computes the same.
+A tensor of it says that it lies on ``faraway`` and holds one that lies on the CPU. What a GPU would refuse is
+refused: an operation on tensors of two devices (numbers without axes aside, which travel with the command). What a
+GPU would do slowly is noted: every time the CPU waits for the device, because a value decides a shape or a branch,
+because something is copied home, or because something is sent there in a way that waits. It shows that code goes to a
+device and stays there, not that any particular GPU computes the same.
 """
 
 from __future__ import annotations

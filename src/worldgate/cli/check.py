@@ -59,12 +59,19 @@ def check(
 
 
 def _rows(log: CheckedLog, *, zero_ns: int) -> Iterator[tuple[str, ...]]:
+    """What is true of several streams alike is said once."""
     from worldgate.core.times import format_span
 
-    found = [(outcome.severity, finding) for outcome in log.outcomes for finding in outcome.findings]
-    for severity, finding in found:
-        spans = [format_span(start, end, zero_ns=zero_ns) for start, end in finding.spans_ns[:SPANS]]
-        more = len(finding.spans_ns) - SPANS
-        measured, limit = (f"{value:g} {finding.unit}".strip() for value in (finding.value, finding.limit))
-        shown = ", ".join(spans) + (f" and {more} more" if more > 0 else "")
-        yield log.name, severity, finding.check, finding.stream, finding.message, measured, limit, shown or "whole log"
+    streams: dict[tuple[str, ...], list[str]] = {}
+    for outcome in log.outcomes:
+        for finding in outcome.findings:
+            spans = [format_span(start, end, zero_ns=zero_ns) for start, end in finding.spans_ns[:SPANS]]
+            more = len(finding.spans_ns) - SPANS
+            measured, limit = (f"{value:g} {finding.unit}".strip() for value in (finding.value, finding.limit))
+            shown = ", ".join(spans) + (f" and {more} more" if more > 0 else "")
+            said = (outcome.severity, finding.check, finding.message, measured, limit, shown or "whole log")
+            streams.setdefault(said, []).append(finding.stream)
+    for row, names in streams.items():
+        more = len(names) - SPANS
+        listed = ", ".join(names[:SPANS]) + (f" and {more} more" if more > 0 else "")
+        yield log.name, *row[:2], listed, *row[2:]

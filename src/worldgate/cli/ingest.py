@@ -50,7 +50,7 @@ def ingest(
     that cannot be read is told of once, and Ctrl-C ends it with what was taken in.
 
     Args:
-        path: A log, or a folder of logs, in any format of `worldgate list logs`; or the URL of such in a bucket.
+        path: A log, or a folder of logs, in any formats of `worldgate list logs`; or the URL of such in a bucket.
         more: Further logs or folders.
         site: Where it was recorded, if the log does not say.
         robot: On which robot.

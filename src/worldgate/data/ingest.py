@@ -12,19 +12,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 from worldgate.core import seams
 from worldgate.core.atomic import locked
 from worldgate.core.config import decode
 from worldgate.core.digest import short
-from worldgate.core.errors import DataRefused, LogUnreadable, NotFound
+from worldgate.core.errors import DataRefused, LogUnreadable, NotFound, WorldgateError
 from worldgate.core.names import Name
 from worldgate.core.streams import Log, LogFolder, Origin
 from worldgate.core.times import SECOND, format_ns
 from worldgate.data import opening, summaries
 from worldgate.data.diagnosis import dead_cameras
-from worldgate.data.logs import open_folder
+from worldgate.data.logs import log_parts, open_folder, single_parts
 from worldgate.data.opening import Facts, StoredLog, Where
 from worldgate.data.staging import is_url, staged
 from worldgate.data.summaries import IngestedLog, StreamSummary
@@ -186,32 +187,41 @@ def ingest(
         NameRefused: an unusable site, robot or arm.
         RecordError: a bucket or store that does not answer.
     """
+    shelf = shelf or Shelf(ws)
+    again = partial(
+        ingest,
+        ws,
+        site=site,
+        robot=robot,
+        arm=arm,
+        origin=origin,
+        facts=facts,
+        progress=progress,
+        engine=engine,
+        shelf=shelf,
+    )
     if is_url(path):
         with staged(str(path), under=ws.cache) as local:
-            return ingest(
-                ws,
-                local,
-                site=site,
-                robot=robot,
-                arm=arm,
-                origin=origin,
-                facts=facts,
-                progress=progress,
-                engine=engine,
-                shelf=shelf,
-            )
+            return again(local)
     source = Path(path)
     if not source.exists():
         raise NotFound("no such file or folder", where=source)
+    parts = log_parts(source)
+    if len(parts) > 1:
+        return by_parts(parts, again, source)
     place = {key: str(Name(value)) for key, value in (("site", site), ("robot", robot), ("arm", arm)) if value}
     given = {**(facts or {}), **place}
-    folder = _refuse_unreadable(source)  # before a byte of it is kept
+    try:
+        folder = _refuse_unreadable(source)  # before a byte of it is kept
+    except LogUnreadable:
+        parts = single_parts(source)
+        if len(parts) < 2:
+            raise
+        return by_parts(parts, again, source)
     if not folder.logs:
         reasons = "; ".join(f.message for f in folder.findings) or "no log in it"
         raise LogUnreadable("nothing in here can be read", got=reasons, where=source)
     intake = Intake(ws, source)
-    if shelf is None:
-        shelf = Shelf(ws)
     shelf.refresh()
     kept = zip(folder.logs, intake.keep(folder), strict=True)
     calls = [intake.call(folder.format, log.name, tree, position) for log, (tree, position) in kept]
@@ -233,6 +243,32 @@ def ingest(
         got = "; ".join(f"{e.where}: {e.what}" + (f" ({e.got})" if e.got else "") for e in failed)
         raise LogUnreadable(what, got=got, where=source, hint="the others are ingested")
     return list(refs.values())
+
+
+def by_parts(parts: Sequence[Path], take: Callable[[Path], list[Ref]], source: Path) -> list[Ref]:
+    """Ingest the parts of a folder one after another; one that is refused does not keep the others out.
+
+    Raises:
+        LogUnreadable: a part that was refused, wholly or in part.
+    """
+    refs: dict[str, Ref] = {}
+    failed: list[str] = []
+    for part in parts:
+        try:
+            refs |= {ref.digest: ref for ref in take(part)}
+        except (DataRefused, NotFound) as error:
+            failed.append(_told(error, part, source))
+    if failed:
+        what = f"{len(failed)} of {len(parts)} parts of this folder cannot be read whole"
+        raise LogUnreadable(what, got="; ".join(failed), where=source, hint="all else in it is ingested")
+    return list(refs.values())
+
+
+def _told(error: WorldgateError, part: Path, source: Path) -> str:
+    """What was refused of a part, and where in it."""
+    where = Path(str(error.where)) if error.where is not None else part
+    inner = where if where.is_relative_to(part) else part
+    return f"{inner.relative_to(source)}: {error.what}" + (f" ({error.got})" if error.got else "")
 
 
 def _summaries(calls: Sequence[Call], shelf: Shelf, engine: Engine) -> Iterator[IngestedLog | Result]:

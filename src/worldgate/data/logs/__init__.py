@@ -23,6 +23,8 @@ Values stay on disk until :meth:`worldgate.core.streams.Log.read`, frames until
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +32,7 @@ from worldgate.core import seams
 from worldgate.core.errors import LogUnreadable, MissingExtra, NotFound
 from worldgate.core.streams import LogFolder
 from worldgate.data.logs._mapped import mapped
+from worldgate.data.logs._mapping import FILE
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +58,55 @@ def open_as(format: str, path: Path) -> LogFolder:
     """
     module: LogFormat = seams.load("logs", format)
     return mapped(module.open_logs(path))
+
+
+def log_parts(path: Path) -> list[Path]:
+    """What to open one by one: a folder whose entries are of several formats falls into these, any other is one part.
+
+    A format that finds its logs anywhere below a folder would read its own and say nothing of the rest. A mapping file
+    speaks of the whole folder, which then stays one.
+    """
+    if not path.is_dir() or (path / FILE).exists():
+        return [path]
+    entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    formats = {entry: format for entry in entries if (format := _format_of(entry))}
+    parts = [part for entry in formats for part in log_parts(entry)]
+    several = len(set(formats.values())) > 1 or any(part not in formats for part in parts)
+    return parts if several and _inside(path, entries) else [path]
+
+
+def single_parts(path: Path) -> list[Path]:
+    """The files or folders of a folder that are logs by themselves; empty where they need one another.
+
+    What is damaged beyond recognition is among them, so that it is named when it is opened.
+    """
+    format = _format_of(path) if path.is_dir() and not (path / FILE).exists() else None
+    units = getattr(seams.load("logs", format), "units", None) if format else None
+    try:
+        parts = list(dict.fromkeys(Path(os.path.commonpath(unit)) for unit in units(path))) if units else []
+    except LogUnreadable:
+        parts = sorted(file for file in path.iterdir() if file.is_file())
+    formats = {_format_of(part) for part in parts}
+    alone = path not in parts and _inside(path, parts) and format in formats and formats <= {format, None}
+    return parts if alone else []
+
+
+def _inside(path: Path, parts: Sequence[Path]) -> bool:
+    """Whether none is a link to elsewhere: opened as a part, it would be followed as if a person had named it."""
+    root = path.resolve()
+    return all(part.exists() and part.resolve().is_relative_to(root) for part in parts)
+
+
+def _format_of(path: Path) -> str | None:
+    """The first format that recognises it, of those whose packages are here."""
+    for name in seams.cards("logs"):
+        try:
+            module: LogFormat = seams.load("logs", name)
+        except MissingExtra:
+            continue
+        if module.detect(path):
+            return name
+    return None
 
 
 def open_folder(path: Path | str) -> LogFolder:

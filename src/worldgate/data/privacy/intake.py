@@ -22,8 +22,8 @@ from worldgate.core.errors import NotFound
 from worldgate.core.progress import Progress
 from worldgate.core.streams import Log, Origin, log_digest
 from worldgate.data import contracts
-from worldgate.data.ingest import Shelf, ingest
-from worldgate.data.logs import mcap, open_folder
+from worldgate.data.ingest import Shelf, by_parts, ingest
+from worldgate.data.logs import log_parts, mcap, open_folder
 from worldgate.data.opening import modules_of
 from worldgate.data.privacy.masks import mask
 from worldgate.data.privacy.rules import Privacy
@@ -71,6 +71,22 @@ def ingest_under(
         source = stack.enter_context(staged(str(path), under=ws.cache)) if is_url(path) else Path(path)
         if not source.exists():
             raise NotFound("no such file or folder", where=source)
+        parts = log_parts(source)
+        if len(parts) > 1:
+            again = partial(
+                ingest_under,
+                ws,
+                contract=contract,
+                site=site,
+                robot=robot,
+                arm=arm,
+                origin=origin,
+                facts=facts,
+                progress=progress,
+                engine=engine,
+                shelf=shelf,
+            )
+            return by_parts(parts, again, source)
         logs = open_folder(source).logs
         done = _Done(ws, privacy, given)
         known = {log.name: ref for log in logs if (ref := done.get(log)) is not None}
