@@ -565,7 +565,7 @@ def main() -> None:
         "rows": rows,
     }
     if not asked.quick:
-        path = Path(__file__).parent / "results" / "state_heads.json"
+        path = Path(__file__).parent / "results" / f"state_heads_{asked.family}.json"
         write_atomic(path, (json.dumps(whole, indent=1) + "\n").encode(), overwrite=True)
     if asked.json:
         print(json.dumps(whole))
