@@ -22,6 +22,7 @@ from worldgate.core.worlds import ModelSpec, Prompt
 from worldgate.worlds.devices import Draws, device_of, sent
 from worldgate.worlds.family import Fed, load_trainable
 from worldgate.worlds.feed import Share
+from worldgate.worlds.heads.net import HeadsConfig
 from worldgate.worlds.tracks import Inputs, make_tracks, resolve_layout
 from worldgate.worlds.train import parallel
 from worldgate.worlds.train.loop import _create
@@ -123,6 +124,40 @@ def test_a_phase_has_the_same_loss_on_another_device(name):
                 assert torch.equal(there.cpu(), here)
                 learner.to(CPU)
         phase.finish()
+
+
+@pytest.mark.parametrize("name", ["flow", "masked"])
+def test_state_heads_prepare_learn_and_are_judged_on_another_device(name):
+    logs = episodes(4)
+    made = load_trainable(name).debug()
+    heads = HeadsConfig(width=16, points=4, history=5, horizon=6, rollouts=8)
+    inputs = dataclasses.replace(SEEING, states=(), read=("observation.state",))
+    config = dataclasses.replace(made, inputs=inputs, heads=heads)
+    layout = resolve_layout(logs, inputs)
+
+    def told(device):
+        torch.manual_seed(0)
+        model = _create(name, config, layout, logs)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+        model.train(False).to(device)
+        *_, phase = model.phases(make_tracks(logs, layout), make_tracks(logs[:1], layout))
+        phase.prepare()
+        loss = phase.loss(phase.draw(np.random.default_rng(0)).to(device))
+        facts = phase.evaluate()
+        phase.finish()
+        return float(loss), facts, {key: held.cpu() for key, held in model.heads.calibration.named_buffers()}
+
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        loss, facts, held = told(CPU)
+        with far.travelling():
+            there = told(far.device())
+    assert facts
+    assert there[0] == pytest.approx(loss, rel=1e-4)
+    assert there[1] == pytest.approx(facts, abs=1e-3)
+    for key, value in held.items():
+        torch.testing.assert_close(there[2][key], value, rtol=1e-2, atol=1e-3)
+    assert any(bool((value != 1).any()) for key, value in held.items() if key.startswith("scale"))
 
 
 def waits_of_training(name):

@@ -60,23 +60,24 @@ class Calibration(nn.Module):
     @torch.no_grad()
     def fit(self, target: int, odd_RD: Tensor, since_R: Tensor) -> None:
         """Set a target's scales from errors in claimed deviations, NaN where the truth is not known."""
-        table = self.get_buffer(f"scale_{target}")
+        odd_RD, since_R = odd_RD.cpu(), since_R.cpu()  # a thousand small questions: no device answers them faster
+        table = torch.ones_like(self.get_buffer(f"scale_{target}"), device="cpu")
         for step in range(self.horizon + 1):
             near = since_R == 0 if step == 0 else (since_R > 0) & ((since_R - step).abs() <= max(1, step // 4))
             for channel in range(table.shape[1]):
                 odd = odd_RD[near, channel].abs()
                 odd = odd[torch.isfinite(odd)]
-                enough = len(odd) >= _LEAST_ROWS
-                table[step, channel] = torch.quantile(odd, _SHARE).div(_AT).clamp(*_SCALES) if enough else 1.0
+                if len(odd) >= _LEAST_ROWS:
+                    table[step, channel] = torch.quantile(odd, _SHARE).div(_AT).clamp(*_SCALES)
+        self.get_buffer(f"scale_{target}").copy_(table)
 
     @torch.no_grad()
     def fit_contact(self, logit_R: Tensor, touch_R: Tensor, since_R: Tensor) -> None:
         """Set the curves from logits and what was true, NaN where it is not known."""
+        logit_R, touch_R, band = logit_R.cpu(), touch_R.cpu(), self._band(since_R.cpu())
         known = torch.isfinite(touch_R)
-        band = self._band(since_R)
-        for b in range(_BANDS):
-            mine = known & (band == b)
-            self.curve_B2[b] = _curve(logit_R[mine], touch_R[mine])
+        parts = [known & (band == b) for b in range(_BANDS)]
+        self.curve_B2.copy_(torch.stack([_curve(logit_R[mine], touch_R[mine]) for mine in parts]))
 
 
 def _curve(logit_R: Tensor, touch_R: Tensor) -> Tensor:

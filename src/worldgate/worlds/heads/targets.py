@@ -42,6 +42,7 @@ class Target(nn.Module):
         self.register_buffer("mean_D", torch.tensor(mean, dtype=torch.float32), persistent=False)
         self.register_buffer("std_D", torch.tensor(std, dtype=torch.float32), persistent=False)
         self.register_buffer("turns_D", torch.as_tensor(turns), persistent=False)
+        self.register_buffer("angles_A", torch.as_tensor(np.flatnonzero(turns)), persistent=False)
         self.register_buffer("moves_D", torch.as_tensor(~still), persistent=False)
         self.width = len(mean)
         self.entries = self.width + int(turns.sum())
@@ -49,6 +50,8 @@ class Target(nn.Module):
     mean_D: Tensor
     std_D: Tensor
     turns_D: Tensor
+    angles_A: Tensor
+    """Which channels turn, by number: a device would be asked how many of a mask's entries are true."""
     moves_D: Tensor
 
     def value(self, said_XE: Tensor) -> Tensor:
@@ -57,10 +60,10 @@ class Target(nn.Module):
         out = torch.where(self.moves_D, plain, 0.0) * self.std_D + self.mean_D
         if cosines.shape[-1]:
             out = out.clone()
-            out[..., self.turns_D] = torch.atan2(plain[..., self.turns_D], 1 + cosines)
+            out[..., self.angles_A] = torch.atan2(plain[..., self.angles_A], 1 + cosines)
         if self.pose:
             # Nothing said is no rotation.
-            turn = plain[..., 3:] + torch.tensor([0.0, 0.0, 0.0, 1.0], device=plain.device)
+            turn = plain[..., 3:] + torch.eye(4, device=plain.device)[3]
             out = torch.cat([out[..., :3], functional.normalize(turn, dim=-1)], dim=-1)
         return out
 

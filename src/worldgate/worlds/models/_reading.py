@@ -22,6 +22,7 @@ from worldgate.core.errors import DataRefused
 from worldgate.core.streams import FloatArray, IntArray
 from worldgate.evidence.evaluation.truth import touching
 from worldgate.worlds.batches import Batch
+from worldgate.worlds.devices import device_of, sent
 from worldgate.worlds.heads.net import Heads, HeadsConfig, Look, Said
 from worldgate.worlds.models._rolling import roll
 from worldgate.worlds.models._tape import Tape
@@ -83,7 +84,8 @@ class Reel:
             got, hint = f"{longest} rows in the longest", f"{model.context + 1} rows without a gap"
             raise DataRefused("episodes are too short to read states out", got=got, hint=hint)
         self.history = max(model.context, min(config.history, longest - self.horizon))
-        self.views = [held[0] for held in model.codec.views([t.unsqueeze(0) for t in tape.tokens])]
+        device = device_of(model)
+        self.views = [held[0].cpu() for held in model.codec.views([sent(t, device).unsqueeze(0) for t in tape.tokens])]
         self.truths = [_joined(tracks, s.name, s.shape[0]) for s in layout.reads]
         self.touch = torch.cat([_touch(t, layout, config) for t in tracks])
         self.valid = torch.cat([torch.as_tensor(np.asarray(t.valid_T)) for t in tracks])
@@ -107,8 +109,9 @@ class Reel:
         parts: list[list[Tensor]] = []
         for first in range(0, len(self.nows), _AT_ONCE):
             begin = self.nows[first : first + _AT_ONCE] - model.context + 1
-            windows = self.tape.windows(begin, model.context + self.horizon)
-            parts.append(list(model.codec.views(roll(model, windows, model.context, windows.actions_NTA))))
+            windows = self.tape.windows(begin, model.context + self.horizon).to(device_of(model))
+            views = model.codec.views(roll(model, windows, model.context, windows.actions_NTA))
+            parts.append([held.cpu() for held in views])
         return [torch.cat(held) for held in zip(*parts, strict=True)] if parts else []
 
     def sequences(self, real: IntArray, imagined: IntArray) -> Batch:
@@ -180,7 +183,7 @@ def truths_of(batch: Batch) -> list[Tensor]:
 class HeadsPhase:
     """Fits the heads to what the frozen world shows and imagines."""
 
-    name = "heads"
+    name, anywhere = "heads", True
 
     def __init__(
         self, model: Generator, learn: Sequence[Track], left: Sequence[Track], held_out: Sequence[Track]
@@ -235,7 +238,7 @@ class HeadsPhase:
     @torch.no_grad()
     def _say(self, reel: Reel) -> tuple[Said, Batch]:
         """Of known rows once a few have passed, and of all futures."""
-        batch = reel.everything()
+        batch = reel.everything().to(device_of(self.model))
         said, _ = self.heads(look_of(batch), self.heads.blank(len(batch["since_NT"])))
         return said, batch
 
