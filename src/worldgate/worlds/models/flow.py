@@ -140,8 +140,8 @@ class FlowNet(nn.Module):
             codec.entries, [shape.tokens for shape in codec.shapes], self.plain, codec.layout.action_width
         )
         self.cameras = len(codec.cameras)
-        for s, numbers in enumerate(codec.states_of, start=self.cameras):
-            for name, bound_E in zip(("low", "high"), numbers.bounds(), strict=True):
+        for s, state in enumerate(codec.states_of, start=self.cameras):
+            for name, bound_E in zip(("low", "high"), state.bounds(), strict=True):
                 self.register_buffer(f"{name}_{s}", bound_E, persistent=False)
         self.level = nn.Embedding(config.noise.levels + 1, width)
         self.level_before = nn.Embedding(config.noise.levels + 1, width)
