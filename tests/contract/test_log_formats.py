@@ -81,6 +81,15 @@ def test_a_folder_of_every_format_falls_into_its_parts(made: dict[str, Path]) ->
         assert set(made.values()) <= set(log_parts(folder)), "however deep"
 
 
+def test_a_dataset_with_logs_of_other_formats_in_it_stays_one(tmp_path: Path) -> None:
+    root = samples.make_lerobot(tmp_path / "arm")
+    samples.make_mcap(root / "source.mcap")
+    samples.make_ulog(root / "source.ulg")
+    assert log_parts(root) == [root]
+    samples.make_ulog(tmp_path / "flight.ulg")
+    assert log_parts(tmp_path) == [root, tmp_path / "flight.ulg"]
+
+
 def test_each_log_fulfils_the_protocol(sample: tuple[str, Path]) -> None:
     folder = opened(sample)
     assert folder.logs

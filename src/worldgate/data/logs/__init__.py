@@ -63,8 +63,8 @@ def open_as(format: str, path: Path) -> LogFolder:
 def log_parts(path: Path) -> list[Path]:
     """What to open one by one: a folder whose entries are of several formats falls into these, any other is one part.
 
-    A format that finds its logs anywhere below a folder would read its own and say nothing of the rest. A mapping file
-    speaks of the whole folder, which then stays one.
+    A format that finds its logs anywhere below a folder would read its own and say nothing of the rest. A folder that
+    is a log of a format which none of its entries has stays one, and so does one that a mapping file speaks of.
     """
     if not path.is_dir() or (path / FILE).exists():
         return [path]
@@ -72,7 +72,7 @@ def log_parts(path: Path) -> list[Path]:
     formats = {entry: format for entry in entries if (format := _format_of(entry))}
     parts = [part for entry in formats for part in log_parts(entry)]
     several = len(set(formats.values())) > 1 or any(part not in formats for part in parts)
-    return parts if several and _inside(path, entries) else [path]
+    return parts if several and _inside(path, entries) and _format_of(path) in formats.values() else [path]
 
 
 def single_parts(path: Path) -> list[Path]:
