@@ -221,28 +221,32 @@ class TokensPhase:
         codec.train(False)
         self.tape = self.model.tape(tracks, codec.fit(tracks))
         self.model.net.fit(self.tape)
-        self.starts = self.tape.starts(self.model.config.window)
-        if not len(self.starts):
+        self.starts = self.tape.by_length(self.model.config.window)
+        if not self.starts:
             longest = max((len(t) for t in tracks), default=0)
-            got, hint = (
-                f"{longest} rows in the longest",
-                f"{self.model.config.window} rows without a gap, or --set window=4",
-            )
-            raise DataRefused("episodes are too short to train on", got=got, hint=hint)
+            got = f"{longest} rows in the longest, and no two of them in a row"
+            raise DataRefused("episodes are too short to train on", got=got, hint="align at a higher rate")
+        rows = np.array([len(held) * (1 if n == self.model.config.window else n) for n, held in self.starts.items()])
+        self.shares = rows / rows.sum()
         self.unseen = self.model.tape(self.held_out, codec.encode(self.held_out)) if self.held_out else None
 
     def draw(self, rng: np.random.Generator) -> Batch:
-        """Windows at random, some of them without actions or text, at times with a frame known ahead."""
+        """Windows at random, some of them without actions or text, at times with a frame known ahead.
+
+        All of a batch are of one length, which is that of a short run as often as such runs hold rows: nothing is
+        padded, and no window holds two episodes that would have to be kept apart.
+        """
         assert self.tape is not None
-        config = self.model.config
-        chosen = self.starts[rng.integers(len(self.starts), size=self.config.batch)]
-        windows = self.tape.windows(chosen, config.window)
+        config, lengths = self.model.config, list(self.starts)
+        length = lengths[int(rng.choice(len(lengths), p=self.shares))] if len(lengths) > 1 else lengths[0]
+        chosen = self.starts[length][rng.integers(len(self.starts[length]), size=self.config.batch)]
+        windows = self.tape.windows(chosen, length)
         mute, silent = (torch.as_tensor(rng.random(len(chosen)) < config.blind) for _ in range(2))
         # A prompt of actions alone knows the one before the first frame; one that holds frames does not.
         led = self.tape.led(chosen) & torch.as_tensor(rng.random(len(chosen)) < _LED)
         led_NT = torch.cat([led.unsqueeze(1), windows.acted_NT[:, 1:]], dim=1)
         acted, told = led_NT & ~mute.unsqueeze(1), windows.told_N & ~silent
-        ahead = int(rng.integers(1, config.window)) if rng.random() < config.ahead else -1
+        ahead = int(rng.integers(1, length)) if rng.random() < config.ahead else -1
         hidden = replace(windows, acted_NT=acted, told_N=told)
         return hidden.batch(int(rng.integers(2**31)), ahead=ahead)
 

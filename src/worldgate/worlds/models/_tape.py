@@ -16,7 +16,7 @@ from torch import Tensor
 from worldgate.core.streams import IntArray
 from worldgate.worlds.batches import Batch
 from worldgate.worlds.devices import sent
-from worldgate.worlds.tracks import Track
+from worldgate.worlds.tracks import Track, runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,8 @@ _FIRST = 0.25
 """Share of new frames whose numbers are asked for, and not their pictures."""
 _SEEN = 0.3
 """Share of those whose pictures are known."""
+_SHORTEST = 2
+"""Rows of the shortest run that anything is learned from."""
 _NAMES = ("present_NS", "actions_NTA", "acted_NT", "text_NW", "told_N")
 
 
@@ -110,6 +112,15 @@ class Tape:
             if not whole or bool(present.all())
         ]
         return np.concatenate([np.zeros(0, np.int64), *parts])
+
+    def by_length(self, longest: int) -> dict[int, IntArray]:
+        """First rows of windows of valid rows by their length: ``longest``, and whole runs that are shorter."""
+        found: dict[int, list[int]] = {longest: self.starts(longest).tolist()}
+        for track, first in zip(self.tracks, self.offsets, strict=False):
+            for begin, end in runs(track.valid_T):
+                if _SHORTEST <= end - begin < longest:
+                    found.setdefault(end - begin, []).append(int(first) + begin)
+        return {length: np.asarray(rows, np.int64) for length, rows in sorted(found.items(), reverse=True) if rows}
 
     def pairs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Rows of valid frames that have a valid one after them, those, and the track of each."""
