@@ -82,6 +82,23 @@ def test_what_is_no_log_is_refused_with_4_and_leaves_nothing(
     assert workspace.ledger.head() == before
 
 
+def test_what_was_taken_is_answered_beside_what_was_refused(
+    recordings: Path, workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, junk = tmp_path / "logs", tmp_path / "junk.mcap"
+    folder.mkdir()
+    for name, log in zip(("one.mcap", "two.mcap"), sorted((recordings / "good").iterdir()), strict=True):
+        (folder / name).write_bytes(log.read_bytes())
+    (folder / "two.mcap").write_bytes((folder / "two.mcap").read_bytes()[:20])
+    junk.write_bytes(b"this is not an MCAP file" * 100)
+    capsys.readouterr()
+    assert main(["ingest", str(folder), str(junk), "-w", str(workspace.root), "--json"]) == 4
+    out, err = capsys.readouterr()
+    assert [log["name"] for log in json.loads(out)["logs"]] == ["one.mcap"]
+    assert "two.mcap: " in err
+    assert "junk.mcap" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [

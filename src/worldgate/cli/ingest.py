@@ -46,8 +46,9 @@ def ingest(
         worldgate ingest --watch s3://fleet-logs/kitchen --site kitchen
 
     A log is named by its content: ingesting it twice changes nothing. Of a damaged log everything recoverable is taken
-    and the exact loss recorded; exit code 4 if nothing is. With --watch every log is taken when it is complete, one
-    that cannot be read is told of once, and Ctrl-C ends it with what was taken in.
+    and the exact loss recorded. One with nothing to recover is refused, the others are taken, and the exit code is 4.
+    With --watch every log is taken when it is complete, one that cannot be read is told of once, and Ctrl-C ends it
+    with what was taken in.
 
     Args:
         path: A log, or a folder of logs, in any formats of `worldgate list logs`; or the URL of such in a bucket.
@@ -62,7 +63,7 @@ def ingest(
         once: With --watch: end when everything that is there was taken.
         settle: With --watch: seconds without a change after which a log counts as complete, if no NAME.done says so.
     """
-    from worldgate.core.errors import UsageError
+    from worldgate.core.errors import LogUnreadable, UsageError
     from worldgate.core.streams import Origin
     from worldgate.data.ingest import ingested
     from worldgate.data.privacy.intake import ingest_under
@@ -77,6 +78,7 @@ def ingest(
         under = find_contract(ws, contract) if contract is not None else None
         refs: list[Ref] = []
         seen: list[Seen] = []
+        before, refused = set(ingested(ws)), list[LogUnreadable]()
         if watch:
             from worldgate.data.watch import Watch, WatchConfig
 
@@ -88,20 +90,31 @@ def ingest(
         else:
             with progress("ingest") as tell:
                 for source in (path, *more):
-                    refs += ingest_under(
-                        ws,
-                        source,
-                        under,
-                        site=site,
-                        robot=robot,
-                        arm=arm,
-                        origin=marked,
-                        facts=facts,
-                        progress=tell,
-                        engine=where,
-                    )
+                    try:
+                        refs += ingest_under(
+                            ws,
+                            source,
+                            under,
+                            site=site,
+                            robot=robot,
+                            arm=arm,
+                            origin=marked,
+                            facts=facts,
+                            progress=tell,
+                            engine=where,
+                        )
+                    except LogUnreadable as error:
+                        refused.append(error)
         known = ingested(ws)
-    _answer([known[ref.digest] for ref in refs], seen, as_json=json)
+    taken = dict.fromkeys(ref.digest for ref in refs)
+    if refused:
+        taken |= dict.fromkeys(digest for digest in known if digest not in before)
+    if taken or not refused:
+        _answer([known[digest] for digest in taken], seen, as_json=json)
+    for another in refused[1:]:
+        note(f"{another}")
+    if refused:
+        raise refused[0]
 
 
 def _follow(watch: Watch, *, once: bool) -> list[Seen]:
