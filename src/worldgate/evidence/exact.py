@@ -8,6 +8,7 @@ another language or library version writes the same text.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from typing import Literal, TypeAlias
@@ -76,6 +77,16 @@ def step(value: Decimal) -> Decimal:
     """The unit in the last of twelve significant digits of ``value``."""
     exponent = value.adjusted() if value else 0
     return Decimal((0, (1,), exponent - DIGITS + 1))
+
+
+def largest(guess: float, holds: Callable[[Fraction], bool]) -> Decimal:
+    """The largest twelve-digit decimal in [0, 1] for which a decreasing property holds, from a guess nearby."""
+    at = rounded(min(max(guess, 0.0), 1.0), "down")
+    while at > 0 and not holds(Fraction(at)):
+        at = max(at - step(at), Decimal(0))
+    while at < 1 and holds(Fraction(at + step(at))):
+        at += step(at)
+    return at
 
 
 def percent(value: Number) -> str:

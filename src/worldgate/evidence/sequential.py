@@ -1,13 +1,13 @@
 """The exact sequential binomial test: looks agreed beforehand, alpha spent as trials arrive.
 
-At looks n_1 < ... < n_m = N the cumulative type I error spent is at most alpha * n_j / N. The boundary c_j is the
-smallest number of successes whose crossing keeps within that, found by a dynamic programme over (trials, successes)
-in integers: with p0 = a/d every weight is an integer over d^n, so no rounding enters and any program finds the same
-boundaries. Futility is non-binding: stopping for it can only lower the type I error, so ignoring it never gains a
-promotion.
+At looks n_1 < ... < n_m = N the cumulative type I error spent is at most alpha * (n_j / N)^rho; rho is 1 unless the
+plan says more, which spends later. The boundary c_j is the smallest number of successes whose crossing keeps within
+that, found by a dynamic programme over (trials, successes) in integers: with p0 = a/d every weight is an integer over
+d^n, so no rounding enters and any program finds the same boundaries. Futility is non-binding: stopping for it can only
+lower the type I error, so ignoring it never gains a promotion.
 
-Sources: Lan and DeMets, Biometrika 70 (1983); Jennison and Turnbull, Group Sequential Methods (1999), chapters 8 and
-12.
+Sources: Lan and DeMets, Biometrika 70 (1983); Kim and DeMets, Biometrika 74 (1987) (powers rho); Jennison and Turnbull,
+Group Sequential Methods (1999), chapters 8 and 12.
 """
 
 from __future__ import annotations
@@ -48,23 +48,45 @@ class SequentialPlan:
     alpha: Fraction
     looks: tuple[int, ...]
     """Trials after which the data are looked at, increasing; the last is the most that will be run."""
+    rho: int = 1
+    """Power of the spending function alpha * (n / N)^rho: 1 stops earliest, 3 keeps nearly all of alpha for the end."""
 
     @classmethod
-    def make(cls, *, p0: Number, alpha: Number, looks: Sequence[int]) -> SequentialPlan:
+    def make(cls, *, p0: Number, alpha: Number, looks: Sequence[int], rho: int = 1) -> SequentialPlan:
         """Read a plan as people write it.
 
         Raises:
-            UsageError: a probability outside (0, 1), or looks that do not increase from at least 1.
+            UsageError: a probability outside (0, 1), looks that do not increase from at least 1, or rho below 1.
         """
+        if rho < 1:
+            raise UsageError("the power of the spending function must be a whole number from 1", got=rho)
         ordered = tuple(looks)
         if not ordered or ordered[0] < 1 or any(a >= b for a, b in pairwise(ordered)):
             raise UsageError("looks must increase from at least 1", got=list(ordered)[:8])
-        return cls(p0=probability(p0, "p0"), alpha=probability(alpha, "alpha"), looks=ordered)
+        return cls(p0=probability(p0, "p0"), alpha=probability(alpha, "alpha"), looks=ordered, rho=rho)
 
     @property
     def boundaries(self) -> tuple[int | None, ...]:
         """Successes needed at each look; ``None`` where even all successes would overspend."""
         return _boundaries(self)
+
+    def crossings(self, p: Number) -> tuple[Fraction, ...]:
+        """Exact probability of crossing first at each look, at a true success probability; their sum is the power.
+
+        Raises:
+            UsageError: p outside (0, 1).
+        """
+        return tuple(_crossings(self, probability(p, "p"), self.boundaries))
+
+    def expected_trials(self, p: Number) -> Fraction:
+        """Exact mean number of trials at a true success probability, without stopping for futility.
+
+        Raises:
+            UsageError: p outside (0, 1).
+        """
+        stops = self.crossings(p)
+        stopped = sum((look * share for look, share in zip(self.looks, stops, strict=True)), Fraction(0))
+        return stopped + self.looks[-1] * (1 - sum(stops))
 
     @property
     def type_one(self) -> Fraction:
@@ -94,7 +116,7 @@ def _boundaries(plan: SequentialPlan) -> tuple[int | None, ...]:
     spent = Fraction(0)
     out: list[int | None] = []
     for index, weights, scale in _walk(plan, plan.p0):
-        budget = plan.alpha * plan.looks[index] / plan.looks[-1] - spent
+        budget = plan.alpha * Fraction(plan.looks[index], plan.looks[-1]) ** plan.rho - spent
         total, boundary = 0, len(weights)
         while boundary > 0 and Fraction(total + weights[boundary - 1], scale) <= budget:
             boundary -= 1

@@ -10,14 +10,14 @@ Sources: Clopper and Pearson, Biometrika 26 (1934); Garwood, Biometrika 28 (1936
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Context, Decimal
 from fractions import Fraction
 
 from scipy import stats
 
 from worldgate.core.errors import UsageError
-from worldgate.evidence.exact import Number, probability, ratio, rounded, step, text
+from worldgate.evidence.exact import Number, largest, probability, ratio, rounded, step, text
 
 NEGLIGIBLE = Fraction(1, 10**12)
 """A lower bound of a mean below this is given as 0."""
@@ -46,16 +46,6 @@ def _count(k: int, n: int) -> None:
         raise UsageError("a count must lie between 0 and the number of trials", got=f"{k} of {n}")
 
 
-def _largest(guess: float, holds: Callable[[Fraction], bool]) -> Decimal:
-    """The largest twelve-digit decimal in [0, 1] for which a decreasing property holds, from a guess nearby."""
-    at = rounded(min(max(guess, 0.0), 1.0), "down")
-    while at > 0 and not holds(Fraction(at)):
-        at = max(at - step(at), Decimal(0))
-    while at < 1 and holds(Fraction(at + step(at))):
-        at += step(at)
-    return at
-
-
 def binomial_lower(k: int, n: int, alpha: Number) -> str:
     """One-sided exact lower bound of a success probability from k successes in n trials.
 
@@ -70,7 +60,7 @@ def binomial_lower(k: int, n: int, alpha: Number) -> str:
     if k == 0:
         return "0"
     guess = float(stats.beta.ppf(float(level), k, n - k + 1))
-    return text(_largest(guess, lambda p: tail_at_least(k, n, p) <= level))
+    return text(largest(guess, lambda p: tail_at_least(k, n, p) <= level))
 
 
 def binomial_upper(k: int, n: int, alpha: Number) -> str:
@@ -124,10 +114,7 @@ def poisson_upper(events: int, exposure: Number, alpha: Number) -> str:
     Raises:
         UsageError: negative events, exposure not above 0, alpha outside (0, 1).
     """
-    level = probability(alpha, "alpha")
-    time = ratio(exposure)
-    if events < 0 or time <= 0:
-        raise UsageError("a rate needs events >= 0 and exposure > 0", got=f"{events} events in {exposure}")
+    level, time = _rate(events, exposure, alpha)
     limit = _PRECISE.divide(Decimal(level.numerator), Decimal(level.denominator))
     at = rounded(float(stats.chi2.isf(float(level), 2 * (events + 1))) / 2, "up")
     while _poisson_at_most(events, at) > limit:
@@ -135,6 +122,34 @@ def poisson_upper(events: int, exposure: Number, alpha: Number) -> str:
     while _poisson_at_most(events, at - step(at)) <= limit:
         at -= step(at)
     return text(rounded(Fraction(at) / time, "up"))
+
+
+def poisson_lower(events: int, exposure: Number, alpha: Number) -> str:
+    """One-sided exact lower bound of an event rate, per unit of ``exposure``: what shows that a limit is broken.
+
+    The largest twelve-digit mean m with P(X >= events | m) <= alpha (Garwood), divided by the exposure and rounded
+    down. Guarantee: for Poisson events and a fixed exposure, P(bound > rate) <= alpha. No events: 0.
+
+    Raises:
+        UsageError: as :func:`poisson_upper`.
+    """
+    level, time = _rate(events, exposure, alpha)
+    if events == 0:
+        return "0"
+    limit = _PRECISE.divide(Decimal(level.denominator - level.numerator), Decimal(level.denominator))
+    at = rounded(float(stats.chi2.ppf(float(level), 2 * events)) / 2, "down")
+    while _poisson_at_most(events - 1, at) < limit:
+        at -= step(at)
+    while _poisson_at_most(events - 1, at + step(at)) >= limit:
+        at += step(at)
+    return text(rounded(Fraction(at) / time, "down"))
+
+
+def _rate(events: int, exposure: Number, alpha: Number) -> tuple[Fraction, Fraction]:
+    level, time = probability(alpha, "alpha"), ratio(exposure)
+    if events < 0 or time <= 0:
+        raise UsageError("a rate needs events >= 0 and exposure > 0", got=f"{events} events in {exposure}")
+    return level, time
 
 
 def _poisson_at_most(events: int, mean: Decimal) -> Decimal:
@@ -172,7 +187,7 @@ def mean_lower(values: Sequence[Fraction], alpha: Number) -> str:
 
     if not holds(NEGLIGIBLE):
         return "0"
-    return text(_largest(_solved(n, float(mean), float(needed)), holds))
+    return text(largest(_solved(n, float(mean), float(needed)), holds))
 
 
 def _solved(n: int, mean: float, needed: float) -> float:
