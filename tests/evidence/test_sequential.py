@@ -121,3 +121,53 @@ def test_a_fixed_test_of_the_same_power_takes_as_many_trials_as_the_tables_say()
     assert fixed_trials(test, 0.95, power=0.95) == 50
     assert fixed_trials(test, 1.0) == 14
     assert fixed_trials(test, 0.80) is None
+
+
+@pytest.mark.parametrize("p", ["0.5", "0.8", "0.97"])
+def test_exact_and_floating_figures_of_a_plan_agree(p: str) -> None:
+    test = plan()
+    behaviour = operating(test, float(p))
+    assert float(sum(test.crossings(p))) == pytest.approx(behaviour.power, abs=1e-12)
+    assert float(test.expected_trials(p)) == pytest.approx(behaviour.mean_trials, rel=1e-12)
+
+
+def test_the_mean_number_of_trials_equals_the_enumeration_of_every_outcome() -> None:
+    test = SequentialPlan.make(p0="0.5", alpha="0.2", looks=(4, 7, 10))
+    total = Fraction(0)
+    for outcomes in itertools.product((False, True), repeat=10):
+        found = follow(test, outcomes)
+        weight = Fraction(3, 4) ** sum(outcomes) * Fraction(1, 4) ** (10 - sum(outcomes))
+        total += weight * (found.trials if found.step is Step.CROSSED else 10)
+    assert total == test.expected_trials("0.75")
+
+
+@given(st.integers(1, 5), st.sampled_from(["0.01", "0.05"]))
+@settings(max_examples=10, deadline=None)
+def test_alpha_spent_up_to_each_look_stays_within_the_spending_function(rho: int, alpha: str) -> None:
+    test = SequentialPlan.make(p0="0.8", alpha=alpha, looks=range(10, 81, 10), rho=rho)
+    spent = Fraction(0)
+    for look, share in zip(test.looks, test.crossings("0.8"), strict=True):
+        spent += share
+        assert spent <= Fraction(alpha) * Fraction(look, 80) ** rho
+
+
+def test_spending_later_stops_later_and_gains_power_where_there_are_many_trials() -> None:
+    early, late = (SequentialPlan.make(p0="0.9", alpha="0.05", looks=range(10, 201, 10), rho=rho) for rho in (1, 3))
+    assert operating(late, 0.96).mean_trials > operating(early, 0.96).mean_trials + 10
+    assert operating(late, 0.96).power > operating(early, 0.96).power + 0.02
+
+
+@pytest.mark.parametrize("rho", [0, -1])
+def test_a_spending_function_that_does_not_rise_is_refused(rho: int) -> None:
+    with pytest.raises(UsageError, match="power"):
+        SequentialPlan.make(p0="0.8", alpha="0.05", looks=(10,), rho=rho)
+
+
+@pytest.mark.parametrize("bad", ["0", "1", "nan"])
+def test_a_probability_that_is_none_is_refused(bad: str) -> None:
+    with pytest.raises(UsageError):
+        plan().expected_trials(bad)
+    with pytest.raises(UsageError):
+        SequentialPlan.make(p0=bad, alpha="0.05", looks=(10,))
+    with pytest.raises(UsageError):
+        SequentialPlan.make(p0="0.8", alpha=bad, looks=(10,))

@@ -131,3 +131,28 @@ def test_impossible_counts_are_refused(k: int, n: int) -> None:
         statistics.binomial_lower(k, n, "0.05")
     with pytest.raises(UsageError):
         statistics.binomial_upper(k, n, "0.05")
+
+
+@given(st.integers(1, 40), st.floats(0.5, 5000))
+@settings(max_examples=40, deadline=None)
+def test_the_lower_poisson_bound_agrees_with_scipy(events: int, hours: float) -> None:
+    expected = stats.chi2.ppf(0.05, 2 * events) / 2 / hours
+    assert float(statistics.poisson_lower(events, hours, "0.05")) == pytest.approx(expected, rel=1e-10)
+
+
+def test_no_events_show_no_rate_and_a_rate_needs_exposure() -> None:
+    assert statistics.poisson_lower(0, 100, "0.05") == "0"
+    for bound in (statistics.poisson_lower, statistics.poisson_upper):
+        for events, exposure in ((-1, 1), (1, 0), (1, -5), (1, float("nan"))):
+            with pytest.raises(UsageError):
+                bound(events, exposure, "0.05")
+
+
+def test_rates_are_bounded_from_both_sides_of_the_truth() -> None:
+    rng = np.random.default_rng(9)
+    counts = rng.poisson(4.0, 4000)
+    lows = np.array([float(statistics.poisson_lower(int(c), 1, "0.05")) for c in range(counts.max() + 1)])
+    ups = np.array([float(statistics.poisson_upper(int(c), 1, "0.05")) for c in range(counts.max() + 1)])
+    ceiling = 0.05 + 3 * (0.05 * 0.95 / 4000) ** 0.5
+    assert (lows[counts] > 4.0).mean() <= ceiling
+    assert (ups[counts] < 4.0).mean() <= ceiling
