@@ -2,9 +2,10 @@
 
 ``.venv/bin/python benchmarks/gate_honesty.py [--quick] [--json]``. False promotion may be at most alpha plus three
 standard errors of the simulation. Beside it stands what people do instead, in the same run: an unadjusted test at
-every look, repeats counted as trials, failures excluded, the best of several uncorrected. Power and trials are held against exact tests with a fixed number. ``earlier`` is the figure of an independent simulation that this
-one must reproduce. Bounds come from the library as tables by count; paths of wealth are vectorised here and held equal
-to the library's on a sample. numpy ``default_rng``, seeded by row.
+every look, repeats counted as trials, failures excluded, the best of several uncorrected. Power and trials are held
+against exact tests with a fixed number. ``earlier`` is the figure of an independent simulation that this one must
+reproduce. Bounds come from the library as tables by count; paths of wealth are vectorised here and held equal to the
+library's on a sample. numpy ``default_rng``, seeded by row.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ BLOCK = 5000
 """Paths simulated at a time, so that memory stays small."""
 
 
-def row(what: str, value: float, *, earlier: str = "", bar: float | None = None, most: bool = True) -> Row:
-    """One line; ``most``: the value may be at most the bar, else at least."""
-    ok = None if bar is None else bool(value <= bar if most else value >= bar)
+def row(what: str, value: float, *, earlier: str = "", bar: float | None = None) -> Row:
+    """One line; the value may be at most the bar."""
+    ok = None if bar is None else bool(value <= bar)
     peer = "earlier figure" if earlier else None
     found = {"what": what, "value": round(float(value), 4), "unit": "1", "peer": peer, "peer_value": earlier or None}
     return {**found, "ratio": None, "bar": None if bar is None else round(bar, 4), "ok": ok}
@@ -63,7 +64,7 @@ def table(bound: Callable[[int], str], n: int) -> Array:
 def rows_fixed(runs: int) -> Iterator[Row]:
     """Binomial, Poisson and mean bounds at a fixed number of trials."""
     rng = np.random.default_rng(1)
-    for n, p in ((20, 0.95), (60, 0.8), (60, 0.95), (200, 0.99)):
+    for n, p in ((20, 0.85), (60, 0.8), (60, 0.95), (300, 0.99)):
         k = rng.binomial(n, p, runs)
         lower = table(lambda k, n=n: statistics.binomial_lower(k, n, LEVEL), n)
         upper = table(lambda k, n=n: statistics.binomial_upper(k, n, LEVEL), n)
@@ -200,8 +201,7 @@ def rows_paired(runs: int) -> Iterator[Row]:
     peeked = (stats.binom.sf(wins - 1, pairs, 0.5) <= ALPHA).any(1)
     yield told("unadjusted McNemar after every pair, 30% discordant", peeked)
     at = crossings(differences(rng, 100, 0.25, 0.05), 0.5, runs)
-    name = "called better, +20 points, 30% discordant, by 100 pairs"
-    yield row(name, (at > 0).mean(), earlier="0.90", bar=0.88, most=False)
+    yield row("called better, +20 points, 30% discordant, by 100 pairs", (at > 0).mean(), earlier="0.90")
     yield row("  median pairs until then", float(np.median(at[at > 0])), earlier="38")
     wins, lost = rng.multinomial(100, (0.25, 0.05, 0.70), runs).T[:2]
     fixed = np.array([[float(paired.better_p(a, b)) for b in range(31)] for a in range(61)])
@@ -332,6 +332,15 @@ def rows_bootstrap(runs: int) -> Iterator[Row]:
             missed[run] = float(found.upper) < 1
         name = f"episode bootstrap misses, {n} episodes, skew {skew} (5 % promised, not kept)"
         yield row(name, missed.mean(), earlier=earlier)
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table of the documentation page."""
+    lines = ["| at the null, or as said | measured | at most | earlier |", "|---|---|---|---|"]
+    for found in result["rows"]:
+        bar = "" if found["bar"] is None else f"{found['bar']:g}"
+        lines.append(f"| {found['what'].strip()} | {found['value']:g} | {bar} | {found['peer_value'] or ''} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
