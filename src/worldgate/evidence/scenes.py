@@ -138,22 +138,22 @@ def success_lower(scenes: Scenes, alpha: Number) -> BothWays:
 
     Guarantee: for a fixed number of scenes drawn independently, P(lower > mean success over scenes) <= alpha, whatever
     the dependence inside a scene and whatever is excluded. Of successes and failures the bound is Clopper-Pearson's, of
-    shares (rule ``mean``) Chernoff-Hoeffding's.
+    shares Chernoff-Hoeffding's. The rule decides which, never the values, lest an exclusion choose the sharper one.
 
     Args:
-        scenes: values 0 or 1, or shares between; ``None`` where excluded.
+        scenes: values 0 or 1, or with the rule ``mean`` shares between; ``None`` where excluded.
         alpha: one-sided level.
 
     Raises:
-        UsageError: a value outside [0, 1], or alpha outside (0, 1).
+        UsageError: a value that is no success, failure or share, or alpha outside (0, 1).
     """
     counted, without = scenes.counted(0), scenes.measured
     return BothWays(
-        lower=_bounded(counted, alpha),
+        lower=_bounded(counted, scenes.rule, alpha),
         estimate=_mean(counted),
         n=scenes.n,
         excluded=scenes.excluded,
-        lower_without=_bounded(without, alpha),
+        lower_without=_bounded(without, scenes.rule, alpha),
         estimate_without=_mean(without),
     )
 
@@ -162,7 +162,9 @@ def _mean(values: Sequence[Fraction]) -> Fraction:
     return sum(values, Fraction(0)) / len(values) if values else Fraction(0)
 
 
-def _bounded(values: Sequence[Fraction], alpha: Number) -> str:
-    if all(value in (0, 1) for value in values):
-        return binomial_lower(int(sum(values)), len(values), alpha)
-    return mean_lower(values, alpha)
+def _bounded(values: Sequence[Fraction], rule: Rule, alpha: Number) -> str:
+    if rule == "mean":
+        return mean_lower(values, alpha)
+    if any(value not in (0, 1) for value in values):
+        raise UsageError("a success is 1 and a failure 0", got=str(max(values)), hint="shares need the rule mean")
+    return binomial_lower(int(sum(values)), len(values), alpha)
