@@ -1,11 +1,12 @@
 """A world model of the base size on a GPU, in pieces: how it learns and imagines, what it is worth, what it shows.
 
-``python benchmarks/base.py --work FOLDER [--set cell|pusht] [--family flow|masked] [--size base] [--pixels 128]
+``python benchmarks/base.py --work FOLDER [--set cell|pusht] [--family flow|masked|conv] [--size base] [--pixels 128]
 [--runs N] [--train-minutes M] [--minutes P] [--quick] [--json]``. Runs are recorded where this runs, then the
-product's own commands train and judge: ``worldgate train`` and ``worldgate world evaluate``. Each call ends within
-``P`` minutes and says what is left; the next one, given the same, goes on where it stopped. At the end, figures go to
-``benchmarks/results`` with the machine and the commit, and a strip of pictures (a held-out run above what is imagined
-of it) beside them; weights stay.
+product's own commands train and judge: ``worldgate train`` and ``worldgate world evaluate``. Each call ends training
+and judging at ``P`` minutes and says that something is left: given the same, the next one goes on with training where
+it stopped and judges anew. Recording, on all cores, is not cut short; what was recorded stays if it is killed. At the
+end, figures go to ``benchmarks/results`` with the machine and the commit, and a strip of pictures (a held-out run
+above what is imagined of it) beside them; weights stay.
 
 ``imagined frames`` are of one future from one image, picture by picture, the first ten not counted: real time is 30 a
 second. ``--quick`` makes everything small, for the tests, and keeps nothing.

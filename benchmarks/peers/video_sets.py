@@ -14,8 +14,13 @@ Training and held-out episodes are different ones.
 from __future__ import annotations
 
 import json
+import os
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,8 @@ CONTEXT = 4
 """Rows that every prompt holds; who looks back on fewer takes the last ones."""
 STATE, ACTION = "observation.state", "action"
 HORIZONS = (8, 16, 32, 64)
+RUNS_A_WORKER = 8
+"""Recorded by each process at the least, for which starting it pays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,11 +175,19 @@ def bridge(real: Path) -> Recipe | None:
 def _record_cell(recipe: Recipe, logs: Path) -> None:
     sensors = SensorConfig(cameras=("front",), geometry=("segmentation",), lidar=False)
     config = RecordConfig(sensors=sensors, environment=EnvironmentConfig(hold_s=0.0))
-    for seed in range(recipe.runs):
-        path = logs / f"{seed:03d}.mcap"
-        if not path.exists():
-            about = {"site": ("north", "south")[seed % 2], "expert": ("scripted", "noisy")[seed // 2 % 2]}
-            record(path, seed=seed, duration_s=recipe.seconds, config=config, **about)
+    wanted = [seed for seed in range(recipe.runs) if not (logs / f"{seed:03d}.mcap").exists()]
+    one = partial(_record_run, logs, recipe.seconds, config)
+    workers = min(os.cpu_count() or 1, len(wanted) // RUNS_A_WORKER)
+    if workers < 2:
+        deque(map(one, wanted), maxlen=0)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        deque(pool.map(one, wanted), maxlen=0)
+
+
+def _record_run(logs: Path, seconds: float, config: RecordConfig, seed: int) -> None:
+    about = {"site": ("north", "south")[seed % 2], "expert": ("scripted", "noisy")[seed // 2 % 2]}
+    record(logs / f"{seed:03d}.mcap", seed=seed, duration_s=seconds, config=config, **about)
 
 
 def _record_pusht(recipe: Recipe, logs: Path) -> None:

@@ -65,7 +65,7 @@ def ingest(
     """
     from worldgate.core.errors import LogUnreadable, UsageError
     from worldgate.core.streams import Origin
-    from worldgate.data.ingest import ingested
+    from worldgate.data.ingest import EVENT, ingested
     from worldgate.data.privacy.intake import ingest_under
 
     if watch and more:
@@ -78,7 +78,8 @@ def ingest(
         under = find_contract(ws, contract) if contract is not None else None
         refs: list[Ref] = []
         seen: list[Seen] = []
-        before, refused = set(ingested(ws)), list[LogUnreadable]()
+        refused: list[LogUnreadable] = []
+        before = ws.ledger.head().seq
         if watch:
             from worldgate.data.watch import Watch, WatchConfig
 
@@ -105,12 +106,10 @@ def ingest(
                         )
                     except LogUnreadable as error:
                         refused.append(error)
+                        refs += [event.outputs[0] for event in ws.ledger.events(EVENT, since=before)]
         known = ingested(ws)
-    taken = dict.fromkeys(ref.digest for ref in refs)
-    if refused:
-        taken |= dict.fromkeys(digest for digest in known if digest not in before)
-    if taken or not refused:
-        _answer([known[digest] for digest in taken], seen, as_json=json)
+    if refs or not refused:
+        _answer([known[digest] for digest in dict.fromkeys(ref.digest for ref in refs)], seen, as_json=json)
     for another in refused[1:]:
         note(f"{another}")
     if refused:

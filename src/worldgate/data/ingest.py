@@ -259,7 +259,7 @@ def by_parts(parts: Sequence[Path], take: Callable[[Path], list[Ref]], source: P
         except (DataRefused, NotFound) as error:
             failed.append(_told(error, part, source))
     if failed:
-        what = f"{len(failed)} of {len(parts)} parts of this folder cannot be read whole"
+        what = f"{len(failed)} of {len(parts)} parts of this folder cannot be taken whole"
         raise LogUnreadable(what, got="; ".join(failed), where=source, hint="all else in it is ingested")
     return list(refs.values())
 
