@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 from worldgate.core.choices import settle
 from worldgate.core.streams import Origin
+
+
+Stage: TypeAlias = Literal["canary", "site", "fleet"]
+"""How far a release may go: a few arms under supervision, a whole site, every site. Smaller first."""
 
 
 class Status(StrEnum):
@@ -51,6 +56,10 @@ class Trial:
     excluded: str = ""
     """Why the trial does not count, as registered in the plan; empty: it counts."""
     started_ns: int = 0
+    plan: str = ""
+    """Digest of the plan under which it was run; empty: none, and no gate counts it as a success."""
+    row: int = 0
+    """Which row of the plan, from 1; 0: none."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -71,8 +80,10 @@ class CheckResult:
     """Rounded outward to 12 significant digits, so that another library version recomputes the same bytes."""
     required: str
     n: int
-    """Independent units: trials or episodes."""
+    """Independent units: scenes or episodes."""
     detail: str = ""
+    blocking: bool = True
+    """Whether the verdict rests on it; else it is told and decides nothing."""
 
     def __post_init__(self) -> None:
         settle(self)

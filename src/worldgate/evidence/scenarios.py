@@ -14,7 +14,7 @@ from typing import Any, Literal
 from worldgate.core.choices import settle
 from worldgate.core.config import decode
 from worldgate.core.digest import digest_json, to_json
-from worldgate.core.errors import DataRefused
+from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.names import Name
 from worldgate.record.events import Event, Ref
 from worldgate.record.workspace import Workspace
@@ -59,6 +59,8 @@ class Scenario:
     """What the environment is set to; plain JSON."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """Spill, glare, clutter, a person entering: what makes it this scenario and not another; plain JSON."""
+    strata: Mapping[str, str] = field(default_factory=dict)
+    """What results are broken down by: ``lighting`` -> ``dim``."""
     envelope: Envelope = field(default_factory=Envelope)
     role: Role = "gate-holdout"
     source: Source = "authored"
@@ -78,6 +80,11 @@ class Scenario:
     def digest(self) -> str:
         """Identity."""
         return digest_json(self.to_json())
+
+    @property
+    def tripwire(self) -> bool:
+        """Whether it must be passed but is no draw from the site's situations: what an incident left behind is one."""
+        return self.role == "tripwire" or self.source == "incident"
 
     @classmethod
     def from_json(cls, tree: Mapping[str, Any], *, where: str = "scenario") -> Scenario:
@@ -99,9 +106,13 @@ class Suite:
     role: Role
     scenarios: tuple[str, ...]
     """Digests, in the order in which they are run."""
+    attempts: int = 1
+    """How many plans it may serve before it is worn out; the error probability of each is divided by it."""
 
     def __post_init__(self) -> None:
         settle(self)
+        if self.attempts < 1:
+            raise UsageError("a suite serves at least one plan", got=self.attempts, where=self.name)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -113,6 +124,17 @@ class Suite:
     def digest(self) -> str:
         """Identity."""
         return digest_json(self.to_json())
+
+    @classmethod
+    def from_json(cls, tree: Mapping[str, Any], *, where: str = "suite") -> Suite:
+        """Read back :meth:`to_json`.
+
+        Raises:
+            DataRefused: another schema.
+        """
+        if tree.get("schema") != SUITE_SCHEMA:
+            raise DataRefused("not a suite this version reads", got=tree.get("schema"), where=where)
+        return decode(cls, {k: v for k, v in tree.items() if k != "schema"}, where=where)
 
 
 def register(ws: Workspace, scenario: Scenario, *, inputs: tuple[Ref, ...] = (), actor: str | None = None) -> Ref:

@@ -172,9 +172,11 @@ def record_trials(
         inputs = [Ref("scenario", trial.scenario), Ref("release", trial.release)]
         inputs += [Ref("log", trial.log)] if trial.log else []
         inputs += [Ref("world_model", chosen_by)] if chosen_by else []
+        inputs += [Ref("plan", trial.plan)] if trial.plan else []
         body = {
             "trial": ref.digest,
             "release": trial.release,
+            "plan": trial.plan,
             "executor": trial.executor,
             "slot": trial.slot,
             "success": trial.success,
