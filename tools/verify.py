@@ -477,6 +477,43 @@ def mean_lower(values: list[Fraction], alpha: Fraction) -> str:
     return largest(lambda p: p <= least or (p < total / n and divergence(n, total / n, p) >= needed))
 
 
+def wealth(values: list[Fraction], mean: Fraction) -> list[Fraction]:
+    """Wealth after each value against "the mean is at most ``mean``": stakes 1/8 to 7/8, each with a seventh of it."""
+    stakes, scale, out = [1] * 7, 1, []
+    for value in values:
+        base = mean.numerator * value.denominator
+        gain = value.numerator * mean.denominator - base
+        stakes = [old * (8 * base + j * gain) for j, old in enumerate(stakes, 1)]
+        scale *= 8 * base
+        out.append(Fraction(sum(stakes), scale * 7))
+    return out
+
+
+def crossing(values: list[Fraction], mean: Fraction, alpha: Fraction) -> int | None:
+    """After how many values the hypothesis was first refuted."""
+    return next((n for n, owned in enumerate(wealth(values, mean), 1) if owned * alpha >= 1), None)
+
+
+def anytime_lower(values: list[Fraction], alpha: Fraction) -> str:
+    """Lower bound of a mean that holds at all times at once: the largest of its prefixes' bounds."""
+    at, counts = Decimal(0), dict.fromkeys(values, 0)
+
+    def refuted(mean: Fraction) -> bool:
+        if mean == 0 or mean >= 1:
+            return mean == 0
+        total = [Fraction(1)] * 7
+        for value, count in counts.items():
+            step = value / mean - 1
+            total = [old * (1 + Fraction(j, 8) * step) ** count for j, old in enumerate(total, 1)]
+        return sum(total) * alpha >= 7
+
+    for value in values:
+        counts[value] += 1
+        if at < 1 and refuted(Fraction(at + unit(at))):
+            at = max(at, Decimal(largest(refuted)))
+    return plain(at)
+
+
 # ---- the episode bootstrap ------------------------------------------------------------------------------------------
 
 
@@ -556,6 +593,10 @@ class Gate:
         self.docs = {item["schema"]: ws.json(item["digest"]) for item in self.d["evidence"]}
         self.training = self.docs.get("worldgate/training/1")
         self.gap = self.read_gap(self.docs.get("worldgate/gap/1"))
+        self.plan: dict[str, Any] | None = None
+        self.attempt = 0
+        self.runs: list[dict[str, Any]] = []
+        self.learned: list[dict[str, str]] = []
         self.listed: list[dict[str, Any]] = []
         self.trials: list[dict[str, Any]] = []
         self.horizons: dict[str, int] = {}
@@ -584,6 +625,8 @@ class Gate:
         out += self.trained()
         if d["gate"] == "promotion":
             out += self.gather()
+            if d["scope"]["stage"] != self.policy["stage"]:
+                out.append("is of another stage than its policy")
             if d["approvals_needed"] != self.policy["approvals"]:
                 out.append("asks for another number of approvals than its policy")
         return out + self.checks()
@@ -611,24 +654,18 @@ class Gate:
 
     def gather(self) -> list[str]:
         """Trials, incidents and admissions as the ledger knew them; the decision must have seen the same."""
-        d, release, rows, out = self.d, self.d["subject"]["digest"], {}, []
-        for r in self.past("trial.run"):
-            if r.body.get("release") == release:
-                digest = r.body["trial"]
-                rows.setdefault(digest, {"digest": digest, **self.ws.json(digest)})
-        self.listed = list(rows.values())
-        told = {"schema": "worldgate/trials/1", "release": release, "trials": self.listed}
+        d, release, out = self.d, self.d["subject"]["digest"], []
+        plan = self.newest_plan(release)
+        told = self.list_trials(release, plan)
+        self.listed = told["trials"]
         if sha256(canonical(told).encode()) not in {item["digest"] for item in d["evidence"]}:
             out.append("did not see the trials that the ledger holds")
         self.trials = [
             t for t in self.listed if t["executor"] in self.origins and t["slot"].split("/")[0] in self.sites
         ]
-        found = {}
-        for r in self.past("scenario.made"):
-            if r.body.get("source") == "incident":
-                digest = r.tree["outputs"][0]["digest"]
-                found[digest] = {"name": r.body["name"], "scenario": digest, "site": r.body["site"]}
-        if [found[key] for key in sorted(found)] != d["incidents"]:
+        if plan:
+            self.read_plan(plan, told)
+        if self.incidents(self.head) != d["incidents"]:
             out.append("did not see the incidents that the ledger holds")
         models, newest = {t["chosen_by"] for t in self.listed if t["chosen_by"]}, {}
         for r in self.past("gate.decided"):
@@ -638,6 +675,156 @@ class Gate:
             out.append("did not see the admissions that the ledger holds")
         self.admissions = {model: self.ws.json(digest) for model, digest in newest.items()}
         return out
+
+    def incidents(self, upto: float) -> list[dict[str, str]]:
+        """Scenarios that incidents left behind, up to a place of the ledger."""
+        found = {}
+        for r in self.past("scenario.made"):
+            if r.body.get("source") == "incident" and r.seq <= upto:
+                digest = r.tree["outputs"][0]["digest"]
+                found[digest] = {"name": r.body["name"], "scenario": digest, "site": r.body["site"]}
+        return [found[key] for key in sorted(found)]
+
+    def newest_plan(self, release: str) -> Record | None:
+        """The plan that the gate had to read."""
+        mine = [
+            r
+            for r in self.past("plan.registered")
+            if r.body["release"] == release and set(r.body["sites"]) & set(self.sites)
+        ]
+        return mine[-1] if mine else None
+
+    def list_trials(self, release: str, event: Record | None) -> dict[str, Any]:
+        """The list of trials that the decision must have seen."""
+        digest, rows = event.body["plan"] if event else "", {}
+        for r in self.past("trial.run"):
+            if r.body.get("release") == release or (digest and r.body.get("plan") == digest):
+                name = r.body["trial"]
+                rows.setdefault(
+                    name, {"digest": name, "early": bool(event and r.seq < event.seq), **self.ws.json(name)}
+                )
+        told: dict[str, Any] = {"schema": "worldgate/trials/2", "release": release, "plan": digest, "attempt": 0}
+        told |= {"problems": [], "trained_on": [], "trials": list(rows.values())}
+        if event is not None:
+            plan = self.ws.json(digest)
+            told["attempt"] = 1 + self.attempts_before(event, plan)
+            told["problems"] = plan_problems(self, event, plan)
+            told["trained_on"] = self.trained_on(plan, release, list(rows.values()))
+        return told
+
+    def attempts_before(self, event: Record, plan: dict[str, Any]) -> int:
+        """Earlier plans with a trial that share the suite, a scene or the release at a common site."""
+        tried = {r.body.get("plan") for r in self.past("trial.run")}
+        scenes = {row["scenario"] for row in plan["rows"] if not row["tripwire"]}
+        sites, count = {row["slot"].split("/")[0] for row in plan["rows"]}, 0
+        for r in self.past("plan.registered"):
+            if r.body["plan"] == event.body["plan"]:
+                break
+            if r.body["plan"] in tried and set(r.body["sites"]) & sites:
+                alike = r.body["suite"] == plan["suite"] or r.body["release"] == plan["release"]
+                shared = any(i["kind"] == "scenario" and i["digest"] in scenes for i in r.tree["inputs"])
+                count += alike or shared
+        return count
+
+    def upstream(self, digests: set[str]) -> set[tuple[str, str]]:
+        """(kind, digest) of everything that went into these artefacts."""
+        makers: dict[str, list[Record]] = {}
+        for r in self.ws.records:
+            if r.seq <= self.head:
+                for ref in r.tree["outputs"]:
+                    makers.setdefault(ref["digest"], []).append(r)
+        found, seen, waiting = set(), set(digests), list(digests)
+        while waiting:
+            for r in makers.get(waiting.pop(), ()):
+                for ref in r.tree["inputs"]:
+                    found.add((ref["kind"], ref["digest"]))
+                    if ref["digest"] not in seen:
+                        seen.add(ref["digest"])
+                        waiting.append(ref["digest"])
+        return found
+
+    def trained_on(self, plan: dict[str, Any], release: str, trials: list[dict[str, Any]]) -> list[dict[str, str]]:
+        """Scenes of a plan whose recording something behind the release learned from."""
+        scenes, sources = {row["scenario"] for row in plan["rows"] if not row["tripwire"]}, {}
+        for r in self.past("scenario.made"):
+            digest = r.tree["outputs"][0]["digest"]
+            if digest in scenes:
+                given = {(i["kind"], i["digest"]) for i in r.tree["inputs"]}
+                behind = given | self.upstream({digest} | {name for _, name in given})
+                sources.setdefault(digest, set()).update(name for kind, name in behind if kind in ("episode", "log"))
+        if not any(sources.values()):
+            return []
+        behind = {release, *self.ws.json(release).get("weights", {}).values()}
+        behind |= {t["chosen_by"] for t in trials if t["chosen_by"]}
+        kinds = ("world_model", "tokenizer", "weights", "release")
+        learners = behind | {name for kind, name in self.upstream(behind) if kind in kinds}
+        found = set()
+        for r in self.past("evidence.made"):
+            if r.body["schema"] == "worldgate/training/1" and r.body["subject"] in learners:
+                record = self.ws.json(r.body["evidence"])
+                fed = {*record["episodes"], *record.get("logs", ())}
+                found |= {(s, name, r.body["subject"]) for s, held in sources.items() for name in held & fed}
+        return [{"scenario": s, "source": name, "by": by} for s, name, by in sorted(found)]
+
+    def read_plan(self, event: Record, told: dict[str, Any]) -> None:
+        """What came of the plan's rows, or nothing where it does not count."""
+        plan, digest = self.ws.json(told["plan"]), told["plan"]
+        sites = {row["slot"].split("/")[0] for row in plan["rows"]}
+        if told["problems"] or plan["policy"] != self.d["policy"]["digest"] or not set(self.sites) <= sites:
+            return
+        held: dict[int, list[dict[str, Any]]] = {}
+        logs: dict[str, set[int]] = {}
+        for t in self.listed:
+            if t["plan"] == digest:
+                held.setdefault(t["row"], []).append(t)
+                if t["log"]:
+                    logs.setdefault(t["log"], set()).add(t["row"])
+        reused = {log for log, rows in logs.items() if len(rows) > 1}
+        self.plan, self.attempt = plan, max(told["attempt"], plan["attempt"])
+        self.learned = told["trained_on"]
+        for number, row in enumerate(plan["rows"], 1):
+            if number not in held:
+                break
+            mine = held[number]
+            lost = len(mine) > 1 or any(t["log"] in reused or not as_planned(plan, row, t) for t in mine)
+            lost = lost or bool(mine[0]["excluded"])
+            violated = max(t["violations"] for t in mine) > 0
+            self.runs.append({**row, "lost": lost, "first": mine[0], "violated": violated})
+
+    def counted(self, side: str = "new", strata: dict[str, str] | None = None) -> list[dict[str, Any]]:
+        """Runs that enter bounds."""
+        return [
+            r
+            for r in self.runs
+            if r["side"] == side
+            and not r["tripwire"]
+            and all(r["strata"].get(key) == value for key, value in (strata or {}).items())
+        ]
+
+    def no_plan(self) -> bool:
+        """Whether nothing can be shown from trials: no plan, or a suite that is worn out."""
+        return self.plan is None or self.attempt > self.plan["attempts"]
+
+    def alpha(self, params: dict[str, Any]) -> Fraction:
+        """What one attempt may spend."""
+        return Fraction(params["alpha"]) / self.plan["attempts"] if self.plan else Fraction(0)
+
+    def oldest(self) -> int:
+        """When the oldest evidence was made; 0: unknown."""
+        if self.d["gate"] == "promotion":
+            return min((int(r["first"]["started_ns"]) for r in self.runs), default=0)
+        names = {i["digest"] for i in self.d["evidence"] if i["schema"] != "worldgate/training/1"}
+        made = dict.fromkeys(names, 0)
+        for r in self.past("evidence.made"):
+            if made.get(r.body["evidence"]) == 0:
+                made[r.body["evidence"]] = int(r.tree["recorded_at_ns"])
+        return min(made.values(), default=0)
+
+    def strict(self, spec: dict[str, Any], result: Result) -> Result:
+        """A pass from too little or from too old is none."""
+        signal, status, bound, n = result
+        stale = spec["max_age_days"] and self.now - self.oldest() > spec["max_age_days"] * DAY_NS
+        return signal, "INCONCLUSIVE" if status == "PASS" and (n < spec["min_n"] or stale) else status, bound, n
 
     def read_gap(self, report: Any) -> Any:
         """The report with what counts here, or None."""
@@ -683,11 +870,13 @@ class Gate:
     def checks(self) -> list[str]:
         """Each result, the verdict and what it admits, computed again."""
         found: list[tuple[str, Result]] = []
+        blocking: list[bool] = []
         for spec in self.policy["checks"]:
             name = spec["check"]
             if name not in CHECKS:
                 return [f"uses the check {name}, which this verifier does not know"]
-            found += [(name, result) for result in CHECKS[name](spec["params"], self)]
+            found += [(name, self.strict(spec, result)) for result in CHECKS[name](spec["params"], self)]
+            blocking += [spec["blocking"]] * (len(found) - len(blocking))
         claimed, out = self.d["checks"], []
         if [(n, r[0]) for n, r in found] != [(c["check"], c["signal"]) for c in claimed]:
             return ["lists other checks than its policy asks for"]
@@ -697,7 +886,9 @@ class Gate:
                 out.append(f"{about}: says {claim['status']} from {claim['n']}, its evidence gives {status} from {n}")
             elif not close(bound, claim["bound"]):
                 out.append(f"{about}: says bound {claim['bound'] or 'none'}, its evidence gives {bound or 'none'}")
-        statuses = [status for _, (_, status, _, _) in found]
+        if [c["blocking"] for c in claimed] != blocking:
+            out.append("blocks on other checks than its policy")
+        statuses = [status for (_, (_, status, _, _)), rests in zip(found, blocking, strict=True) if rests]
         passed = "ADMIT" if self.d["gate"] == "admission" else "PROMOTE"
         held = not statuses or any(s != "PASS" for s in statuses)
         verdict = "REJECT" if "FAIL" in statuses else "HOLD" if held else passed
@@ -706,6 +897,93 @@ class Gate:
         reach = {a["signal"]: a["steps"] for a in self.d["admitted"]}
         signals = {s["name"]: self.horizons.get(s["name"], 0) for s in self.judged()} if verdict == "ADMIT" else {}
         return out if reach == signals else [*out, "admits other signals or horizons than its evidence gives"]
+
+
+def drawn(seed: int, count: int, below: int) -> list[int]:
+    """Indices drawn by SplitMix64 as a counter."""
+    mask, out = (1 << 64) - 1, []
+    for i in range(1, count + 1):
+        z = (seed + i * 0x9E3779B97F4A7C15) & mask
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        out.append((((z ^ (z >> 31)) >> 32) * below) >> 32)
+    return out
+
+
+def tripwire(scenario: dict[str, Any]) -> bool:
+    """Must be passed, and is no draw from the site's situations."""
+    return scenario["role"] == "tripwire" or scenario["source"] == "incident"
+
+
+def draw_rows(scenes: dict[str, Any], plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that a suite, a release and an attempt give."""
+    arms: dict[str, list[str]] = {}
+    for slot in plan["slots"]:
+        arms.setdefault(slot.split("/")[0], []).append(slot)
+    seed = int(sha256(f"{plan['suite']}/{plan['release']}/{plan['attempt']}".encode())[:15], 16)
+    names = sorted(scenes)
+    keys = drawn(seed, len(names), 1 << 32)
+    order = [names[i] for i in sorted(range(len(names)), key=lambda i: keys[i])]
+    seeds, firsts = drawn(seed + 1, len(names), 1 << 31), drawn(seed + 2, len(names), 2)
+    wires = [name for name in order if tripwire(scenes[name])]
+    held = [name for name in order if not tripwire(scenes[name])]
+    if not 0 < plan["pairs"] <= len(held):
+        raise Unmeasured("a scene counts once, so a plan has at most as many as its suite")
+    rows, turns = [], dict.fromkeys(arms, 0)
+    for pair, name in enumerate([*wires, *held[: plan["pairs"]]], 1):
+        scenario, wire = scenes[name], name in wires
+        site = scenario["site"]
+        slot = arms[site][turns[site] % len(arms[site])]
+        turns[site] += 1
+        both = ("new", "old") if firsts[pair - 1] else ("old", "new")
+        for side in both if plan["baseline"] and not wire else ("new",):
+            row = {"scenario": name, "seed": seeds[pair - 1], "slot": slot, "side": side, "pair": pair}
+            rows.append({**row, "tripwire": wire, "strata": scenario.get("strata", {})})
+    return rows
+
+
+def plan_problems(gate: Gate, event: Record, plan: dict[str, Any]) -> list[str]:
+    """What is wrong with a plan that somebody may have written by hand."""
+    policy, suite = gate.ws.json(plan["policy"]), gate.ws.json(plan["suite"])
+    sites = {slot.split("/")[0] for slot in plan["slots"]}
+    names = [*suite["scenarios"], *(i["scenario"] for i in gate.incidents(event.seq))]
+    scenes = {name: gate.ws.json(name) for name in names}
+    if suite["role"] == "train-visible" or any(s["role"] == "train-visible" for s in scenes.values()):
+        return ["what training may see proves nothing"]
+    scenes = {name: scene for name, scene in scenes.items() if scene["site"] in sites}
+    try:
+        rows = draw_rows(scenes, plan)
+    except Unmeasured as error:
+        return [str(error)]
+    found = []
+    if rows != plan["rows"]:
+        found.append("its rows are not those that its suite, release and attempt give")
+    if plan["attempts"] != suite.get("attempts", 1):
+        found.append("it says another number of attempts than its suite")
+    if policy["envelope"] and not all(within(s["envelope"], policy["envelope"]) for s in scenes.values()):
+        found.append("a scene has wider limits than the policy's envelope")
+    if plan["executor"] not in ({"real"} if policy["population"] == "real" else {"real", "simulated"}):
+        found.append(f"its trials are {plan['executor']}, which the policy does not count")
+    return found
+
+
+def within(own: dict[str, Any], wider: dict[str, Any]) -> bool:
+    """Whether limits are as strict as others or stricter."""
+    clear, force = wider["clearance_m"], wider["force_n"]
+    return (clear is None or (own["clearance_m"] is not None and own["clearance_m"] >= clear)) and (
+        force is None or (own["force_n"] is not None and own["force_n"] <= force)
+    )
+
+
+def as_planned(plan: dict[str, Any], row: dict[str, Any], t: dict[str, Any]) -> bool:
+    """Whether a trial is the one that its row asked for."""
+    return (
+        not t["early"]
+        and int(t["started_ns"]) >= int(plan["registered_ns"])
+        and t["release"] == plan["release" if row["side"] == "new" else "baseline"]
+        and (t["scenario"], t["seed"], t["slot"]) == (row["scenario"], row["seed"], row["slot"])
+        and t["executor"] == plan["executor"]
+    )
 
 
 def close(a: str, b: str) -> bool:
@@ -842,34 +1120,122 @@ def check_identity(params: Any, gate: Gate) -> list[Result]:
     return [counted(differences(used, told, training) + other)]
 
 
+def share(signal: str, p0: Fraction, alpha: Fraction, looks: tuple[int, ...], good: list[bool], bad: bool) -> Result:
+    """A sequential test that the share of good scenes lies above p0."""
+    if not good or all(b is None for b in spending(p0, alpha, looks)):
+        return signal, "INCONCLUSIVE", "", 0
+    step, n, successes, index = follow(p0, alpha, looks, good)
+    if shown_below(sum(good), len(good), p0, alpha):
+        return signal, "FAIL", "", len(good)
+    if step == "crossed":
+        lower = stagewise(p0, alpha, looks, index, successes)
+        return signal, "PASS", plain(1 - Decimal(lower)) if bad else lower, n
+    return signal, "INCONCLUSIVE" if step == "continue" else "FAIL", "", n
+
+
 def check_success(params: Any, gate: Gate) -> list[Result]:
     """The sequential test of success."""
-    p0, alpha, looks = Fraction(params["p0"]), Fraction(params["alpha"]), tuple(params["looks"])
-    outcomes = [t["success"] and not t["excluded"] for t in gate.trials]
-    if not outcomes:
+    if gate.no_plan():
         return [("", "INCONCLUSIVE", "", 0)]
-    step, n, successes, index = follow(p0, alpha, looks, outcomes)
-    bound = stagewise(p0, alpha, looks, index, successes) if step == "crossed" else ""
-    late = step == "crossed" and shown_below(sum(outcomes), len(outcomes), p0, alpha)
-    status = "FAIL" if late else {"crossed": "PASS", "continue": "INCONCLUSIVE"}.get(step, "FAIL")
-    return [("", status, bound, n)]
+    good = [r["first"]["success"] and not r["lost"] for r in gate.counted()]
+    return [share("", Fraction(params["p0"]), gate.alpha(params), tuple(params["looks"]), good, False)]
+
+
+def fewest(limit: Fraction, alpha: Fraction) -> int:
+    """Trials without a failure that show a share below a limit."""
+    return next(n for n in range(1, 10**7) if (1 - limit) ** n <= alpha)
 
 
 def check_violations(params: Any, gate: Gate) -> list[Result]:
     """The bound on violations, read at the agreed looks."""
-    limit, alpha = Fraction(params["limit"]), Fraction(params["alpha"])
-    fewest = next(n for n in range(1, 10**7) if (1 - limit) ** n <= alpha)
-    looks = tuple(params["looks"]) or (fewest,)
-    clean = [t["violations"] == 0 and not t["excluded"] for t in gate.trials]
-    if not clean or all(b is None for b in spending(1 - limit, alpha, looks)):
-        return [("", "INCONCLUSIVE", "", len(clean))]
-    step, n, successes, index = follow(1 - limit, alpha, looks, clean)
-    if Fraction(binomial_lower(len(clean) - sum(clean), len(clean), alpha)) > limit:
-        return [("", "FAIL", "", len(clean))]
-    if step == "crossed":
-        bound = 1 - Decimal(stagewise(1 - limit, alpha, looks, index, successes))
-        return [("", "PASS", plain(bound), n)]
-    return [("", "INCONCLUSIVE" if step == "continue" else "FAIL", "", len(clean))]
+    if gate.no_plan():
+        return [("", "INCONCLUSIVE", "", 0)]
+    limit, alpha = Fraction(params["limit"]), gate.alpha(params)
+    clean = [not r["violated"] and not r["lost"] for r in gate.counted()]
+    return [share("", 1 - limit, alpha, tuple(params["looks"]) or (fewest(limit, alpha),), clean, True)]
+
+
+def check_exceedance(params: Any, gate: Gate) -> list[Result]:
+    """The bound on scenes beyond a limit."""
+    name, limit = params["metric"], Fraction(params["limit"])
+    if gate.no_plan():
+        return [(name, "INCONCLUSIVE", "", 0)]
+    good = []
+    for r in gate.counted():
+        value = r["first"]["metrics"].get(name)
+        edge = None if r["lost"] or value is None else Fraction(repr(value)) - limit
+        good.append(edge is not None and (edge >= 0 if params["bad"] == "below" else edge <= 0))
+    tolerated, alpha = Fraction(params["share"]), gate.alpha(params)
+    looks = tuple(params["looks"]) or (fewest(tolerated, alpha),)
+    return [share(name, 1 - tolerated, alpha, looks, good, True)]
+
+
+def strata_of(gate: Gate, key: str) -> dict[str, int]:
+    """Scenes planned for each value of a stratum."""
+    found: dict[str, int] = {}
+    for row in gate.plan["rows"] if gate.plan else ():
+        if not row["tripwire"] and key in row["strata"]:
+            value = row["strata"][key]
+            found[value] = found.get(value, 0) + (row["side"] == "new")
+    return found
+
+
+def check_strata(params: Any, gate: Gate) -> list[Result]:
+    """The sequential test of success in each stratum."""
+    key, p0, looks = params["by"], Fraction(params["p0"]), tuple(params["looks"])
+    there = strata_of(gate, key)
+    values = params["values"] or sorted(there)
+    if gate.no_plan() or not values:
+        return [("", "INCONCLUSIVE", "", 0)]
+    alpha, out = gate.alpha(params), []
+    least = next((n for n, b in zip(looks, spending(p0, alpha, looks), strict=True) if b is not None), looks[-1])
+    for value in values:
+        good = [r["first"]["success"] and not r["lost"] for r in gate.counted(strata={key: value})]
+        few = there.get(value, 0) < least
+        name = f"{key}={value}"
+        out.append((name, "INCONCLUSIVE", "", 0) if few else share(name, p0, alpha, looks, good, False))
+    return out
+
+
+def compare(params: Any, gate: Gate, signal: str, most: int, strata: dict[str, str]) -> Result:
+    """Pairs of one stratum, bet on after each."""
+
+    def said(run: dict[str, Any]) -> bool | None:
+        return None if run["lost"] else run["first"]["success"]
+
+    old = {r["pair"]: said(r) for r in gate.counted("old", strata)}
+    pairs = [(said(r), old[r["pair"]]) for r in gate.counted("new", strata) if r["pair"] in old]
+    if not pairs:
+        return signal, "INCONCLUSIVE", "", 0
+    alpha, refuted = gate.alpha(params), (1 - Fraction(params["margin"])) / 2
+    values = [Fraction((new is True) - (before is not False) + 1, 2) for new, before in pairs][:most]
+    crossed = crossing(values, refuted, alpha)
+    status = "PASS"
+    if crossed is None:
+        left = [Fraction(1)] * (most - len(values))
+        reachable = bool(left) and crossing([*values, *left], refuted, alpha) is not None
+        opposite = crossing([1 - v for v in values], 1 - refuted, alpha) is not None
+        status = "INCONCLUSIVE" if reachable and not opposite else "FAIL"
+    lower = 2 * Fraction(anytime_lower(values[:crossed], alpha)) - 1
+    return signal, status, plain(to_12(lower, up=False)), len(pairs)
+
+
+def check_not_worse(params: Any, gate: Gate) -> list[Result]:
+    """New against old on the same scenes."""
+    if gate.no_plan() or gate.plan is None or not gate.plan["baseline"]:
+        return [("", "INCONCLUSIVE", "", 0)]
+    if not params["by"]:
+        return [compare(params, gate, "", gate.plan["pairs"], {})]
+    there = strata_of(gate, params["by"])
+    found = [
+        compare(params, gate, f"{params['by']}={value}", there[value], {params["by"]: value}) for value in sorted(there)
+    ]
+    return found or [("", "INCONCLUSIVE", "", 0)]
+
+
+def check_holdout(params: Any, gate: Gate) -> list[Result]:
+    """No scene was learned from."""
+    return [("", "INCONCLUSIVE", "", 0) if gate.plan is None else counted(len(gate.learned))]
 
 
 def check_admitted(params: Any, gate: Gate) -> list[Result]:
@@ -893,7 +1259,8 @@ def check_incidents(params: Any, gate: Gate) -> list[Result]:
     """Every incident scenario was passed."""
     if not gate.trials:
         return [("", "INCONCLUSIVE", "", 0)]
-    wanted = [i["scenario"] for i in gate.d["incidents"] if i["site"] in gate.sites]
+    wires = [r["scenario"] for r in gate.plan["rows"] if r["tripwire"]] if gate.plan else []
+    wanted = dict.fromkeys([*(i["scenario"] for i in gate.d["incidents"] if i["site"] in gate.sites), *wires])
     runs = {s: [t for t in gate.trials if t["scenario"] == s] for s in wanted}
     failed = sum(any(not t["success"] or t["violations"] or t["excluded"] for t in ts) for ts in runs.values())
     missing = sum(not ts for ts in runs.values())
@@ -904,11 +1271,15 @@ def check_incidents(params: Any, gate: Gate) -> list[Result]:
 CHECKS = {
     "action_sensitivity": check_sensitivity,
     "admitted": check_admitted,
+    "exceedance": check_exceedance,
+    "holdout": check_holdout,
     "horizon": check_horizon,
     "identity": check_identity,
     "incidents": check_incidents,
+    "not_worse": check_not_worse,
     "schema": check_schema,
     "skill": check_skill,
+    "strata": check_strata,
     "success": check_success,
     "violations": check_violations,
 }

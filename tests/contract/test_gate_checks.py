@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evidence import promotions
 
 from worldgate.core import seams
 from worldgate.core.config import decode
 from worldgate.core.digest import canonical, restore, to_json
 from worldgate.core.errors import ConfigError
-from worldgate.core.evidence import CheckResult, Status, Trial
+from worldgate.core.evidence import CheckResult, Status
 from worldgate.core.streams import Origin
 from worldgate.core.worlds import ModelSpec, Signal
 from worldgate.evidence.gap_report import EpisodeGap, Errors, GapConfig, GapReport, SignalInfo
 from worldgate.evidence.gate_evidence import GateEvidence, TrainingRecord
-from worldgate.evidence.trials import RecordedTrial
+from worldgate.evidence.planned import Planned
 
 GATES = sorted(seams.cards("gates"))
 METRICS = [name for name in sorted(seams.cards("metrics")) if hasattr(seams.load("metrics", name), "measure")]
@@ -61,12 +62,16 @@ def gap(model: Any, *, baseline: float | None = 1.0, episodes: int = 16, nonfini
     )  # fmt: skip
 
 
-def trial(number: int, **changes: Any) -> RecordedTrial:
-    fields: dict[str, Any] = {
-        "scenario": DIGEST["scenario"], "release": DIGEST["release"], "executor": Origin.REAL, "slot": "bench/ur5/left",
-        "seed": number, "success": True, "violations": 0,
-    }  # fmt: skip
-    return RecordedTrial(digest=format(number, "064x"), trial=Trial(**{**fields, **changes}), chosen_by="")
+PLAN = promotions.imagined_plan(200, baseline=True, strata=("dim", "bright"), wires=1)
+
+
+def tried(rows: int = len(PLAN.rows), **changes: Any) -> Planned:
+    """What came of a plan with a baseline: every run measured, clean and a success, unless told otherwise."""
+    return promotions.came_of(PLAN, lambda n, _: {"metrics": {"least_clearance_m": 0.2}, **changes}, rows=rows)
+
+
+def runs(planned: Planned) -> dict[str, Any]:
+    return {"planned": planned, "trials": tuple(run.trial for run in planned.runs if run.row.side == "new")}
 
 
 def evidence(**changes: Any) -> GateEvidence:
@@ -82,7 +87,7 @@ def evidence(**changes: Any) -> GateEvidence:
     }
     fields: dict[str, Any] = {
         "subject": DIGEST["model"], "sites": ("bench",), "slots": ("bench/ur5/left",), "now_ns": 1_000, "gap": gap(0.1),
-        "training": training, "release": manifest, "trials": tuple(trial(i) for i in range(100)),
+        "training": training, "release": manifest, **runs(tried()),
     }  # fmt: skip
     return GateEvidence(**{**fields, **changes})
 
@@ -94,13 +99,15 @@ def results(name: str, given: GateEvidence) -> tuple[CheckResult, ...]:
 
 
 NOTHING: dict[str, dict[str, Any]] = {
-    "nothing at all": {"gap": None, "training": None, "release": None, "trials": ()},
-    "an empty report and no trials": {"gap": gap(0.1, episodes=0), "trials": ()},
-    "a report without values": {"gap": gap(None), "trials": ()},
-    "a model that gave NaN": {"gap": gap(None, nonfinite=4), "trials": ()},
-    "one episode": {"gap": gap(0.1, episodes=1), "trials": ()},
-    "no baseline": {"gap": gap(0.1, baseline=None), "trials": ()},
-    "nothing but excluded trials": {"gap": gap(None), "trials": tuple(trial(i, excluded="camera") for i in range(100))},
+    "nothing at all": {"gap": None, "training": None, "release": None, "planned": None, "trials": ()},
+    "an empty report and no trials": {"gap": gap(0.1, episodes=0), **runs(tried(0))},
+    "a report without values": {"gap": gap(None), **runs(tried(0))},
+    "a model that gave NaN": {"gap": gap(None, nonfinite=4), **runs(tried(0))},
+    "one episode": {"gap": gap(0.1, episodes=1), **runs(tried(3))},
+    "no baseline": {"gap": gap(0.1, baseline=None), **runs(tried(0))},
+    "nothing but excluded trials": {"gap": gap(None), **runs(tried(excluded="camera"))},
+    "trials before their plan": {"gap": gap(None), **runs(tried(early=True))},
+    "imagined trials": {"gap": gap(None), **runs(tried(executor=Origin.IMAGINED))},
 }
 
 
@@ -111,7 +118,7 @@ def test_a_check_passes_on_evidence_that_is_whole_and_good(name: str) -> None:
 
 @pytest.mark.parametrize("case", NOTHING)
 @pytest.mark.parametrize(
-    "name", [n for n in GATES if n not in {"identity", "schema", "horizon", "admitted", "incidents"}]
+    "name", [n for n in GATES if n not in {"identity", "schema", "horizon", "admitted", "incidents", "holdout"}]
 )
 def test_a_statistical_check_never_passes_on_nothing(name: str, case: str) -> None:
     found = results(name, evidence(**NOTHING[case]))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.evidence import promotions
 
 from worldgate.core.errors import NotAuthorised, NotFound, UsageError
-from worldgate.core.evidence import Trial
-from worldgate.core.streams import Origin
-from worldgate.evidence import policy, trials
+from worldgate.evidence import plans, policy
 from worldgate.evidence.approvals import APPROVED, approve, authorise
 from worldgate.evidence.decide import DAY_NS, Decision, Scope, decide
 from worldgate.evidence.recompute import RECOMPUTE
@@ -41,20 +40,10 @@ def promoted(workspace: Workspace, gate: Ref, release: Ref) -> Decision:
 
 
 def judged(ws: Workspace, gate: Ref, release: Ref, *, success: bool, now_ns: int = NOW) -> Decision:
-    made = [
-        Trial(
-            scenario="5" * 64,
-            release=release.digest,
-            executor=Origin.REAL,
-            slot=LEFT,
-            seed=i,
-            success=success,
-            violations=0,
-            started_ns=now_ns + i,
-        )
-        for i in range(30)
-    ]
-    trials.record_trials(ws, made)
+    number = sum(1 for _ in ws.ledger.events(plans.REGISTERED))
+    held = promotions.suite(ws, 30, attempts=9, name=f"suite-{number}")
+    made = promotions.plan(ws, gate, release, held=held, now_ns=now_ns, slots=(LEFT, RIGHT))
+    promotions.run(ws, made, [success] * 30)
     return decide(ws, gate, release, scope=Scope(slots=(LEFT, RIGHT)), now_ns=now_ns)
 
 

@@ -7,13 +7,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.evidence import promotions
 
 from worldgate.core.digest import canonical
 from worldgate.core.errors import Tampered, UsageError
 from worldgate.core.evidence import Status, Trial, Verdict
 from worldgate.core.streams import Origin
 from worldgate.core.worlds import Signal
-from worldgate.evidence import policy, scenarios, trials
+from worldgate.evidence import plans, policy, scenarios, trials
 from worldgate.evidence.decide import DAY_NS, Decision, Scope, decide, put_evidence
 from worldgate.evidence.gap import gap
 from worldgate.evidence.gap_report import GapConfig, merge
@@ -170,14 +171,32 @@ def release(ws: Workspace, fakes: ModuleType, *, normaliser: str = "") -> Ref:
     return ref
 
 
-def run(ws: Workspace, ref: Ref, outcomes: list[bool], *, chosen_by: str = "", **changes: Any) -> None:
-    fields: dict[str, Any] = {"scenario": "5" * 64, "executor": Origin.REAL, "slot": SLOT, "violations": 0}
-    start = sum(1 for _ in ws.ledger.events("trial.run"))
-    made = [
-        Trial(release=ref.digest, seed=start + i, success=ok, started_ns=start + i + 1, **{**fields, **changes})
-        for i, ok in enumerate(outcomes)
-    ]
-    trials.record_trials(ws, made, chosen_by=chosen_by)
+def run(
+    ws: Workspace,
+    ref: Ref,
+    outcomes: list[bool],
+    *,
+    name: str = "promotion",
+    origin: Origin = Origin.REAL,
+    **changes: Any,
+) -> None:
+    """Run the next rows of the release's plan, which is made if there is none."""
+    event = plans.newest(ws, ref.digest, ["bench"], upto_seq=ws.ledger.head().seq)
+    if event is None:
+        gate = policy.register(ws, policy.load(name))
+        made = promotions.plan(ws, gate, ref, held=promotions.suite(ws), executor=origin)
+    else:
+        made = plans.load(ws, str(event.body["plan"]))
+    done = sum(e.body["plan"] == made.digest for e in ws.ledger.events("trial.run"))
+    promotions.run(ws, made, outcomes, first=done + 1, **changes)
+
+
+def loose(ws: Workspace, ref: Ref, scenario: str, *, success: bool, **changes: Any) -> None:
+    """A trial outside any plan."""
+    number = sum(1 for _ in ws.ledger.events("trial.run"))
+    fields: dict[str, Any] = {"executor": Origin.REAL, "slot": SLOT, "violations": 0, "seed": number, "started_ns": 1}
+    made = Trial(scenario=scenario, release=ref.digest, success=success, **{**fields, **changes})
+    trials.record_trials(ws, [made])
 
 
 def promote(ws: Workspace, ref: Ref, name: str = "promotion", **changes: Any) -> Decision:
@@ -193,7 +212,7 @@ def test_a_release_with_enough_clean_trials_is_promoted(workspace: Workspace, fa
     success = next(c for c in found.checks if c.check == "success")
     assert (success.n, success.bound > "0.80") == (30, True)
     assert next(c for c in found.checks if c.check == "violations").n == 59
-    assert found.payload["scope"] == {"sites": ["bench"], "slots": [SLOT], "signals": []}
+    assert found.payload["scope"] == {"sites": ["bench"], "slots": [SLOT], "signals": [], "stage": "site"}
 
 
 def test_what_is_missing_is_said_in_trials(workspace: Workspace, fakes: ModuleType) -> None:
@@ -201,15 +220,18 @@ def test_what_is_missing_is_said_in_trials(workspace: Workspace, fakes: ModuleTy
     found = promote(workspace, ref)
     assert found.verdict is Verdict.HOLD
     missing = " | ".join(found.payload["missing"])
-    assert "needs 59 clean trials for violations <= 5 %" in missing
-    assert "29 successes of the first 30" in missing
+    assert "success: needs a plan on the ledger before the first trial" in missing
+    run(workspace, ref, [])
+    missing = " | ".join(promote(workspace, ref).payload["missing"])
+    assert "59 of the first 59 scenes would pass" in missing
+    assert "29 of the first 30 scenes would pass" in missing
     run(workspace, ref, [True] * 40)
-    assert any("needs 19 more clean trials" in m for m in promote(workspace, ref).payload["missing"])
+    assert any("needs 19 more scenes" in m for m in promote(workspace, ref).payload["missing"])
 
 
 def test_simulated_trials_do_not_promote_under_a_real_policy(workspace: Workspace, fakes: ModuleType) -> None:
     ref = release(workspace, fakes)
-    run(workspace, ref, [True] * 100, executor=Origin.SIMULATED)
+    run(workspace, ref, [True] * 100, name="promotion-simulated", origin=Origin.SIMULATED)
     found = promote(workspace, ref)
     assert found.verdict is Verdict.HOLD
     assert "100 simulated trials do not count" in " ".join(found.payload["notes"])
@@ -218,14 +240,18 @@ def test_simulated_trials_do_not_promote_under_a_real_policy(workspace: Workspac
 
 def test_imagined_trials_promote_under_no_policy(workspace: Workspace, fakes: ModuleType) -> None:
     ref = release(workspace, fakes)
-    run(workspace, ref, [True] * 100, executor=Origin.IMAGINED)
-    assert promote(workspace, ref, "promotion-simulated").verdict is Verdict.HOLD
+    run(workspace, ref, [True] * 100, name="promotion-simulated", origin=Origin.SIMULATED, executor=Origin.IMAGINED)
+    assert promote(workspace, ref, "promotion-simulated").verdict is not Verdict.PROMOTE
+    with pytest.raises(UsageError, match="does not count such trials"):
+        run(workspace, release(workspace, fakes, normaliser="e" * 64), [], origin=Origin.IMAGINED)
 
 
 def test_trials_at_another_site_do_not_count(workspace: Workspace, fakes: ModuleType) -> None:
     ref = release(workspace, fakes)
-    run(workspace, ref, [True] * 100, slot="kitchen/ur5/left")
-    assert promote(workspace, ref).verdict is Verdict.HOLD
+    run(workspace, ref, [True] * 100)
+    found = promote(workspace, ref, scope=Scope(slots=(SLOT, "kitchen/ur5/left")))
+    assert found.verdict is Verdict.HOLD
+    assert "tries nothing at kitchen" in " ".join(found.payload["notes"])
 
 
 def test_excluded_trials_count_as_failures(workspace: Workspace, fakes: ModuleType) -> None:
@@ -264,9 +290,9 @@ def test_an_incident_scenario_must_be_run_and_passed(workspace: Workspace, fakes
     made = scenarios.register(workspace, incident)
     scenarios.register(workspace, elsewhere)
     assert any("needs a trial of near-miss" in m for m in promote(workspace, ref).payload["missing"])
-    run(workspace, ref, [True], scenario=made.digest)
+    loose(workspace, ref, made.digest, success=True)
     assert promote(workspace, ref).verdict is Verdict.PROMOTE
-    run(workspace, ref, [False], scenario=made.digest)
+    loose(workspace, ref, made.digest, success=False)
     assert status(promote(workspace, ref), "incidents") == {Status.FAIL}
 
 

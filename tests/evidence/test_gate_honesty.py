@@ -6,16 +6,18 @@ what they see, are simulated too.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from tests.evidence import promotions
 
 from worldgate.core import seams
-from worldgate.core.evidence import Status, Trial
+from worldgate.core.evidence import Status
 from worldgate.core.streams import BoolArray, IntArray, Origin
 from worldgate.core.worlds import ModelSpec
 from worldgate.evidence.gap_report import EpisodeGap, Errors, GapConfig, GapReport, SignalInfo
 from worldgate.evidence.gate_evidence import GateEvidence
-from worldgate.evidence.trials import RecordedTrial
 
 SPEC = ModelSpec(family="fake", digest="8" * 64, normaliser="", rate_hz=10.0, context=1)
 RUNS = [pytest.param(300, id="fast"), pytest.param(4000, id="long", marks=pytest.mark.slow)]
@@ -25,32 +27,27 @@ def ceiling(alpha: float, runs: int) -> float:
     return alpha + 3 * (alpha * (1 - alpha) / runs) ** 0.5
 
 
+PLAN = promotions.imagined_plan(100)
+
+
 def evidence(outcomes: BoolArray, broken: IntArray) -> GateEvidence:
-    made = tuple(
-        RecordedTrial(
-            digest=format(i, "064x"),
-            trial=Trial(
-                scenario="5" * 64,
-                release="6" * 64,
-                executor=Origin.REAL,
-                slot="bench/ur5/left",
-                seed=i,
-                success=bool(ok),
-                violations=int(bad),
-            ),
-            chosen_by="",
-        )
-        for i, (ok, bad) in enumerate(zip(outcomes, broken, strict=True))
+    came = promotions.came_of(
+        PLAN,
+        lambda number, _: {"success": bool(outcomes[number - 1]), "violations": int(broken[number - 1])},
+        rows=len(outcomes),
     )
-    return GateEvidence(subject="6" * 64, sites=("bench",), now_ns=0, trials=made)
+    return GateEvidence(subject=PLAN.release, sites=("bench",), now_ns=0, planned=came)
 
 
 def passes_at_any_peek(check: str, params: dict[str, object], outcomes: BoolArray, broken: IntArray) -> bool:
     """A user who asks the gate after every fifth trial and stops at the first pass or fail."""
     module = seams.load("gates", check)
     config = module.Config(**params)
+    whole = evidence(outcomes, broken)
     for n in range(5, len(outcomes) + 1, 5):
-        (result,) = module.check(config, evidence(outcomes[:n], broken[:n]))
+        assert whole.planned is not None
+        so_far = dataclasses.replace(whole, planned=dataclasses.replace(whole.planned, runs=whole.planned.runs[:n]))
+        (result,) = module.check(config, so_far)
         if result.status is not Status.INCONCLUSIVE:
             return bool(result.status is Status.PASS)
     return False

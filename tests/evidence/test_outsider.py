@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.evidence import promotions
 
 from worldgate.core.digest import canonical
-from worldgate.core.evidence import Trial, Verdict
+from worldgate.core.evidence import Verdict
 from worldgate.core.streams import Origin
 from worldgate.evidence import policy as policies
 from worldgate.evidence import scenarios, statistics
@@ -28,7 +29,6 @@ from worldgate.evidence.gap_report import GapConfig
 from worldgate.evidence.gate_evidence import TrainingRecord
 from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.evidence.sequential import SequentialPlan, follow, stagewise_lower
-from worldgate.evidence.trials import record_trials
 from worldgate.record.events import Ref
 from worldgate.record.lineage import backward, forward
 from worldgate.record.signing import sign_statement, statement_type
@@ -88,25 +88,15 @@ def _promotion(
         episodes=(),
         origin=Origin.REAL,
     )
-    scenario = scenarios.Scenario(name="reach", site="bench", initial={"x": 0.5}, source="incident", incident="i1")
-    ref = scenarios.register(ws, scenario)
-    trials = [
-        Trial(
-            scenario=ref.digest,
-            release=release.digest,
-            executor=Origin.REAL,
-            slot=SLOT,
-            seed=i,
-            success=ok,
-            violations=int(i < violations),
-            metrics={"steps": 12.0},
-            started_ns=NOW + i,
-        )
-        for i, ok in enumerate(outcomes)
-    ]
-    record_trials(ws, trials, chosen_by=chosen_by)
     policy = policies.register(ws, policies.load("promotion"))
     evidence = [put_evidence(ws, training)]
+    scenario = scenarios.Scenario(name="reach", site="bench", initial={"x": 0.5}, source="incident", incident="i1")
+    scenarios.register(ws, scenario)
+    made = promotions.plan(ws, policy, release, held=promotions.suite(ws, attempts=1), now_ns=NOW)
+    promotions.run(ws, made, [True], metrics={"steps": 12.0})  # the incident's
+    broken, told = outcomes[:violations], {"metrics": {"steps": 12.0}, "chosen_by": chosen_by}
+    promotions.run(ws, made, broken, first=2, violations=1, **told)
+    promotions.run(ws, made, outcomes[violations:], first=2 + len(broken), **told)
     return decide(ws, policy, release, evidence, scope=Scope(slots=(SLOT,)), now_ns=NOW + 10**9, actor=actor)
 
 

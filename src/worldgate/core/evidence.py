@@ -10,7 +10,6 @@ from typing import Literal, TypeAlias
 from worldgate.core.choices import settle
 from worldgate.core.streams import Origin
 
-
 Stage: TypeAlias = Literal["canary", "site", "fleet"]
 """How far a release may go: a few arms under supervision, a whole site, every site. Smaller first."""
 

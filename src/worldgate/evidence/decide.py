@@ -11,22 +11,24 @@ Layout of the payload: ``docs/explanation/gates.md``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from worldgate.core import seams
 from worldgate.core.config import decode
-from worldgate.core.digest import canonical, restore, sha256, to_json
+from worldgate.core.digest import canonical, restore, sha256, short, to_json
 from worldgate.core.errors import UsageError
 from worldgate.core.evidence import CheckResult, Status, Verdict
 from worldgate.core.names import Name, Slot
+from worldgate.core.times import format_ns
+from worldgate.evidence import holdout, planned, plans, scenarios, trials
 from worldgate.evidence import policy as policies
-from worldgate.evidence import scenarios, trials
 from worldgate.evidence.bootstrap import FEW
 from worldgate.evidence.gap_report import SCHEMA as GAP
 from worldgate.evidence.gap_report import GapReport
 from worldgate.evidence.gate_evidence import TRAINING_SCHEMA, GateEvidence, TrainingRecord
-from worldgate.evidence.policy import GatePolicy
+from worldgate.evidence.policy import CheckSpec, GatePolicy
 from worldgate.record.events import Ref
 from worldgate.record.signing import sign_statement, statement_type
 from worldgate.record.workspace import Workspace
@@ -34,7 +36,7 @@ from worldgate.record.workspace import Workspace
 SCHEMA = "worldgate/decision/1"
 DECIDED = "gate.decided"
 RELEASE_SCHEMA = "worldgate/release/1"
-_LEDGERS = frozenset({trials.LIST_SCHEMA, TRAINING_SCHEMA, RELEASE_SCHEMA})
+_LEDGERS = frozenset({trials.LIST_SCHEMA, TRAINING_SCHEMA, RELEASE_SCHEMA, plans.SCHEMA})
 """Documents taken from the ledger, whatever the caller gives."""
 DAY_NS = 86_400 * 1_000_000_000
 
@@ -64,6 +66,8 @@ class Inputs:
     admissions: Sequence[tuple[str, Mapping[str, Any]]] = ()
     """(digest, payload) of admission decisions, oldest first."""
     incidents: Sequence[Mapping[str, str]] = ()
+    made_ns: Mapping[str, int] = field(default_factory=dict)
+    """Digest of a document that was given -> when it was recorded; 0: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +104,7 @@ def evaluate(policy: GatePolicy, inputs: Inputs) -> dict[str, Any]:
     for spec in policy.checks:
         module = seams.load("gates", spec.check)
         config = decode(module.Config, spec.params, where=f"{policy.name}:{spec.check}")
-        results += module.check(config, evidence)
+        results += [_strict(spec, result, evidence) for result in module.check(config, evidence)]
     verdict = judge(policy.kind, results)
     payload = {
         "schema": SCHEMA,
@@ -112,8 +116,12 @@ def evaluate(policy: GatePolicy, inputs: Inputs) -> dict[str, Any]:
             "sites": evidence.sites,
             "slots": evidence.slots,
             "signals": [s.name for s in evidence.judged()] if policy.kind == "admission" else [],
+            "stage": policy.stage if policy.kind == "promotion" else "",
         },
-        "evidence": [{"digest": digest, "schema": str(doc.get("schema"))} for digest, doc in inputs.documents],
+        "evidence": [
+            {"digest": digest, "schema": str(doc.get("schema")), "made_ns": inputs.made_ns.get(digest, 0)}
+            for digest, doc in inputs.documents
+        ],
         "admissions": [digest for digest, _ in inputs.admissions],
         "incidents": list(inputs.incidents),
         "decided_at_ns": inputs.decided_at_ns,
@@ -124,7 +132,7 @@ def evaluate(policy: GatePolicy, inputs: Inputs) -> dict[str, Any]:
         "checks": results,
         "verdict": verdict,
         "admitted": _admitted(evidence, results) if verdict is Verdict.ADMIT else [],
-        "missing": [_missing(r) for r in results if r.status is Status.INCONCLUSIVE],
+        "missing": [_missing(r) for r in results if r.status is Status.INCONCLUSIVE and r.blocking],
         "notes": _notes(policy, evidence),
     }
     tree = restore(to_json(payload))
@@ -132,8 +140,22 @@ def evaluate(policy: GatePolicy, inputs: Inputs) -> dict[str, Any]:
     return tree
 
 
+def _strict(spec: CheckSpec, result: CheckResult, evidence: GateEvidence) -> CheckResult:
+    """What a policy asks of every check: enough units, fresh evidence, and whether the verdict rests on it."""
+    stale = spec.max_age_days and evidence.now_ns - evidence.oldest_ns > spec.max_age_days * DAY_NS
+    if result.status is Status.PASS and result.n < spec.min_n:
+        detail = f"needs at least {spec.min_n} by its policy, has {result.n}: {result.detail}"
+        result = replace(result, status=Status.INCONCLUSIVE, detail=detail)
+    elif result.status is Status.PASS and stale:
+        oldest = f"the oldest is of {format_ns(evidence.oldest_ns)}" if evidence.oldest_ns else "its age is unknown"
+        detail = f"needs evidence of the last {spec.max_age_days} days, {oldest}"
+        result = replace(result, status=Status.INCONCLUSIVE, detail=detail)
+    return replace(result, blocking=spec.blocking)
+
+
 def judge(kind: str, results: Sequence[CheckResult]) -> Verdict:
-    """Every check must pass; one that failed rejects, else one that cannot say holds. No results hold."""
+    """Every blocking check must pass; one that failed rejects, else one that cannot say holds. No results hold."""
+    results = [r for r in results if r.blocking]
     if any(r.status is Status.FAIL for r in results):
         return Verdict.REJECT
     if not results or any(r.status is not Status.PASS for r in results):
@@ -190,8 +212,11 @@ def read_evidence(policy: GatePolicy, inputs: Inputs) -> GateEvidence:
     training = next(iter(docs.pop(TRAINING_SCHEMA, [])), None)
     gaps = docs.pop(GAP, [])
     lists = docs.pop(trials.LIST_SCHEMA, [])
+    plan = next(iter(docs.pop(plans.SCHEMA, [])), None)
     if docs:
         raise UsageError("evidence that no gate reads", got=next(iter(docs)), hint="a gap report or training record")
+    found = _planned(policy, plan, lists[0], sites, notes) if plan is not None and lists else None
+    began = [run.trial.trial.started_ns for run in found.runs] if found else []
     return GateEvidence(
         subject=inputs.subject.digest,
         sites=sites,
@@ -203,6 +228,9 @@ def read_evidence(policy: GatePolicy, inputs: Inputs) -> GateEvidence:
         training=TrainingRecord.from_json(training) if training is not None else None,
         release=release,
         trials=_trials(policy, inputs.subject, lists[0], sites, notes) if lists else (),
+        planned=found,
+        trained_on=tuple(lists[0]["trained_on"]) if lists else (),
+        oldest_ns=min(began, default=0) if policy.kind == "promotion" else min(inputs.made_ns.values(), default=0),
         admissions={p["subject"]["digest"]: p for _, p in inputs.admissions},
         incidents=tuple(i for i in inputs.incidents if i["site"] in sites),
         notes=tuple(notes),
@@ -217,6 +245,9 @@ def _sites(policy: GatePolicy, scope: Scope) -> tuple[str, ...]:
             raise UsageError("a promotion is scoped by slots", got=list(scope.slots), hint="--slot site/robot/arm")
     elif slots or not scope.sites:
         raise UsageError("an admission is scoped by sites", got=list(scope.sites), hint="--site NAME")
+    barred = [str(s) for s in slots if policy.slots and not any(fnmatchcase(str(s), p) for p in policy.slots)]
+    if barred:
+        raise UsageError("this policy does not decide for that arm", got=barred[0], hint=", ".join(policy.slots))
     sites = sorted({str(s.site) for s in slots} | {str(Name(s)) for s in scope.sites})
     outside = [s for s in sites if policy.sites and s not in policy.sites]
     if outside:
@@ -272,6 +303,37 @@ def _trials(
     if len(here) < len(counted):
         notes.append(f"{len(counted) - len(here)} trials at other sites do not count")
     return tuple(here)
+
+
+def _planned(
+    policy: GatePolicy, tree: Mapping[str, Any], listed: Mapping[str, Any], sites: Sequence[str], notes: list[str]
+) -> planned.Planned | None:
+    """The plan's rows with what came of them, or nothing where the plan does not count, saying why."""
+    plan, digest = plans.EvalPlan.from_json(tree), str(listed["plan"])
+    recorded = trials.read_list(listed)
+    wrong = list(listed["problems"])
+    if plan.policy != policy.digest:
+        wrong.append(f"it was made for another policy, {short(plan.policy)}")
+    if not set(sites) <= plan.sites:
+        wrong.append(f"it tries nothing at {', '.join(sorted(set(sites) - plan.sites))}")
+    if wrong:
+        notes.append(f"plan {plan.name} does not count: {'; '.join(wrong)}")
+        return None
+    found = planned.read(plan, digest, recorded, attempt=int(listed["attempt"]))
+    notes.append(f"plan {plan.name}, attempt {found.attempt} of {plan.attempts} at its suite")
+    lost = [run for run in found.runs if run.problems]
+    notes += [f"row {run.number} counts as a failure: {', '.join(run.problems)}" for run in lost[:5]]
+    if len(lost) > 5:
+        notes.append(f"{len(lost) - 5} more rows count as failures because of how they were run")
+    unknown = sorted({r.trial.trial.excluded for r in found.runs if r.trial.trial.excluded} - set(plan.exclusions))
+    notes += [f"excluded as {code!r:.60}, which the plan does not name" for code in unknown[:3]]
+    if found.waiting:
+        notes.append(f"row {found.waiting} has no trial yet; {found.beyond} later rows wait for it")
+    loose = [t for t in recorded if t.trial.plan != digest]
+    if loose:
+        failed = sum(not t.trial.success for t in loose)
+        notes.append(f"{len(loose)} trials outside the plan do not count, {failed} of them failures")
+    return found
 
 
 def decide(
@@ -367,11 +429,12 @@ def gather(
     if policy.kind == "promotion":
         manifest = ws.get_json(subject.digest)
         trained = set(manifest.get("weights", {}).values())
-        listed = trials.collect(ws, subject.digest, upto_seq=head[0])
-        documents += [(subject.digest, manifest), (ws.put_json(listed), listed)]
+        plan, listed = _listed(ws, subject.digest, manifest, scope, upto_seq=head[0])
+        documents += [(subject.digest, manifest), *plan, (ws.put_json(listed), listed)]
         models = {str(t["chosen_by"]) for t in listed["trials"] if t["chosen_by"]}
         admissions = _newest_admissions(ws, models, upto_seq=head[0])
         incidents = scenarios.incident_scenarios(ws, upto_seq=head[0])
+    given_ns = _made(ws, {digest for digest, _ in documents}, upto_seq=head[0]) if policy.kind == "admission" else {}
     training = _training(ws, trained, upto_seq=head[0])
     documents += [(training, ws.get_json(training))] if training else []
     return Inputs(
@@ -383,7 +446,53 @@ def gather(
         documents=documents,
         admissions=admissions,
         incidents=incidents,
+        made_ns=given_ns,
     )
+
+
+def _made(ws: Workspace, digests: set[str], *, upto_seq: int) -> dict[str, int]:
+    """When each document was first recorded as evidence; 0 where it never was."""
+    found = dict.fromkeys(digests, 0)
+    for event in ws.ledger.events("evidence.made"):
+        digest = str(event.body["evidence"])
+        if event.seq <= upto_seq and found.get(digest) == 0:
+            found[digest] = event.recorded_at_ns
+    return found
+
+
+def _listed(
+    ws: Workspace, release: str, manifest: Mapping[str, Any], scope: Scope, *, upto_seq: int
+) -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, Any]]:
+    """The newest plan of a release at these sites, if there is one, and the trials that a gate must see."""
+    sites = sorted({str(Slot.parse(slot).site) for slot in scope.slots})
+    event = plans.newest(ws, release, sites, upto_seq=upto_seq)
+    if event is None:
+        return [], trials.collect(ws, release, upto_seq=upto_seq)
+    digest = str(event.body["plan"])
+    plan = plans.load(ws, digest)
+    scenes = frozenset(row.scenario for row in plan.rows if not row.tripwire)
+    before = plans.attempts_before(
+        ws,
+        plan.suite,
+        release,
+        scenes,
+        sites=plan.sites,
+        before=digest,
+        upto_seq=upto_seq,
+    )
+    listed = trials.collect(
+        ws,
+        release,
+        upto_seq=upto_seq,
+        plan=digest,
+        plan_seq=event.seq,
+        attempt=1 + len(before),
+        problems=plans.problems(ws, plan, seq=event.seq),
+    )
+    chose = {str(t["chosen_by"]) for t in listed["trials"] if t["chosen_by"]}
+    behind = {release, *manifest.get("weights", {}).values(), *chose}
+    listed["trained_on"] = holdout.overlaps(ws, scenes, behind, upto_seq=upto_seq)
+    return [(digest, plan.to_json())], listed
 
 
 def _training(ws: Workspace, subjects: set[str], *, upto_seq: int) -> str | None:

@@ -18,6 +18,7 @@ from worldgate.core.evidence import CheckResult, Status
 from worldgate.core.streams import Origin
 from worldgate.core.worlds import ModelSpec, Signal
 from worldgate.evidence.gap_report import GapReport, SignalInfo
+from worldgate.evidence.planned import Planned
 from worldgate.evidence.trials import RecordedTrial
 
 TRAINING_SCHEMA = "worldgate/training/1"
@@ -37,6 +38,8 @@ class TrainingRecord:
     episodes: tuple[str, ...]
     """Ids of the episodes it was trained on."""
     origin: Origin
+    logs: tuple[str, ...] = ()
+    """Digests of their logs: an episode aligned anew has another id, its log has not."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -56,7 +59,9 @@ class TrainingRecord:
         return decode(cls, {k: v for k, v in tree.items() if k != "schema"}, where=where)
 
     @classmethod
-    def of_model(cls, spec: ModelSpec, *, episodes: tuple[str, ...], origin: Origin) -> TrainingRecord:
+    def of_model(
+        cls, spec: ModelSpec, *, episodes: tuple[str, ...], origin: Origin, logs: tuple[str, ...] = ()
+    ) -> TrainingRecord:
         """From a spec as it stood when training ended."""
         signals = (*spec.states, *spec.cameras, *([spec.action] if spec.action else []))
         return cls(
@@ -66,6 +71,7 @@ class TrainingRecord:
             signals=signals,
             episodes=episodes,
             origin=origin,
+            logs=logs,
         )
 
 
@@ -87,7 +93,13 @@ class GateEvidence:
     release: Mapping[str, Any] | None = None
     """Manifest of the release."""
     trials: tuple[RecordedTrial, ...] = ()
-    """In ledger order; only those at the scope's sites and of an origin that counts."""
+    """Every one of the release, in ledger order; only those at the scope's sites and of an origin that counts."""
+    planned: Planned | None = None
+    """The newest plan and what came of its rows: all that a bound may rest on."""
+    trained_on: tuple[Mapping[str, str], ...] = ()
+    """Scenes of the plan whose recording something upstream learned from: ``{scenario, source, by}``."""
+    oldest_ns: int = 0
+    """When the oldest evidence was made; 0: unknown."""
     admissions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """World model -> payload of its newest admission decision."""
     incidents: tuple[Mapping[str, str], ...] = ()

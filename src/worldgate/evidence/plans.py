@@ -216,6 +216,9 @@ def make(
     if baseline is not None and baseline.digest == release.digest:
         raise UsageError("a release compared with itself", got=short(release.digest))
     listed = playable(ws, held, slots)
+    loose = next((s.name for s in listed.values() if rule.envelope and not s.envelope.within(rule.envelope)), None)
+    if loose is not None:
+        raise UsageError("a scene with wider limits than the policy's envelope", got=loose, where=held.name)
     attempt = 1 + len(attempts_before(ws, suite.digest, release.digest, listed, sites=_sites(slots)))
     return EvalPlan(
         name=Name(name),
@@ -272,6 +275,34 @@ def register(ws: Workspace, plan: EvalPlan, *, actor: str | None = None) -> Ref:
     inputs += [Ref("scenario", digest) for digest in dict.fromkeys(row.scenario for row in plan.rows)]
     ws.record(REGISTERED, body=body, inputs=inputs, outputs=(ref,), valid_from_ns=plan.registered_ns, actor=actor)
     return ref
+
+
+def problems(ws: Workspace, plan: EvalPlan, *, seq: int) -> list[str]:
+    """What is wrong with a registered plan, which somebody may have written by hand; nothing if it was drawn.
+
+    Args:
+        ws: the workspace.
+        plan: the plan.
+        seq: its place on the ledger: what came later was not there to be drawn from.
+    """
+    rule = policies.read(ws.get_json(plan.policy), where=short(plan.policy))
+    suite = Suite.from_json(ws.get_json(plan.suite), where=short(plan.suite))
+    found = []
+    try:
+        listed = playable(ws, suite, plan.slots, upto_seq=seq)
+        seed = seed_of(plan.suite, plan.release, plan.attempt)
+        drawn = draw(listed, plan.slots, pairs=plan.pairs, seed=seed, baseline=bool(plan.baseline))
+    except UsageError as error:
+        return [error.what]
+    if drawn != plan.rows:
+        found.append("its rows are not those that its suite, release and attempt give")
+    if plan.attempts != suite.attempts:
+        found.append("it says another number of attempts than its suite")
+    if rule.envelope and not all(s.envelope.within(rule.envelope) for s in listed.values()):
+        found.append("a scene has wider limits than the policy's envelope")
+    if plan.executor not in rule.origins:
+        found.append(f"its trials are {plan.executor}, which the policy does not count")
+    return found
 
 
 def load(ws: Workspace, digest: str) -> EvalPlan:

@@ -6,6 +6,7 @@ The population is ``real`` unless the file says ``simulated stands in for real``
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -15,10 +16,12 @@ from typing import Any, Literal
 from worldgate.core import seams
 from worldgate.core.choices import settle
 from worldgate.core.config import decode, read_toml
-from worldgate.core.digest import digest_json, to_json
+from worldgate.core.digest import canonical, digest_json, to_json
 from worldgate.core.errors import ConfigError, NotFound
+from worldgate.core.evidence import Stage
 from worldgate.core.names import Name
 from worldgate.core.streams import Origin
+from worldgate.evidence.scenarios import Envelope
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
@@ -34,6 +37,12 @@ class CheckSpec:
     check: str
     """Entry of the seam ``gates``."""
     params: Mapping[str, Any] = field(default_factory=dict)
+    min_n: int = 0
+    """Fewest independent units behind a pass; below it the check is inconclusive. 0: as few as its bound allows."""
+    max_age_days: int = 0
+    """Oldest evidence that counts, in days before the decision; 0: any."""
+    blocking: bool = True
+    """Whether the verdict rests on it; else it is told and decides nothing."""
     waivable: bool = True
     """Whether a signed waiver may stand in for a pass."""
 
@@ -50,6 +59,12 @@ class GatePolicy:
     """How long a decision under this policy may hold."""
     sites: tuple[str, ...] = ()
     """Sites it may decide for; empty: any."""
+    slots: tuple[str, ...] = ()
+    """Promotion: arms it may decide for, patterns as ``kitchen/*/left``; empty: any of its sites."""
+    stage: Stage = "site"
+    """Promotion: how far a decision lets a release go; a larger stage covers the smaller ones."""
+    envelope: Envelope | None = None
+    """Promotion: limits that every scene of a plan must carry, as strict or stricter; absent: the scenes' own."""
     signals: tuple[str, ...] = ("*",)
     """Admission: patterns of the signals judged."""
     cross_validation: bool = False
@@ -92,9 +107,13 @@ def read(tree: Mapping[str, Any], *, where: str) -> GatePolicy:
         raise ConfigError("a gate without checks would pass anything", where=f"{where}:checks")
     if policy.valid_for_days < 1 or policy.approvals < 1:
         raise ConfigError("valid_for_days and approvals are at least 1", got=policy.valid_for_days, where=where)
+    if not any(spec.blocking for spec in policy.checks):
+        raise ConfigError("a gate without a blocking check would pass anything", where=f"{where}:checks")
+    if any(spec.min_n < 0 or spec.max_age_days < 0 for spec in policy.checks):
+        raise ConfigError("min_n and max_age_days are at least 0", where=f"{where}:checks")
     full = tuple(_complete(spec, policy.kind, where) for spec in policy.checks)
-    if len({s.check for s in full}) != len(full):
-        raise ConfigError("a check stands twice", where=f"{where}:checks")
+    if len({(s.check, canonical(s.params)) for s in full}) != len(full):
+        raise ConfigError("a check stands twice with the same parameters", where=f"{where}:checks")
     return decode(GatePolicy, {**policy.to_json(), "checks": to_json(full)}, where=where)
 
 
@@ -109,7 +128,7 @@ def _complete(spec: CheckSpec, kind: Kind, where: str) -> CheckSpec:
     config = decode(module.Config, spec.params, where=place)
     params = to_json(config)
     assert isinstance(params, dict)
-    return CheckSpec(check=spec.check, params=params, waivable=spec.waivable)
+    return dataclasses.replace(spec, params=params)
 
 
 def load(source: str | Path) -> GatePolicy:

@@ -44,6 +44,12 @@ class Envelope:
             out.append("force_n")
         return tuple(out)
 
+    def within(self, wider: Envelope) -> bool:
+        """Whether it has every limit of another, as strict or stricter."""
+        clear = wider.clearance_m is None or (self.clearance_m is not None and self.clearance_m >= wider.clearance_m)
+        force = wider.force_n is None or (self.force_n is not None and self.force_n <= wider.force_n)
+        return clear and force
+
     def limited(self) -> tuple[str, ...]:
         """Which measurements are needed to tell."""
         return tuple(f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None)

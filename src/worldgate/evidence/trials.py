@@ -29,7 +29,7 @@ from worldgate.record.events import Draft, Ref
 from worldgate.record.workspace import Workspace
 
 SCHEMA = "worldgate/trial/1"
-LIST_SCHEMA = "worldgate/trials/1"
+LIST_SCHEMA = "worldgate/trials/2"
 
 EnvironmentFactory = Callable[[Scenario, int], Environment]
 """(scenario, seed) -> an environment set to its initial situation by ``reset``."""
@@ -203,37 +203,67 @@ class RecordedTrial:
     digest: str
     trial: Trial
     chosen_by: str
+    early: bool = False
+    """Whether it was on the ledger before the plan that the list is about."""
 
 
-def collect(ws: Workspace, release: str, *, upto_seq: int) -> dict[str, Any]:
-    """Every trial of a release on the ledger, in ledger order: nobody picks which ones a gate sees.
+def collect(
+    ws: Workspace,
+    release: str,
+    *,
+    upto_seq: int,
+    plan: str = "",
+    plan_seq: int = 0,
+    attempt: int = 0,
+    problems: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Every trial of a release on the ledger, and every other of a plan, in ledger order: nobody picks which ones.
+
+    Args:
+        ws: the workspace.
+        release: digest.
+        upto_seq: the ledger as it stood there.
+        plan: digest of the plan that the gate reads; empty: none.
+        plan_seq: its place on the ledger.
+        attempt: which attempt it is, counted from the ledger.
+        problems: what is wrong with the plan.
 
     Returns:
-        ``{schema, release, trials: [{digest, ...trial}]}``; a trial recorded twice stands once.
+        ``{schema, release, plan, attempt, problems, trained_on, trials: [{digest, early, ...trial}]}``; a trial
+        recorded twice stands once.
     """
     rows: dict[str, dict[str, Any]] = {}
     for event in ws.ledger.events("trial.run"):
-        if event.seq <= upto_seq and event.body.get("release") == release:
+        wanted = event.body.get("release") == release or (plan and event.body.get("plan") == plan)
+        if event.seq <= upto_seq and wanted:
             digest = str(event.body["trial"])
-            rows.setdefault(digest, {"digest": digest, **ws.get_json(digest)})
-    return {"schema": LIST_SCHEMA, "release": release, "trials": list(rows.values())}
+            rows.setdefault(digest, {"digest": digest, "early": event.seq < plan_seq, **ws.get_json(digest)})
+    return {
+        "schema": LIST_SCHEMA,
+        "release": release,
+        "plan": plan,
+        "attempt": attempt,
+        "problems": list(problems),
+        "trained_on": [],
+        "trials": list(rows.values()),
+    }
 
 
 def read_list(tree: Mapping[str, Any], *, where: str = "trials") -> tuple[RecordedTrial, ...]:
     """Read back what :func:`collect` made.
 
     Raises:
-        DataRefused: another schema, or a trial of another release.
+        DataRefused: another schema, or a trial of another release and plan.
     """
     if tree.get("schema") != LIST_SCHEMA:
         raise DataRefused("not a list of trials this version reads", got=tree.get("schema"), where=where)
     out = []
     for row in tree["trials"]:
-        fields = {k: v for k, v in row.items() if k not in {"schema", "digest", "chosen_by"}}
+        fields = {k: v for k, v in row.items() if k not in {"schema", "digest", "chosen_by", "early"}}
         trial = decode(Trial, fields, where=f"{where}:{row['digest'][:12]}")
-        if trial.release != tree["release"]:
+        if trial.release != tree["release"] and (not trial.plan or trial.plan != tree["plan"]):
             raise DataRefused("a trial of another release", got=trial.release[:12], where=where)
-        out.append(RecordedTrial(digest=row["digest"], trial=trial, chosen_by=row["chosen_by"]))
+        out.append(RecordedTrial(digest=row["digest"], trial=trial, chosen_by=row["chosen_by"], early=row["early"]))
     return tuple(out)
 
 

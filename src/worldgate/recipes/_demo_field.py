@@ -130,7 +130,7 @@ def near_miss(stage: Stage, release: Ref, policy: Policy, *, seed: int) -> NearM
 
 def _least_clearance(policy: Policy, scenario: Scenario, seed: int) -> tuple[float, int, int]:
     """Least clearance of one shift, at which step, of how many."""
-    world = environment(ARM_B)(scenario, seed)
+    world = environment(str(ARM_B))(scenario, seed)
     observation = world.reset(seed=seed)
     policy.reset(seed=seed)
     least, at_step, step = float("inf"), 0, 0

@@ -1,4 +1,4 @@
-"""Gate scenes of the demo: trials in the cell until the gate has its answer, and the decision as a table.
+"""Gate scenes of the demo: a plan, its trials in the cell until the gate has its answer, and the decision as a table.
 
 Trials come in batches, and the gate is asked after each: it answers HOLD until the sequential test crosses, then it
 promotes or rejects. Every ask is on the ledger.
@@ -6,22 +6,27 @@ promotes or rejects. Every ask is on the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from worldgate.core.digest import to_json
 from worldgate.core.evidence import Status, Trial, Verdict
 from worldgate.core.names import Slot
 from worldgate.core.report import Table
+from worldgate.core.streams import Origin
 from worldgate.core.times import SECOND
 from worldgate.core.worlds import Environment, Policy
-from worldgate.evidence import decide, trials
+from worldgate.evidence import decide, plans, trials
 from worldgate.evidence import policy as policies
 from worldgate.evidence.approvals import approve
 from worldgate.evidence.decide import Decision, Scope
-from worldgate.evidence.scenarios import Envelope, Scenario, Source, register
+from worldgate.evidence.exact import ratio
+from worldgate.evidence.running import run_rows
+from worldgate.evidence.scenarios import Envelope, Scenario, Source, Suite, register, register_suite
 from worldgate.evidence.sequential import SequentialPlan
 from worldgate.recipes._demo_stage import DAY, OPERATOR, Stage
 from worldgate.record.events import Ref
@@ -47,49 +52,54 @@ def gate_policy(ws: Workspace, name: str) -> Ref:
 def cell_scenario(site: str, seed: int, *, person: bool, name: str = "") -> Scenario:
     """An initial situation of the cell as a scenario of the record."""
     drawn = situations.sample(site, seed=seed, attributes=Attributes(person=person))
-    return wrap(drawn, name=name or f"{site}-{'person' if person else 'plain'}-{seed}")
+    kind = "person" if person else "plain"
+    return wrap(drawn, name=name or f"{site}-{kind}-{seed}", strata={"scene": kind})
 
 
-def wrap(drawn: situations.Scenario, *, name: str, source: Source = "authored", incident: str = "") -> Scenario:
+def wrap(
+    drawn: situations.Scenario,
+    *,
+    name: str,
+    source: Source = "authored",
+    incident: str = "",
+    strata: Mapping[str, str] | None = None,
+) -> Scenario:
     """The cell's own scenario inside the record's."""
     initial = to_json(drawn)
     assert isinstance(initial, dict)
-    return Scenario(name=name, site=drawn.site, initial=initial, envelope=ENVELOPE, source=source, incident=incident)
+    return Scenario(
+        name=name,
+        site=drawn.site,
+        initial=initial,
+        strata=strata or {},
+        envelope=ENVELOPE,
+        source=source,
+        incident=incident,
+    )
 
 
-def environment(slot: Slot) -> trials.EnvironmentFactory:
+def environment(slot: str) -> trials.EnvironmentFactory:
     """A factory of cells on one arm."""
+    arm = str(Slot.parse(slot).arm)
 
     def make(scenario: Scenario, seed: int) -> Environment:
         situation = situations.from_json(scenario.initial)
-        return CellEnvironment(situation.site, arm=str(slot.arm), scenario=situation)
+        return CellEnvironment(situation.site, arm=arm, scenario=situation)
 
     return make
 
 
-def suite(ws: Workspace, slots: Sequence[Slot], *, count: int, seed: int, person: bool) -> list[Scenario]:
-    """Scenarios of the slots' sites in turn, registered; with ``person`` every second one has somebody reach in."""
+def suite(
+    ws: Workspace, slots: Sequence[Slot], *, name: str, scenes: int, seed: int, person: bool, attempts: int = 1
+) -> Ref:
+    """Scenes of the slots' sites in turn, held out; with ``person`` every second one has somebody reach in."""
     sites = sorted({str(slot.site) for slot in slots})
     made = [
         cell_scenario(sites[i % len(sites)], seed + i, person=person and (i // len(sites)) % 2 == 0)
-        for i in range(count)
+        for i in range(scenes)
     ]
-    for scenario in made:
-        register(ws, scenario)
-    return made
-
-
-def run_batch(
-    policy: Policy, slots: Sequence[Slot], batch: Sequence[Scenario], *, first: int, now_ns: int
-) -> Iterator[Trial]:
-    """Run scenarios one after the other, each on an arm of its site."""
-    for number, scenario in enumerate(batch, first):
-        arms = [slot for slot in slots if slot.site == scenario.site]
-        slot = arms[(number // 2) % len(arms)]
-        world = environment(slot)(scenario, number)
-        yield trials.run_trial(
-            policy, world, scenario, slot=str(slot), seed=number, max_steps=MAX_STEPS, clock=lambda: now_ns
-        )
+    digests = tuple(register(ws, scenario).digest for scenario in made)
+    return register_suite(ws, Suite(name=name, role="gate-holdout", scenarios=digests, attempts=attempts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,20 +115,20 @@ def gate(
     stage: Stage,
     release: Ref,
     policy: Policy,
-    scenarios: Sequence[Scenario],
+    held: Ref,
     slots: Sequence[Slot],
     *,
     evidence: Sequence[Ref],
     now_ns: int,
     chosen_by: str = "",
 ) -> Gated:
-    """Run trials batch by batch and ask the promotion gate after each, until it promotes, rejects or runs dry.
+    """Register a plan, run its rows batch by batch and ask the promotion gate after each, until it has its answer.
 
     Args:
         stage: the demo's.
         release: what is judged.
         policy: the same, executable.
-        scenarios: in the order in which they are run.
+        held: the suite.
         slots: the arms it is to run on, and runs its trials on.
         evidence: the training record of its weights.
         now_ns: the day of the decision.
@@ -127,19 +137,41 @@ def gate(
     ws = stage.ws
     rule = gate_policy(ws, "demo-promotion")
     scope = Scope(slots=tuple(map(str, slots)))
+    plan = plans.make(
+        ws,
+        name=f"{release.name}-plan",
+        policy=rule,
+        release=release,
+        suite=held,
+        slots=scope.slots,
+        pairs=len(ws.get_json(held.digest)["scenarios"]),
+        executor=Origin.SIMULATED,
+        now_ns=now_ns,
+    )
+    plans.register(ws, plan)
     ran: list[Trial] = []
     refs: list[Ref] = []
+    wires, ticks = sum(row.tripwire for row in plan.rows), count(now_ns, SECOND)
     with stage.story.progress(f"trials of {release.name}") as progress:
         while True:
-            upcoming = scenarios[len(ran) : len(ran) + BATCH]
-            batch = list(run_batch(policy, slots, upcoming, first=len(ran), now_ns=now_ns + len(ran) * SECOND))
+            rows = run_rows(
+                ws,
+                plan,
+                {"new": policy},
+                environment,
+                first=len(ran) + 1,
+                count=BATCH + (0 if ran else wires),
+                max_steps=MAX_STEPS,
+                clock=lambda: next(ticks),
+            )
+            batch = list(rows)
             refs += trials.record_trials(ws, batch, chosen_by=chosen_by)
             ran += batch
             decision = decide.decide(
                 ws, rule, release, evidence, scope=scope, now_ns=now_ns + 3600 * SECOND, valid_for_ns=60 * DAY
             )
-            progress(len(ran), len(scenarios), decision.verdict)
-            if decision.verdict is not Verdict.HOLD or len(ran) >= len(scenarios):
+            progress(len(ran), len(plan.rows), decision.verdict)
+            if decision.verdict is not Verdict.HOLD or len(ran) >= len(plan.rows):
                 return Gated(decision=decision, trials=tuple(ran), refs=tuple(refs))
 
 
@@ -174,8 +206,10 @@ def _short(bound: str) -> str:
         return bound or "-"
 
 
-def plan_of(ws: Workspace, decision: Decision) -> SequentialPlan:
-    """The sequential test that a decision's policy registered."""
+def test_of(ws: Workspace, decision: Decision) -> SequentialPlan:
+    """The sequential test of success that a decision rests on: its policy's, at this attempt's part of alpha."""
     tree = ws.get_json(str(decision.payload["policy"]["digest"]))
-    params: Mapping[str, object] = next(c["params"] for c in tree["checks"] if c["check"] == "success")
-    return SequentialPlan.make(p0=str(params["p0"]), alpha=str(params["alpha"]), looks=params["looks"])  # type: ignore[arg-type]  # JSON
+    params: Mapping[str, Any] = next(c["params"] for c in tree["checks"] if c["check"] == "success")
+    digest = next(e["digest"] for e in decision.payload["evidence"] if e["schema"] == plans.SCHEMA)
+    alpha = ratio(params["alpha"]) / plans.load(ws, digest).attempts
+    return SequentialPlan.make(p0=params["p0"], alpha=alpha, looks=params["looks"])

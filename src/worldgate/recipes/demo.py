@@ -20,8 +20,6 @@ from worldgate.core.evidence import Status, Verdict
 from worldgate.core.names import Slot
 from worldgate.core.report import Section, Table, write_report
 from worldgate.core.times import SECOND, format_ns
-from worldgate.evidence import scenarios
-from worldgate.evidence.scenarios import Scenario
 from worldgate.evidence.sequential import fixed_trials
 from worldgate.fleet import releases
 from worldgate.recipes import _demo_field as field
@@ -38,6 +36,7 @@ from worldgate.recipes._demo_stage import ARM_B, DAY, DECIDED, NEXT, SLOTS, Stag
 from worldgate.recipes._demo_tamper import tamper
 from worldgate.recipes._result import Result
 from worldgate.recipes._story import Quiet, Story
+from worldgate.record.events import Ref
 
 CARD = {
     "line": "the near-miss: the whole loop on the embedded cell, in under five minutes",
@@ -145,7 +144,7 @@ class _Scenes:
             stage.close_scene(section)
         stage.scene("e. The candidate has a wrong normaliser")
         r2 = candidates.with_wrong_statistic(stage, r3, name="careful-r2")
-        suite = [scenarios.load(stage.ws, frozen.scenario.digest), *self._suite(offset=9000, person=True)]
+        suite = self._suite("with-people", offset=9000, person=True, attempts=2)
         refused = self._refuse(r2, r3, suite)
         stage.scene("f. The mended candidate passes")
         passed = self._pass(r3, suite)
@@ -175,7 +174,7 @@ class _Scenes:
         stage = self.stage
         r0 = self._candidate("careless-r0", "careless", offset=2000, learned=False)
         r1 = self._candidate("careless-r1", "careless", offset=3000)
-        suite = self._suite(offset=7000, person=False)
+        suite = self._suite("without-people", offset=7000, person=False)
         done = gates.gate(stage, r1.ref, r1.policy, suite, self.slots, evidence=(r1.training,), now_ns=DECIDED)
         self._expect(done.decision.verdict is Verdict.PROMOTE, f"r1 was promoted, said {done.decision.verdict}")
         gates.approve_and_say(stage, done.decision, now_ns=DECIDED + 7200 * SECOND)
@@ -203,11 +202,19 @@ class _Scenes:
             learned=cloned,
         )
 
-    def _suite(self, *, offset: int, person: bool) -> list[Scenario]:
+    def _suite(self, name: str, *, offset: int, person: bool, attempts: int = 1) -> Ref:
         config = self.config
-        return gates.suite(self.stage.ws, self.slots, count=config.trials, seed=config.seed + offset, person=person)
+        return gates.suite(
+            self.stage.ws,
+            self.slots,
+            name=name,
+            scenes=config.trials,
+            seed=config.seed + offset,
+            person=person,
+            attempts=attempts,
+        )
 
-    def _refuse(self, r2: Candidate, r3: Candidate, suite: list[Scenario]) -> Gated:
+    def _refuse(self, r2: Candidate, r3: Candidate, suite: Ref) -> Gated:
         """Scene e: the diff shows the one line, the gate says no."""
         stage = self.stage
         changes = releases.diff(r3.release, r2.release)
@@ -240,11 +247,11 @@ class _Scenes:
         stage.close_scene(section)
         return done
 
-    def _pass(self, r3: Candidate, suite: list[Scenario]) -> Gated:
+    def _pass(self, r3: Candidate, suite: Ref) -> Gated:
         """Scene f: the mended one passes as soon as the evidence is enough."""
         stage = self.stage
         done = gates.gate(stage, r3.ref, r3.policy, suite, self.slots, evidence=(r3.training,), now_ns=NEXT + DAY)
-        plan = gates.plan_of(stage.ws, done.decision)
+        plan = gates.test_of(stage.ws, done.decision)
         used, good = len(done.trials), sum(trial.success for trial in done.trials)
         fixed = fixed_trials(plan, good / used)
         promoted = done.decision.verdict is Verdict.PROMOTE
@@ -255,9 +262,10 @@ class _Scenes:
             verdict=f"{done.decision.verdict} after {used} trials; a fixed number would be {fixed}",
             tone="good" if promoted else "bad",
             words=(
-                "The test was agreed before the first trial: ten trials at a time, its boundaries exact, so stopping"
-                " early does not make passing easier. Half of the scenarios have a person reach in, and the incident's"
-                " own scenario is the first.",
+                "The plan stood on the ledger before the first trial: which scenes, in which order, ten at a time, with"
+                " exact boundaries, so stopping early does not make passing easier. r2 used the same suite first, so"
+                " each of the two attempts may spend half of the error. Half of the scenes have a person reach in, and"
+                " the incident's own scenario comes first: it must pass and enters no bound.",
                 f"{good} of {used} succeeded. A test of a fixed size that a release as good as that passes nine times"
                 f" in ten takes {fixed} trials, however they go; this plan would have gone on to {plan.looks[-1]}.",
             ),

@@ -6,7 +6,7 @@ log to everything that used it. An artefact reached twice is expanded once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
@@ -55,6 +55,27 @@ def forward(ws: Workspace, digest: str) -> Node:
         NotFound: nothing on the ledger speaks of it.
     """
     return _Walk(ws, forward=True).start(digest)
+
+
+def upstream(ws: Workspace, digests: Collection[str], *, upto_seq: int) -> frozenset[tuple[str, str]]:
+    """(kind, digest) of everything that went into these artefacts, as the ledger stood at a sequence.
+
+    Every event that gave an artefact counts, so that a second, kinder one hides nothing.
+    """
+    edges, events = tables.edges.c, tables.events.c
+    found: set[tuple[str, str]] = set()
+    seen, waiting = set(digests), sorted(digests)
+    with ws.ledger.read() as connection:
+        while waiting:
+            made = select(edges.event).where(edges.digest == waiting.pop(), edges.role == "output")
+            known = select(events.digest).where(events.digest.in_(made), events.seq <= upto_seq)
+            query = select(edges.kind, edges.digest).where(edges.event.in_(known), edges.role == "input")
+            for kind, digest in connection.execute(query):
+                found.add((kind, digest))
+                if digest not in seen:
+                    seen.add(digest)
+                    waiting.append(digest)
+    return frozenset(found)
 
 
 class _Walk:

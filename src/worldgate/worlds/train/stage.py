@@ -159,7 +159,12 @@ def _split(ws: Workspace, dataset: str, name: str) -> list[Episode]:
 
 def _record_fed(ws: Workspace, model: Ref, dataset: Ref, episodes: Sequence[Episode]) -> None:
     spec = load(ws, model.digest).spec
-    fed = TrainingRecord.of_model(spec, episodes=tuple(e.id for e in episodes), origin=episodes[0].origin)
+    fed = TrainingRecord.of_model(
+        spec,
+        episodes=tuple(e.id for e in episodes),
+        origin=episodes[0].origin,
+        logs=tuple(dict.fromkeys(e.log for e in episodes)),
+    )
     put_evidence(ws, fed, inputs=[model, dataset])
 
 
