@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from worldgate.cli._gate_prereg import prereg
 from worldgate.cli._output import JsonFlag, Table, answer
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from worldgate.record.workspace import Workspace
 
 app = App(name="gate")
+app.command(prereg)
 NOT_PASSED = 3
 
 
@@ -55,7 +57,7 @@ def gate(
     with open_workspace(workspace) as ws:
         decision = decide(
             ws,
-            _policy(ws, policy),
+            recorded_policy(ws, policy),
             ws.resolve(subject),
             [ws.resolve(item) for item in evidence],
             scope=Scope(sites=site, slots=slot),
@@ -67,7 +69,8 @@ def gate(
     return 0 if decision.passed else NOT_PASSED
 
 
-def _policy(ws: Workspace, text: str) -> Ref:
+def recorded_policy(ws: Workspace, text: str) -> Ref:
+    """A policy by file, shipped name, or what the record calls it."""
     from worldgate.evidence import policy
 
     if text.endswith(".toml") or text in policy.shipped():

@@ -208,7 +208,7 @@ def make(
         NotFound: no such policy, suite or scenario.
     """
     rule = policies.read(ws.get_json(policy.digest), where=short(policy.digest))
-    held = Suite.from_json(ws.get_json(suite.digest), where=short(suite.digest))
+    held = suite_of(ws, suite.digest)
     if rule.kind != "promotion":
         raise UsageError("only a promotion has trials to plan", got=f"{rule.name} is an {rule.kind}")
     if executor not in rule.origins:
@@ -241,6 +241,16 @@ def make(
             baseline=baseline is not None,
         ),
     )
+
+
+def suite_of(ws: Workspace, digest: str) -> Suite:
+    """A suite from the store.
+
+    Raises:
+        NotFound: no such object.
+        DataRefused: not a suite.
+    """
+    return Suite.from_json(ws.get_json(digest), where=short(digest))
 
 
 def playable(ws: Workspace, suite: Suite, slots: Sequence[str], *, upto_seq: int | None = None) -> dict[str, Scenario]:
@@ -286,7 +296,7 @@ def problems(ws: Workspace, plan: EvalPlan, *, seq: int) -> list[str]:
         seq: its place on the ledger: what came later was not there to be drawn from.
     """
     rule = policies.read(ws.get_json(plan.policy), where=short(plan.policy))
-    suite = Suite.from_json(ws.get_json(plan.suite), where=short(plan.suite))
+    suite = suite_of(ws, plan.suite)
     found = []
     try:
         listed = playable(ws, suite, plan.slots, upto_seq=seq)

@@ -208,8 +208,18 @@ def _short(bound: str) -> str:
 
 def test_of(ws: Workspace, decision: Decision) -> SequentialPlan:
     """The sequential test of success that a decision rests on: its policy's, at this attempt's part of alpha."""
-    tree = ws.get_json(str(decision.payload["policy"]["digest"]))
-    params: Mapping[str, Any] = next(c["params"] for c in tree["checks"] if c["check"] == "success")
+    params = _params(ws, decision, "success")
     digest = next(e["digest"] for e in decision.payload["evidence"] if e["schema"] == plans.SCHEMA)
     alpha = ratio(params["alpha"]) / plans.load(ws, digest).attempts
     return SequentialPlan.make(p0=params["p0"], alpha=alpha, looks=params["looks"])
+
+
+def tolerated(ws: Workspace, decision: Decision) -> str:
+    """The share of scenes with a violation that a decision's policy tolerates."""
+    return str(_params(ws, decision, "violations")["limit"])
+
+
+def _params(ws: Workspace, decision: Decision, check: str) -> Mapping[str, Any]:
+    tree = ws.get_json(str(decision.payload["policy"]["digest"]))
+    params: Mapping[str, Any] = next(c["params"] for c in tree["checks"] if c["check"] == check)
+    return params

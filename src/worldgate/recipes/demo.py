@@ -21,6 +21,7 @@ from worldgate.core.names import Slot
 from worldgate.core.report import Section, Table, write_report
 from worldgate.core.times import SECOND, format_ns
 from worldgate.evidence.sequential import fixed_trials
+from worldgate.evidence.statistics import zero_failure_trials
 from worldgate.fleet import releases
 from worldgate.recipes import _demo_field as field
 from worldgate.recipes import _demo_gates as gates
@@ -253,7 +254,8 @@ class _Scenes:
         done = gates.gate(stage, r3.ref, r3.policy, suite, self.slots, evidence=(r3.training,), now_ns=NEXT + DAY)
         plan = gates.test_of(stage.ws, done.decision)
         used, good = len(done.trials), sum(trial.success for trial in done.trials)
-        fixed = fixed_trials(plan, good / used)
+        clean = zero_failure_trials(gates.tolerated(stage.ws, done.decision), plan.alpha)
+        fixed = max(fixed_trials(plan, good / used) or 0, clean)
         promoted = done.decision.verdict is Verdict.PROMOTE
         if promoted:
             gates.approve_and_say(stage, done.decision, now_ns=NEXT + DAY + 7200 * SECOND)
@@ -266,8 +268,9 @@ class _Scenes:
                 " exact boundaries, so stopping early does not make passing easier. r2 used the same suite first, so"
                 " each of the two attempts may spend half of the error. Half of the scenes have a person reach in, and"
                 " the incident's own scenario comes first: it must pass and enters no bound.",
-                f"{good} of {used} succeeded. A test of a fixed size that a release as good as that passes nine times"
-                f" in ten takes {fixed} trials, however they go; this plan would have gone on to {plan.looks[-1]}.",
+                f"{good} of {used} succeeded. Tests of a fixed size, of success and of violations, that a release as"
+                f" good as that passes nine times in ten take {fixed} trials, however they go; this plan would have"
+                f" gone on to {plan.looks[-1]}.",
             ),
             tables=(gates.table(done.decision, caption="The promotion gate about r3"),),
             commands=(f"worldgate show {done.decision.ref.digest[:12]}",),
