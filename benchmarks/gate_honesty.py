@@ -11,6 +11,7 @@ library's on a sample. numpy ``default_rng``, seeded by row.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -23,11 +24,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from worldgate.evidence import betting, bootstrap, paired, quantiles, sequential, statistics
-from worldgate.evidence.aided import powered
+from worldgate.core import seams
+from worldgate.core.evidence import CheckResult, Trial, Verdict
+from worldgate.core.streams import Origin
+from worldgate.evidence import betting, bootstrap, paired, planned, quantiles, sequential, statistics
+from worldgate.evidence.aided import block_bounds, powered
 from worldgate.evidence.best_of import holm
 from worldgate.evidence.conformal import threshold
+from worldgate.evidence.decide import judge
+from worldgate.evidence.gate_evidence import GateEvidence
+from worldgate.evidence.plans import EvalPlan
+from worldgate.evidence.plans import Row as PlanRow
 from worldgate.evidence.scenes import one_per_scene
+from worldgate.evidence.trials import RecordedTrial
 
 Array: TypeAlias = NDArray[Any]
 Row: TypeAlias = dict[str, Any]
@@ -310,6 +319,14 @@ def rows_aided(runs: int) -> Iterator[Row]:
             name = f"prediction-powered bound above the truth, p {p}, {n} real (reported only)"
             yield row(f"{name}, least correlation", missed[0], earlier=earlier.get((p, n), "0.04-0.10"))
             yield row(f"{name}, worst of 5 correlations", max(missed), earlier=earlier.get((p, n), "0.04-0.10"))
+    for p, n, rho, earlier in ((0.95, 20, 0.0, ""), (0.8, 100, 0.6, ""), (0.8, 100, 0.9, "0.728")):
+        real, said = together(rng, p, rho, (runs, n))
+        blocks = rng.binomial(20, p, (runs, n)) / 20
+        found, name = block_bounds(real, said, blocks, ALPHA), f"p {p}, {n} real, correlation {rho}"
+        yield honest(f"block bound above the truth, {name} (reported only)", found > p)
+        yield row("  its mean", found.mean(), earlier=earlier)
+        alone = table(lambda k, n=n: statistics.binomial_lower(k, n, LEVEL), n)
+        yield row("  mean of Clopper and Pearson's on the real scenes alone", alone[real.sum(1).astype(int)].mean())
     runs *= 20
     many = 200
     lower = table(lambda k: statistics.binomial_lower(k, many, "0.005"), many)
@@ -332,6 +349,138 @@ def rows_bootstrap(runs: int) -> Iterator[Row]:
             missed[run] = float(found.upper) < 1
         name = f"episode bootstrap misses, {n} episodes, skew {skew} (5 % promised, not kept)"
         yield row(name, missed.mean(), earlier=earlier)
+
+
+CHECKS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("success", {"p0": "0.80", "looks": tuple(range(10, 101, 10))}),
+    ("violations", {"limit": "0.10"}),
+    ("strata", {"by": "scene", "p0": "0.70", "looks": (10, 20, 30, 40, 50)}),
+    ("not_worse", {"margin": "0.10"}),
+)
+"""The whole gate of this benchmark: every check of trials that a promotion may ask."""
+DIGEST = {name: format(i, "064x") for i, name in enumerate(("policy", "release", "old", "suite", "plan"), 1)}
+
+
+def registered(pairs: int, attempts: int) -> EvalPlan:
+    """A plan of two strata with a baseline."""
+    rows = [
+        PlanRow(scenario=format(i, "064x"), seed=i, slot="a/b/c", side=side, pair=i, strata={"scene": "ab"[i % 2]})
+        for i in range(1, pairs + 1)
+        for side in (("new", "old") if i % 3 else ("old", "new"))
+    ]
+    return EvalPlan(
+        name="plan",
+        policy=DIGEST["policy"],
+        release=DIGEST["release"],
+        baseline=DIGEST["old"],
+        suite=DIGEST["suite"],
+        executor=Origin.REAL,
+        slots=("a/b/c",),
+        pairs=pairs,
+        attempt=1,
+        attempts=attempts,
+        registered_ns=0,
+        rows=tuple(rows),
+    )
+
+
+class WholeGate:
+    """The shipped checks over the same plan, asked by a user who peeks after every fifth scene."""
+
+    def __init__(self, *, pairs: int = 100, attempts: int = 1) -> None:
+        self.plan = registered(pairs, attempts)
+        modules = [(seams.load("gates", name), params) for name, params in CHECKS]
+        self.checks = [(module, module.Config(**params)) for module, params in modules]
+        self.kept: dict[tuple[int, bool, int], RecordedTrial] = {}
+
+    def trial(self, number: int, success: bool, violations: int) -> RecordedTrial:
+        """The trial of a row; kept, as making one takes longer than all else."""
+        key = (number, success, violations)
+        if key not in self.kept:
+            row = self.plan.rows[number - 1]
+            trial = Trial(
+                scenario=row.scenario,
+                release=DIGEST["release" if row.side == "new" else "old"],
+                executor=Origin.REAL,
+                slot=row.slot,
+                seed=row.seed,
+                success=success,
+                violations=violations,
+                started_ns=1,
+                plan=DIGEST["plan"],
+                row=number,
+            )
+            self.kept[key] = RecordedTrial(digest=DIGEST["plan"], trial=trial, chosen_by="")
+        return self.kept[key]
+
+    def judged(self, given: GateEvidence) -> Verdict:
+        """The verdict; the comparison, the dearest, is asked last and only where all else passes.
+
+        So a comparison that would already reject goes unheard, which can only promote more.
+        """
+        results: list[CheckResult] = []
+        for module, config in self.checks:
+            results += module.check(config, given)
+            verdict = judge("promotion", results)
+            if verdict is not Verdict.PROMOTE:
+                return verdict
+        return Verdict.PROMOTE
+
+    def asked(self, new: Array, old: Array, broken: Array, *, every: int = 5) -> tuple[str, int]:
+        """(verdict, scenes) at the first answer that is no HOLD."""
+        outcome = {"new": new, "old": old}
+        trials = [
+            self.trial(
+                n,
+                bool(outcome[row.side][row.pair - 1]),
+                int(broken[row.pair - 1]) if row.side == "new" else 0,
+            )
+            for n, row in enumerate(self.plan.rows, 1)
+        ]
+        whole = planned.read(self.plan, DIGEST["plan"], trials, attempt=1)
+        verdict, scenes = Verdict.HOLD, 0
+        for scenes in range(every, self.plan.pairs + 1, every):
+            so_far = dataclasses.replace(whole, runs=whole.runs[: 2 * scenes])
+            given = GateEvidence(subject=DIGEST["release"], sites=("a",), now_ns=2, planned=so_far)
+            verdict = self.judged(given)
+            if verdict is not Verdict.HOLD:
+                break
+        return verdict, scenes
+
+
+def rows_whole_gate(runs: int) -> Iterator[Row]:
+    """The gate itself: success, violations, two strata and a comparison, all of which must pass, and users who peek."""
+    rng = np.random.default_rng(17)
+    gate = WholeGate()
+    half = np.arange(1, 101) % 2 == 1
+
+    def promoted(p: Any, q: Any, broken: float, asked: WholeGate = gate, count: int = runs) -> Array:
+        out = []
+        for _ in range(count):
+            new, old, bad = rng.random(100) < p, rng.random(100) < q, rng.random(100) < broken
+            out.append(asked.asked(new, old, bad)[0] is Verdict.PROMOTE)
+        return np.array(out)
+
+    yield honest("whole gate promotes at success = p0 = 0.80", promoted(0.80, 0.80, 0.0))
+    yield honest("whole gate promotes at violations = limit = 10%", promoted(1.0, 1.0, 0.10))
+    yield honest("whole gate promotes with one of two strata at its 0.70", promoted(np.where(half, 0.70, 1.0), 0.85, 0))
+    yield honest("whole gate promotes at 10 points worse than the old", promoted(0.90, 1.0, 0.0, count=runs // 4))
+    for name, attempts in (("a suite of 3 attempts, each at alpha / 3", 3), ("  instead: each at alpha", 1)):
+        asked = WholeGate(attempts=attempts)
+        tried = np.any([promoted(0.80, 0.80, 0.0, asked) for _ in range(3)], axis=0)
+        yield (
+            honest(f"resubmitted until it passes, {name}", tried)
+            if attempts > 1
+            else told("resubmitted until it passes, three times at alpha each", tried, earlier="0.14")
+        )
+    for p, broken in ((0.95, 0.0), (0.98, 0.0), (0.95, 0.01)):
+        found = [
+            gate.asked(rng.random(100) < p, rng.random(100) < p, rng.random(100) < broken)
+            for _ in range(max(40, runs // 10))
+        ]
+        done = [scenes for verdict, scenes in found if verdict is Verdict.PROMOTE]
+        yield row(f"whole gate passes a good release, success {p}, {broken:.0%} violations", len(done) / len(found))
+        yield row("  mean scenes of those that pass, 100 fixed", float(np.mean(done)) if done else float("nan"))
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -360,6 +509,7 @@ def main() -> None:
         (rows_best_of, runs),
         (rows_aided, runs),
         (rows_bootstrap, runs // 50),
+        (rows_whole_gate, runs // 50),
     ):
         rows += part(count)
     spent = time.perf_counter() - began

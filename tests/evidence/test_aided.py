@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,14 @@ import pytest
 import worldgate.evidence
 from worldgate.core.digest import digest_json, to_json
 from worldgate.core.errors import UsageError
-from worldgate.evidence.aided import ReportedOnly, optimism_discounted, powered, prediction_powered
+from worldgate.evidence.aided import (
+    ReportedOnly,
+    block_bound,
+    block_bounds,
+    optimism_discounted,
+    powered,
+    prediction_powered,
+)
 from worldgate.evidence.exact import outward, ratio
 from worldgate.evidence.scenes import Scenes, one_per_scene
 from worldgate.evidence.statistics import binomial_lower, binomial_upper
@@ -129,3 +137,38 @@ def test_the_interval_misses_where_gates_live_as_its_documentation_says() -> Non
     others = (rng.random((runs, 20 * n)) < 0.95).astype(float)
     estimate, error, _ = powered(real, said, others)
     assert (estimate - 1.645 * error > 0.95).mean() > 0.25
+
+
+def together(rng: np.random.Generator, p: float, rho: float, shape: tuple[int, int]) -> tuple[Any, Any]:
+    real = rng.random(shape) < p
+    said = rng.random(shape) < np.where(real, p + rho * (1 - p), p * (1 - rho))
+    return real.astype(float), said.astype(float)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.6, 0.95])
+def test_a_block_bound_holds_at_every_number_of_scenes(rho: float) -> None:
+    rng = np.random.default_rng(3)
+    real, said = together(rng, 0.8, rho, (400, 30))
+    blocks = rng.binomial(10, 0.8, (400, 30)) / 10
+    missed = (block_bounds(real, said, blocks, 0.05) > 0.8).mean()
+    assert missed <= 0.05 + 3 * (0.05 * 0.95 / 400) ** 0.5
+
+
+def test_a_block_bound_gains_from_a_simulation_that_agrees_and_nothing_from_noise() -> None:
+    rng = np.random.default_rng(4)
+    blocks = rng.binomial(20, 0.8, (50, 100)) / 20
+    found = []
+    for rho in (1.0, 0.0):
+        real, said = together(rng, 0.8, rho, (50, 100))
+        found.append(block_bounds(real, said, blocks, 0.05).mean())
+    alone = float(binomial_lower(80, 100, "0.05"))
+    assert found[0] > found[1] + 0.02
+    assert found[1] < alone, "noise costs: the real scenes alone say more"
+
+
+def test_a_block_bound_needs_a_simulated_scene_for_each_real_one_and_is_only_reported() -> None:
+    with pytest.raises(UsageError, match="of its own"):
+        block_bound(REAL, SAID, scenes([1, 1, 1], "sim"), "0.05")
+    with pytest.raises(UsageError, match="must be the same"):
+        block_bound(REAL, OTHERS, OTHERS, "0.05")
+    assert "not gating" in str(block_bound(REAL, SAID, OTHERS, "0.05"))

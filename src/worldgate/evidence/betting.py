@@ -46,23 +46,28 @@ def wealth(values: Sequence[Fraction], mean: Number) -> Iterator[Fraction]:
     Raises:
         UsageError: a value outside [0, 1], or ``mean`` outside (0, 1).
     """
+    return (Fraction(above, below) for above, below in _quotients(values, mean))
+
+
+def _quotients(values: Sequence[Fraction], mean: Number) -> Iterator[tuple[int, int]]:
+    """Wealth after each value as numerator and denominator, not shortened: that would take longer than all else."""
     m = probability(mean, "the mean under test")
     _unit(values)
-    stakes, scale = [1] * (PARTS - 1), 1
+    stakes, scale = [1] * (PARTS - 1), PARTS - 1
     for value in values:
         base = m.numerator * value.denominator
         gain = value.numerator * m.denominator - base
         stakes = [old * (PARTS * base + j * gain) for j, old in enumerate(stakes, 1)]
         scale *= PARTS * base
-        yield Fraction(sum(stakes), scale * (PARTS - 1))
+        yield sum(stakes), scale
 
 
 def final_wealth(values: Sequence[Fraction], mean: Number) -> Fraction:
     """Wealth after all values, 1 after none; as :func:`wealth`."""
-    owned = Fraction(1)
-    for after in wealth(values, mean):
+    owned = (1, 1)
+    for after in _quotients(values, mean):
         owned = after
-    return owned
+    return Fraction(*owned)
 
 
 def first_crossing(values: Sequence[Fraction], mean: Number, alpha: Number) -> int | None:
@@ -74,7 +79,8 @@ def first_crossing(values: Sequence[Fraction], mean: Number, alpha: Number) -> i
         UsageError: as :func:`wealth`, or alpha outside (0, 1).
     """
     level = probability(alpha, "alpha")
-    return next((n for n, owned in enumerate(wealth(values, mean), 1) if owned * level >= 1), None)
+    paths = enumerate(_quotients(values, mean), 1)
+    return next((n for n, (owned, of) in paths if owned * level.numerator >= of * level.denominator), None)
 
 
 def anytime_lower(values: Sequence[Fraction], alpha: Number) -> str:
