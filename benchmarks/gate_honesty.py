@@ -319,12 +319,12 @@ def rows_aided(runs: int) -> Iterator[Row]:
             name = f"prediction-powered bound above the truth, p {p}, {n} real (reported only)"
             yield row(f"{name}, least correlation", missed[0], earlier=earlier.get((p, n), "0.04-0.10"))
             yield row(f"{name}, worst of 5 correlations", max(missed), earlier=earlier.get((p, n), "0.04-0.10"))
-    for p, n, rho, earlier in ((0.95, 20, 0.0, ""), (0.8, 100, 0.6, ""), (0.8, 100, 0.9, "0.728")):
+    for p, n, rho, told_before in ((0.95, 20, 0.0, ""), (0.8, 100, 0.6, ""), (0.8, 100, 0.9, "0.728")):
         real, said = together(rng, p, rho, (runs, n))
         blocks = rng.binomial(20, p, (runs, n)) / 20
         found, name = block_bounds(real, said, blocks, ALPHA), f"p {p}, {n} real, correlation {rho}"
         yield honest(f"block bound above the truth, {name} (reported only)", found > p)
-        yield row("  its mean", found.mean(), earlier=earlier)
+        yield row("  its mean", found.mean(), earlier=told_before)
         alone = table(lambda k, n=n: statistics.binomial_lower(k, n, LEVEL), n)
         yield row("  mean of Clopper and Pearson's on the real scenes alone", alone[real.sum(1).astype(int)].mean())
     runs *= 20
