@@ -1,8 +1,9 @@
 """Trials: runs of a policy in an environment over scenarios, judged by what the site measures, kept on the ledger.
 
-A run succeeds if the last transition says ``success``. Each time a limit of the scenario's envelope is broken counts as
-one violation. A run whose limits could not be measured is excluded with its reason, and an excluded run counts as a
-failure in every bound (intention to test). Trials keep the origin of their environment: real, simulated or imagined.
+The oracles of its scenario judge a run (:mod:`worldgate.evidence.judging`): whether it succeeded, how often it broke a
+limit, and what was not measured. A run of which something was not measured is excluded with its reason, and an excluded
+run counts as a failure in every bound (intention to test). Trials keep the origin of their environment: real, simulated
+or imagined.
 
 Source of the practice: Kress-Gazit et al., arXiv:2409.09491.
 """
@@ -10,7 +11,6 @@ Source of the practice: Kress-Gazit et al., arXiv:2409.09491.
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,9 @@ from worldgate.core.names import Slot
 from worldgate.core.streams import Origin
 from worldgate.core.times import now_ns, parse_ns
 from worldgate.core.worlds import Environment, Policy
-from worldgate.evidence.scenarios import Envelope, Scenario
+from worldgate.evidence import judging
+from worldgate.evidence.runs import Recorder
+from worldgate.evidence.scenarios import Scenario
 from worldgate.record.events import Draft, Ref
 from worldgate.record.workspace import Workspace
 
@@ -59,61 +61,32 @@ def run_trial(
     max_steps: int,
     clock: Callable[[], int] = now_ns,
 ) -> Trial:
-    """Run a policy once and judge it by the environment's facts."""
+    """Run a policy once and let the scenario's oracles judge it, by facts and described observations."""
     started = clock()
     observation = environment.reset(seed=seed)
     policy.reset(seed=seed)
-    watch = _Watch(scenario.envelope)
-    success, steps = False, 0
-    while steps < max_steps:
+    recorder = Recorder(
+        rate_hz=environment.rate_hz, origin=environment.origin, signals=getattr(environment, "signals", ())
+    )
+    for _ in range(max_steps):
         transition = environment.step(policy.act(observation))
-        observation, steps = transition.observation, steps + 1
-        watch.see(transition.facts)
-        success = transition.facts.get("success", 0.0) >= 0.5
+        observation = transition.observation
+        recorder.add(transition)
         if transition.done:
             break
+    judgement = judging.judge(scenario, run := recorder.run())
     return Trial(
         scenario=scenario.digest,
         release=policy.digest,
         executor=environment.origin,
         slot=slot,
         seed=seed,
-        success=success,
-        violations=watch.violations,
-        metrics={**watch.extremes, "steps": float(steps)},
-        excluded=watch.unmeasured(),
+        success=judgement.success,
+        violations=judgement.violations,
+        metrics={**judgement.metrics, "steps": float(len(run))},
+        excluded=judgement.excluded,
         started_ns=started,
     )
-
-
-class _Watch:
-    """Follows the facts of one run."""
-
-    def __init__(self, envelope: Envelope) -> None:
-        self.envelope = envelope
-        self.violations = 0
-        self.extremes: dict[str, float] = {}
-        self._broken: frozenset[str] = frozenset()
-        self._bad: set[str] = set()
-
-    def see(self, facts: Mapping[str, float]) -> None:
-        """Take in the facts of one step; a limit that stays broken counts once."""
-        broken = frozenset(self.envelope.broken(facts))
-        self.violations += len(broken - self._broken)
-        self._broken = broken
-        for name, pick, key in (("clearance_m", min, "least_clearance_m"), ("force_n", max, "largest_force_n")):
-            if name in facts:
-                value = float(facts[name])
-                if math.isfinite(value):
-                    self.extremes[key] = pick(self.extremes.get(key, value), value)
-                else:
-                    self._bad.add(name)
-
-    def unmeasured(self) -> str:
-        """Why the envelope cannot be judged, or nothing."""
-        keys = {"clearance_m": "least_clearance_m", "force_n": "largest_force_n"}
-        missing = [n for n in self.envelope.limited() if keys[n] not in self.extremes or n in self._bad]
-        return f"{' and '.join(missing)} not measured throughout" if missing else ""
 
 
 def run_trials(

@@ -1,0 +1,97 @@
+"""What scenarios and trials cover of what a claim is meant to cover, and the empty bins as limits of the claim.
+
+A trial fills a bin if it counts: one that was excluded shows nothing about its situation. A bin that no scenario or no
+trial fills is named, because a suite that passes says nothing about what it never met.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from worldgate.core.evidence import Trial
+from worldgate.core.streams import Origin
+from worldgate.evidence.coverage_bins import Bins
+from worldgate.evidence.scenarios import Scenario, unit_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """One bin and what fell into it."""
+
+    site: str
+    parameter: str
+    bin: str
+    scenarios: int
+    real: int
+    """Real trials that count."""
+    simulated: int
+    imagined: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Every declared bin."""
+
+    bins: tuple[Filled, ...]
+    outside: tuple[str, ...]
+    """Scenarios that fall into no bin of a parameter of their site, in words."""
+
+    def limits(self, *, population: frozenset[Origin]) -> tuple[str, ...]:
+        """What a claim that rests on these trials says nothing about, one sentence a bin.
+
+        Args:
+            population: origins of trials that count for the claim.
+        """
+        found = []
+        for held in self.bins:
+            counted = sum(getattr(held, origin.value) for origin in population)
+            if counted == 0:
+                lacks = "no scenario" if held.scenarios == 0 else "no trial that counts"
+                found.append(f"nothing is shown for {held.parameter} {held.bin} at {held.site}: {lacks}")
+        return (*found, *self.outside)
+
+
+def cover(bins: Sequence[Bins], scenarios: Mapping[str, Scenario], trials: Iterable[Trial]) -> Coverage:
+    """Count scenarios and trials in declared bins.
+
+    Args:
+        bins: what is meant to be covered.
+        scenarios: digest -> scenario.
+        trials: of these scenarios; others are not looked at.
+    """
+    ran = Counter((t.scenario, t.executor) for t in trials if not t.excluded)
+    filled: list[Filled] = []
+    outside: list[str] = []
+    for item in bins:
+        inside: dict[int, list[str]] = {}
+        for digest, scenario in scenarios.items():
+            if scenario.site != item.site or scenario.variations:
+                continue
+            place = place_of(item, scenario)
+            if place is None:
+                outside.append(f"{scenario.name} falls into no bin of {item.name} at {item.site}")
+            else:
+                inside.setdefault(place, []).append(digest)
+        for place, label in enumerate(item.labels()):
+            here = inside.get(place, [])
+            counts = {origin: sum(ran[digest, origin] for digest in here) for origin in Origin}
+            filled.append(
+                Filled(
+                    site=item.site,
+                    parameter=item.name,
+                    bin=label,
+                    scenarios=len(here),
+                    real=counts[Origin.REAL],
+                    simulated=counts[Origin.SIMULATED],
+                    imagined=counts[Origin.IMAGINED],
+                )
+            )
+    return Coverage(bins=tuple(filled), outside=tuple(outside))
+
+
+def place_of(bins: Bins, scenario: Scenario) -> int | None:
+    """Which bin a scenario falls into, or none."""
+    tree = {"initial": scenario.initial, "attributes": scenario.attributes, "strata": scenario.strata}
+    return bins.place(tree, unit=unit_of(scenario, bins.path))
