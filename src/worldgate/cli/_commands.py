@@ -26,6 +26,8 @@ GATE = "Decide by a policy whether a world model is admitted or a release promot
 DEMO = "See the whole loop turn once, from logs to a signed decision that can say no."
 QUERY = "Ask the record in SQL: logs, streams, facts, findings, labels, datasets."
 REPLAY = "Replay an incident beside what happened, in the world models admitted there."
+SUITE = "Say what releases are tried on, and what that does not cover."
+TRIAL = "Run trials of releases, or take in those that somebody else ran."
 INCIDENT = "Freeze what happened on an arm, and close it with a scenario."
 
 COMMANDS = (
@@ -56,5 +58,7 @@ COMMANDS = (
     Command("list", NOUNS, "worldgate.cli.list:list_", "List what can be named at a seam."),
     Command("record", NOUNS, "worldgate.cli.record:app", "Verify the record and keep its keys."),
     Command("sim", NOUNS, "worldgate.cli.sim:app", "Record simulated runs of the embedded cell."),
+    Command("suite", NOUNS, "worldgate.cli.suite:app", SUITE),
+    Command("trial", NOUNS, "worldgate.cli.trial:app", TRIAL),
     Command("world", NOUNS, "worldgate.cli.world:app", "Measure trained models and tokenizers, and export tokens."),
 )

@@ -59,6 +59,8 @@ class Trial:
     """Digest of the plan under which it was run; empty: none, and no gate counts it as a success."""
     row: int = 0
     """Which row of the plan, from 1; 0: none."""
+    world: str = ""
+    """Digest of the world model that imagined it; empty: none did."""
 
     def __post_init__(self) -> None:
         settle(self)

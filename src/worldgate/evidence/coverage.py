@@ -38,15 +38,17 @@ class Coverage:
     outside: tuple[str, ...]
     """Scenarios that fall into no bin of a parameter of their site, in words."""
 
-    def limits(self, *, population: frozenset[Origin]) -> tuple[str, ...]:
+    def limits(self, *, population: frozenset[Origin] | None) -> tuple[str, ...]:
         """What a claim that rests on these trials says nothing about, one sentence a bin.
 
         Args:
-            population: origins of trials that count for the claim.
+            population: origins of trials that count for the claim; None: before any trial, of the scenarios alone.
         """
         found = []
         for held in self.bins:
-            counted = sum(getattr(held, origin.value) for origin in population)
+            counted = held.scenarios
+            if population is not None:
+                counted = sum(getattr(held, origin.value) for origin in population)
             if counted == 0:
                 lacks = "no scenario" if held.scenarios == 0 else "no trial that counts"
                 found.append(f"nothing is shown for {held.parameter} {held.bin} at {held.site}: {lacks}")

@@ -1,9 +1,10 @@
-"""What an oracle says of a run."""
+"""What an oracle says of a run, and the limit that an extreme is held against."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from worldgate.core.choices import settle
 
@@ -36,3 +37,22 @@ class Judged:
 
     def __post_init__(self) -> None:
         settle(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """What the extreme of one signal is held against."""
+
+    oracle: str
+    signal: str
+    metric: str
+    """Name of the extreme, with its unit."""
+    value: float
+    keep: Literal["above", "below"]
+    """The side of the limit that is allowed; the limit itself is."""
+    plausible: float
+    """A reading beyond it is another unit or no reading at all."""
+
+    def broken(self, reading: float) -> bool:
+        """Whether a reading breaks it."""
+        return reading < self.value if self.keep == "above" else reading > self.value

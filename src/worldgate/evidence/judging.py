@@ -14,7 +14,7 @@ from typing import Any
 
 from worldgate.core import seams
 from worldgate.core.config import decode
-from worldgate.evidence.judged import Judged, Outcome
+from worldgate.evidence.judged import Judged, Limit, Outcome
 from worldgate.evidence.runs import Run
 from worldgate.evidence.scenarios import OracleSpec, Scenario
 
@@ -49,6 +49,19 @@ def signals_of(scenario: Scenario) -> frozenset[str]:
         module, config = _module(spec), _config(spec, scenario.name)
         found |= set(module.reads(config))
     return frozenset(found)
+
+
+def metrics_of(scenario: Scenario) -> dict[str, Limit | None]:
+    """Figures that its oracles give, by name, and the limit that each is held against, if any."""
+    found: dict[str, Limit | None] = {}
+    for spec in oracles_of(scenario):
+        module, config = _module(spec), _config(spec, scenario.name)
+        if module.KIND == _ENVELOPE:
+            limit: Limit = module.limit(config)
+            found[limit.metric] = limit
+        elif hasattr(module, "METRIC"):
+            found[module.METRIC] = None
+    return found
 
 
 def judge(scenario: Scenario, run: Run) -> Judgement:

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from worldgate.core import seams
 from worldgate.core.choices import settle
@@ -25,8 +25,10 @@ from worldgate.evidence.variations import Value, Variation, at, put
 from worldgate.record.events import Event, Ref
 from worldgate.record.workspace import Workspace
 
-SCHEMA_1, SCHEMA = "worldgate/scenario/1", "worldgate/scenario/2"
-SUITE_SCHEMA_1, SUITE_SCHEMA = "worldgate/suite/1", "worldgate/suite/2"
+SCHEMA_1: Final = "worldgate/scenario/1"
+SCHEMA: Final = "worldgate/scenario/2"
+SUITE_SCHEMA_1: Final = "worldgate/suite/1"
+SUITE_SCHEMA: Final = "worldgate/suite/2"
 
 Role = Literal["train-visible", "gate-holdout", "tripwire"]
 Source = Literal["authored", "real", "incident", "synthetic"]
@@ -350,7 +352,9 @@ def register_suite(ws: Workspace, suite: Suite, *, actor: str | None = None) -> 
     """
     Name(suite.name)
     if not suite.scenarios or len(set(suite.scenarios)) != len(suite.scenarios):
-        raise UsageError("a suite holds scenarios, each once", got=f"{len(suite.scenarios)} scenarios", where=suite.name)
+        raise UsageError(
+            "a suite holds scenarios, each once", got=f"{len(suite.scenarios)} scenarios", where=suite.name
+        )
     varied = next((s for d in suite.scenarios if (s := load(ws, d)).variations), None)
     if varied is not None:
         what = "a scenario with variations is drawn before it is run"

@@ -10,10 +10,8 @@ Source of the practice: Kress-Gazit et al., arXiv:2409.09491.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from worldgate.core.config import decode
@@ -21,8 +19,7 @@ from worldgate.core.digest import to_json
 from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.evidence import Trial
 from worldgate.core.names import Slot
-from worldgate.core.streams import Origin
-from worldgate.core.times import now_ns, parse_ns
+from worldgate.core.times import now_ns
 from worldgate.core.worlds import Environment, Policy
 from worldgate.evidence import judging
 from worldgate.evidence.runs import Recorder
@@ -146,6 +143,7 @@ def record_trials(
         inputs += [Ref("log", trial.log)] if trial.log else []
         inputs += [Ref("world_model", chosen_by)] if chosen_by else []
         inputs += [Ref("plan", trial.plan)] if trial.plan else []
+        inputs += [Ref("world_model", trial.world)] if trial.world else []
         body = {
             "trial": ref.digest,
             "release": trial.release,
@@ -238,70 +236,3 @@ def read_list(tree: Mapping[str, Any], *, where: str = "trials") -> tuple[Record
             raise DataRefused("a trial of another release", got=trial.release[:12], where=where)
         out.append(RecordedTrial(digest=row["digest"], trial=trial, chosen_by=row["chosen_by"], early=row["early"]))
     return tuple(out)
-
-
-_COLUMNS = ("scenario", "slot", "success", "violations", "started")
-
-
-def import_csv(path: Path, *, release: str, origin: Origin, scenarios: Mapping[str, str]) -> list[Trial]:
-    """Read trials that somebody else ran.
-
-    Columns: ``scenario`` (name or digest), ``slot`` (site/robot/arm), ``success`` (1, 0, true, false, yes, no),
-    ``violations`` (whole number), ``started`` (ISO 8601 with a zone); optional ``seed``, ``excluded``, ``log``
-    (digest).
-
-    Args:
-        path: the CSV file.
-        release: digest of the release that ran.
-        origin: where it ran; the file cannot say.
-        scenarios: name -> digest.
-
-    Raises:
-        DataRefused: a missing column, an unknown scenario, or a value that cannot be read, with its line.
-    """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, strict=True)
-        missing = [c for c in _COLUMNS if c not in (reader.fieldnames or ())]
-        if missing:
-            raise DataRefused("a column is missing", got=", ".join(missing), where=path, hint=", ".join(_COLUMNS))
-        try:
-            rows = [(reader.line_num, row) for row in reader]
-        except csv.Error as error:
-            raise DataRefused("not a CSV file", got=error, where=f"{path}:{reader.line_num}") from error
-    if not rows:
-        raise DataRefused("no trials in this file", where=path)
-    return [_csv_trial(row, f"{path}:{line}", release, origin, scenarios) for line, row in rows]
-
-
-_TRUE, _FALSE = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no"})
-
-
-def _csv_trial(
-    row: Mapping[str, str | None], where: str, release: str, origin: Origin, scenarios: Mapping[str, str]
-) -> Trial:
-    cell = {str(k): (v or "").strip() if isinstance(v, str | None) else "" for k, v in row.items()}
-    success = cell["success"].lower()
-    if success not in _TRUE | _FALSE:
-        raise DataRefused("success must be 1 or 0", got=repr(cell["success"]), where=where)
-    if not cell["violations"].isdecimal() or not (cell.get("seed") or "0").isdecimal():
-        raise DataRefused("violations and seed are whole numbers", got=repr(cell["violations"]), where=where)
-    digest = scenarios.get(cell["scenario"], cell["scenario"])
-    if digest not in scenarios.values():
-        raise DataRefused("no such scenario", got=ascii(cell["scenario"])[:80], where=where, hint=", ".join(scenarios))
-    try:
-        started = parse_ns(cell["started"])
-        slot = Slot.parse(cell["slot"])
-    except UsageError as error:
-        raise DataRefused(error.what, got=error.got, where=where, hint=error.hint) from error
-    return Trial(
-        scenario=digest,
-        release=release,
-        executor=origin,
-        slot=str(slot),
-        seed=int(cell.get("seed") or "0"),
-        success=success in _TRUE,
-        violations=int(cell["violations"]),
-        excluded=cell.get("excluded", ""),
-        log=cell.get("log", ""),
-        started_ns=started,
-    )

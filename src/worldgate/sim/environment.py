@@ -15,7 +15,7 @@ import numpy as np
 
 from worldgate.core.digest import canonical
 from worldgate.core.streams import FloatArray, Origin
-from worldgate.core.worlds import Environment, Observation, Transition
+from worldgate.core.worlds import Environment, Observation, Signal, Transition
 from worldgate.sim.attributes import Attributes
 from worldgate.sim.camera import CameraConfig
 from worldgate.sim.cell import CLEARANCE_CAP_M, CONTROL_S, Cell, CellConfig
@@ -25,8 +25,11 @@ from worldgate.sim.scenario import sample as sample_scenario
 from worldgate.sim.scene import SceneConfig
 from worldgate.sim.sensing import (
     ACTION,
+    AROUND,
     CONTACT,
+    FORCE,
     READERS,
+    STATE,
     CameraFeed,
     ContactWatch,
     SensorConfig,
@@ -69,6 +72,11 @@ class CellEnvironment(Environment):
 
     origin: Origin = Origin.SIMULATED
     rate_hz: float = 1.0 / CONTROL_S
+    signals = tuple(
+        Signal(name=info.name, unit=info.unit, names=info.names, shape=info.shape, frame=info.frame, kind=info.kind)
+        for info in (STATE, AROUND, FORCE)
+    )
+    """The numbers of an observation."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from worldgate.core.choices import settle
 from worldgate.core.errors import ConfigError, UsageError
 from worldgate.core.streams import BoolArray, FloatArray
 from worldgate.core.units import check_unit
-from worldgate.evidence.judged import Judged, Outcome
+from worldgate.evidence.judged import Judged, Limit, Outcome
 from worldgate.evidence.runs import Run, Trace
 
 Comparison = Literal[">=", "<=", ">", "<"]
@@ -67,43 +67,25 @@ def _unit(trace: Trace, channel: int) -> str:
     return units[channel] if len(units) > 1 and channel < len(units) else units[0]
 
 
-def finite(values_TC: FloatArray, signal: str) -> str:
-    """What is not measured throughout, in words; empty where all is."""
-    return "" if np.isfinite(values_TC).all() else f"{signal} not measured throughout"
-
-
-def follow(
-    oracle: str,
-    run: Run,
-    values_T: FloatArray,
-    *,
-    signal: str,
-    metric: str,
-    limit: float,
-    keep: Literal["above", "below"],
-    plausible: float,
-    whole: bool,
-) -> Judged:
-    """Follow a limit through a run: the extreme, when, and how often it was newly broken.
-
-    A reading beyond ``plausible`` is another unit or no reading at all, so it is not measured.
-    """
-    values = np.where(np.abs(values_T) <= plausible, values_T, np.nan)
+def follow(run: Run, values_T: FloatArray, limit: Limit, *, whole: bool) -> Judged:
+    """Follow a limit through a run: the extreme, when, and how often it was newly broken."""
+    values = np.where(np.abs(values_T) <= limit.plausible, values_T, np.nan)
     known = np.isfinite(values)
-    gone = f"{signal} not measured throughout"
-    if not known.all() and np.isfinite(values_T).all():
-        gone = f"{signal} reads {float(values_T[~known][0]):g}, beyond the plausible {plausible:g}: another unit?"
-    unmeasured = "" if known.all() else gone
+    unmeasured = "" if known.all() else f"{limit.signal} not measured throughout"
+    if unmeasured and np.isfinite(values_T).all():
+        got = f"{float(values_T[~known][0]):g}, beyond the plausible {limit.plausible:g}"
+        unmeasured = f"{limit.signal} reads {got}: another unit?"
     if not known.any():
-        return Judged(oracle=oracle, outcome=Outcome.NOT_MEASURED, unmeasured=unmeasured)
-    broken = known & (values < limit if keep == "above" else values > limit)
-    place = int(np.nanargmin(values) if keep == "above" else np.nanargmax(values))
+        return Judged(oracle=limit.oracle, outcome=Outcome.NOT_MEASURED, unmeasured=unmeasured)
+    above = limit.keep == "above"
+    broken = known & (values < limit.value if above else values > limit.value)
+    place = int(np.nanargmin(values) if above else np.nanargmax(values))
     entries = int(np.sum(broken & ~np.concatenate(([False], broken[:-1]))))
     outcome = Outcome.BROKEN if entries else Outcome.NOT_MEASURED if unmeasured else Outcome.MET
     return Judged(
-        oracle=oracle,
+        oracle=limit.oracle,
         outcome=outcome,
-        metric=metric,
+        metric=limit.metric,
         extreme=float(values[place]),
         at_s=None if whole else float(run.times_s[place]),
         entries=entries,

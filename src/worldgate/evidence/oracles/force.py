@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldgate.evidence.judged import Judged
+from worldgate.evidence.judged import Judged, Limit
 from worldgate.evidence.oracles._limits import check_limit
 from worldgate.evidence.oracles._reading import NotMeasured, follow, not_measured, read
 from worldgate.evidence.runs import Run
@@ -45,20 +45,22 @@ def reads(config: Config) -> tuple[str, ...]:
     return (config.signal,)
 
 
+def limit(config: Config) -> Limit:
+    """What the extreme is held against."""
+    return Limit(
+        oracle="force",
+        signal=config.signal,
+        metric=f"largest_{config.signal.removesuffix('_n')}_n",
+        value=config.limit_n,
+        keep="below",
+        plausible=config.plausible_n,
+    )
+
+
 def judge(config: Config, run: Run) -> Judged:
     """Broken where the force is above the limit."""
     try:
         values, trace = read(run, config.signal, unit="N", channels=config.channels)
     except NotMeasured as error:
         return not_measured("force", error)
-    return follow(
-        "force",
-        run,
-        np.linalg.norm(values, axis=1),
-        signal=config.signal,
-        metric=f"largest_{config.signal.removesuffix('_n')}_n",
-        limit=config.limit_n,
-        keep="below",
-        plausible=config.plausible_n,
-        whole=trace.whole,
-    )
+    return follow(run, np.linalg.norm(values, axis=1), limit(config), whole=trace.whole)

@@ -20,6 +20,7 @@ CARD = {
     "source": "rubrics of sub-goals: Kress-Gazit et al., arXiv:2409.09491",
 }
 KIND = "progress"
+METRIC = "progress"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +69,7 @@ def judge(config: Config, run: Run) -> Judged:
     return Judged(
         oracle="progress",
         outcome=outcome,
-        metric="progress",
+        metric=METRIC,
         extreme=share,
         at_s=float(run.times_s[max(reached)]) if reached else None,
         unmeasured=unmeasured if outcome is Outcome.NOT_MEASURED else "",

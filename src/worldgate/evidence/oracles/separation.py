@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worldgate.evidence.judged import Judged
+from worldgate.evidence.judged import Judged, Limit
 from worldgate.evidence.oracles._limits import check_limit
 from worldgate.evidence.oracles._reading import NotMeasured, follow, not_measured, read
 from worldgate.evidence.runs import Run
@@ -43,20 +43,22 @@ def reads(config: Config) -> tuple[str, ...]:
     return (config.signal,)
 
 
+def limit(config: Config) -> Limit:
+    """What the extreme is held against."""
+    return Limit(
+        oracle="separation",
+        signal=config.signal,
+        metric=f"least_{config.signal.removesuffix('_m')}_m",
+        value=config.limit_m,
+        keep="above",
+        plausible=config.plausible_m,
+    )
+
+
 def judge(config: Config, run: Run) -> Judged:
     """Broken where the separation is below the limit."""
     try:
         values, trace = read(run, config.signal, unit="m", channels=(config.channel,) if config.channel else ())
     except NotMeasured as error:
         return not_measured("separation", error)
-    return follow(
-        "separation",
-        run,
-        values.min(axis=1),
-        signal=config.signal,
-        metric=f"least_{config.signal.removesuffix('_m')}_m",
-        limit=config.limit_m,
-        keep="above",
-        plausible=config.plausible_m,
-        whole=trace.whole,
-    )
+    return follow(run, values.min(axis=1), limit(config), whole=trace.whole)

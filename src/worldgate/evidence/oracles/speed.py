@@ -12,7 +12,7 @@ import numpy as np
 
 from worldgate.core.choices import settle
 from worldgate.core.streams import FloatArray
-from worldgate.evidence.judged import Judged
+from worldgate.evidence.judged import Judged, Limit
 from worldgate.evidence.oracles._limits import check_limit
 from worldgate.evidence.oracles._reading import NotMeasured, follow, not_measured, read
 from worldgate.evidence.runs import Run, Trace
@@ -50,23 +50,25 @@ def reads(config: Config) -> tuple[str, ...]:
     return (config.signal,)
 
 
+def limit(config: Config) -> Limit:
+    """What the extreme is held against."""
+    return Limit(
+        oracle="speed",
+        signal=config.signal,
+        metric="largest_speed_m_s",
+        value=config.limit_m_s,
+        keep="below",
+        plausible=config.plausible_m_s,
+    )
+
+
 def judge(config: Config, run: Run) -> Judged:
     """Broken where the speed is above the limit."""
     try:
         values, trace = _speeds(config, run)
     except NotMeasured as error:
         return not_measured("speed", error)
-    return follow(
-        "speed",
-        run,
-        values,
-        signal=config.signal,
-        metric="largest_speed_m_s",
-        limit=config.limit_m_s,
-        keep="below",
-        plausible=config.plausible_m_s,
-        whole=trace.whole,
-    )
+    return follow(run, values, limit(config), whole=trace.whole)
 
 
 def _speeds(config: Config, run: Run) -> tuple[FloatArray, Trace]:

@@ -17,6 +17,7 @@ CARD = {
     "source": "time to completion beside success: Kress-Gazit et al., arXiv:2409.09491",
 }
 KIND = "time"
+METRIC = "until_success_s"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,4 +55,4 @@ def judge(config: Config, run: Run) -> Judged:
     first = len(good) - int(np.argmin(good[::-1])) if not good.all() else 0
     took = float(run.times_s[first])
     outcome = Outcome.MET if took <= config.limit_s + 1e-9 else Outcome.BROKEN
-    return Judged(oracle="time", outcome=outcome, metric="until_success_s", extreme=took, at_s=took)
+    return Judged(oracle="time", outcome=outcome, metric=METRIC, extreme=took, at_s=took)

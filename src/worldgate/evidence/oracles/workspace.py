@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldgate.core.errors import ConfigError
-from worldgate.evidence.judged import Judged
+from worldgate.evidence.judged import Judged, Limit
 from worldgate.evidence.oracles._limits import check_limit
 from worldgate.evidence.oracles._reading import NotMeasured, follow, not_measured, read
 from worldgate.evidence.runs import Run
@@ -55,6 +55,18 @@ def reads(config: Config) -> tuple[str, ...]:
     return (config.signal,)
 
 
+def limit(config: Config) -> Limit:
+    """What the extreme is held against."""
+    return Limit(
+        oracle="workspace",
+        signal=config.signal,
+        metric="largest_outside_m",
+        value=0.0,
+        keep="below",
+        plausible=config.plausible_m,
+    )
+
+
 def judge(config: Config, run: Run) -> Judged:
     """Broken where a position lies outside."""
     try:
@@ -63,13 +75,5 @@ def judge(config: Config, run: Run) -> Judged:
         return not_measured("workspace", error)
     outside = np.maximum(np.array(config.low_m) - values, values - np.array(config.high_m)).max(axis=1)
     return follow(
-        "workspace",
-        run,
-        np.where(np.isfinite(outside), np.maximum(outside, 0.0), np.nan),
-        signal=config.signal,
-        metric="largest_outside_m",
-        limit=0.0,
-        keep="below",
-        plausible=config.plausible_m,
-        whole=trace.whole,
+        run, np.where(np.isfinite(outside), np.maximum(outside, 0.0), np.nan), limit(config), whole=trace.whole
     )

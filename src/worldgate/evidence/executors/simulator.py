@@ -1,0 +1,64 @@
+"""The simulator, or any other environment that is set to a scenario and measures facts: closed loop.
+
+A scenario that tells units or a frame must tell those that the environment takes; it is refused otherwise, as nothing
+converts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from worldgate.core.errors import DataRefused
+from worldgate.core.evidence import Trial
+from worldgate.core.streams import Origin
+from worldgate.core.times import now_ns
+from worldgate.core.units import same_unit
+from worldgate.core.worlds import Policy
+from worldgate.evidence.scenarios import Scenario
+from worldgate.evidence.trials import EnvironmentFactory, run_trial
+
+CARD = {
+    "line": "a simulator or any environment that measures facts, in closed loop",
+    "inputs": "a factory of environments for a scenario and a seed",
+    "source": "the protocol Environment of worldgate.core.worlds",
+}
+ORIGINS = frozenset({Origin.SIMULATED, Origin.REAL})
+CLOSED_LOOP = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executor:
+    """Runs a policy in environments of one kind."""
+
+    make: EnvironmentFactory
+    """(scenario, seed) -> environment."""
+    units: Mapping[str, str] = field(default_factory=dict)
+    """Path of a scenario -> unit that the environment takes it in; empty: it does not say."""
+    frame: str = ""
+    """Frame of the positions it takes; empty: it does not say."""
+    digest: str = ""
+    clock: Callable[[], int] = now_ns
+
+    def run(self, policy: Policy, scenario: Scenario, *, slot: str, seed: int, max_steps: int) -> Trial:
+        """One closed-loop trial, of the environment's own origin.
+
+        Raises:
+            DataRefused: a scenario with variations, in other units or another frame, or an environment that imagines.
+        """
+        self._check(scenario)
+        environment = self.make(scenario, seed)
+        if environment.origin not in ORIGINS:
+            hint = "the executor world_model, which knows how far it is admitted"
+            raise DataRefused("an imagined environment is no simulator", got=environment.origin, hint=hint)
+        return run_trial(policy, environment, scenario, slot=slot, seed=seed, max_steps=max_steps, clock=self.clock)
+
+    def _check(self, scenario: Scenario) -> None:
+        if scenario.variations:
+            raise DataRefused("a scenario with variations is drawn before it is run", got=scenario.name)
+        for path, unit in scenario.units.items():
+            takes = self.units.get(path)
+            if takes is not None and not same_unit(takes, unit):
+                raise DataRefused("the environment takes another unit", got=unit, where=f"{scenario.name}:{path}")
+        if scenario.frame and self.frame and scenario.frame != self.frame:
+            raise DataRefused("the environment takes another frame", got=scenario.frame, where=scenario.name)
