@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from worldgate.core.errors import DataRefused, NameRefused, UsageError
+from worldgate.core.errors import NameRefused, UsageError
 from worldgate.core.evidence import Trial
 from worldgate.core.streams import Origin
 from worldgate.evidence import scenarios, trials
@@ -127,37 +126,3 @@ def test_scenarios_and_suites_are_kept_under_their_digests(workspace: Workspace)
         {"scenario": ref.digest, "name": "cup", "site": "bench"}
     ]
     assert scenarios.incident_scenarios(workspace, upto_seq=head - 2) == []
-
-
-HEADER = "scenario,slot,success,violations,started,seed,excluded\n"
-ROW = "cup,bench/ur5/left,yes,0,2026-11-22T10:00:00Z,4,\n"
-
-
-def read(path: Path, text: str, origin: Origin = Origin.REAL) -> list[Trial]:
-    path.write_text(text)
-    return trials.import_csv(path, release="a" * 64, origin=origin, scenarios={"cup": "b" * 64})
-
-
-def test_trials_are_read_from_csv(tmp_path: Path) -> None:
-    (trial,) = read(tmp_path / "t.csv", HEADER + ROW, Origin.SIMULATED)
-    assert (trial.scenario, trial.success, trial.seed, trial.executor) == ("b" * 64, True, 4, Origin.SIMULATED)
-    assert trial.started_ns == 1_795_341_600_000_000_000
-
-
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("scenario,slot\ncup,bench/ur5/left\n", "column is missing"),
-        (HEADER, "no trials"),
-        (HEADER + ROW.replace("yes", "maybe"), "success must be"),
-        (HEADER + ROW.replace(",0,", ",-1,"), "whole numbers"),
-        (HEADER + ROW.replace("cup", "plate"), "no such scenario"),
-        (HEADER + ROW.replace("bench/", "../"), "usable name"),
-        (HEADER + ROW.replace("Z", ""), "not a time"),
-        (HEADER + ROW.replace("cup,bench/ur5/left", "cup"), "whole numbers"),
-    ],
-)
-def test_a_csv_that_cannot_be_trusted_is_refused_with_its_line(tmp_path: Path, text: str, match: str) -> None:
-    with pytest.raises(DataRefused, match=match) as caught:
-        read(tmp_path / "t.csv", text)
-    assert "t.csv" in str(caught.value.where)

@@ -11,7 +11,7 @@ from typing import Any
 from worldgate.core.errors import ConfigError, UsageError
 from worldgate.core.names import Name
 from worldgate.core.units import check_unit
-from worldgate.evidence.variations import at
+from worldgate.evidence.variations import at, said
 
 _PARTS = ("initial", "attributes", "strata")
 
@@ -49,7 +49,7 @@ class Bins:
     def labels(self) -> tuple[str, ...]:
         """Every bin, in words."""
         if self.choices:
-            return tuple(map(_said, self.choices))
+            return tuple(map(said, self.choices))
         unit = f" {self.unit}" if self.unit else ""
         return tuple(f"{a:g} to {b:g}{unit}" for a, b in pairwise(self.edges))
 
@@ -77,7 +77,3 @@ class Bins:
 def _same(choice: object, value: object) -> bool:
     """Equal and of one kind: true is not 1."""
     return choice == value and isinstance(choice, bool) is isinstance(value, bool)
-
-
-def _said(choice: object) -> str:
-    return str(choice).lower() if isinstance(choice, bool) else str(choice)

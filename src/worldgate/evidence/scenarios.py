@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -21,7 +21,7 @@ from worldgate.core.errors import ConfigError, DataRefused, NotFound, UsageError
 from worldgate.core.names import Name
 from worldgate.core.units import check_unit
 from worldgate.evidence.coverage_bins import Bins
-from worldgate.evidence.variations import Value, Variation, at, put
+from worldgate.evidence.variations import Value, Variation, at, put, said
 from worldgate.record.events import Event, Ref
 from worldgate.record.workspace import Workspace
 
@@ -184,7 +184,7 @@ class Scenario:
                 where = f"{self.name}:{variation.path}"
                 raise ConfigError("nothing there to vary", got=variation.name, where=where, hint=hint) from error
             if variation.stratum:
-                strata[variation.name] = str(value)
+                strata[variation.name] = said(value)
         return dataclasses.replace(
             self,
             name=f"{self.name}-{seed}",
@@ -342,28 +342,45 @@ def _check_draw(ws: Workspace, scenario: Scenario) -> None:
         raise DataRefused(what, got=f"seed {scenario.seed}", where=scenario.name, hint="draw it, or name no parent")
 
 
-def register_suite(ws: Workspace, suite: Suite, *, actor: str | None = None) -> Ref:
-    """Keep a suite and record ``suite.made``.
+def check_suite(ws: Workspace, suite: Suite, held: Sequence[Scenario]) -> None:
+    """Refuse a suite that cannot serve, before anything of it is recorded.
+
+    Args:
+        ws: the workspace.
+        suite: what is to be recorded.
+        held: its scenarios, recorded or not.
 
     Raises:
         UsageError: no scenarios, or one twice.
         DataRefused: a gate's suite that holds a train-visible scenario, or one with variations, which cannot be run.
-        NotFound: a scenario that is not in the store.
+        NameRefused: an unusable name.
     """
     Name(suite.name)
     if not suite.scenarios or len(set(suite.scenarios)) != len(suite.scenarios):
-        raise UsageError(
-            "a suite holds scenarios, each once", got=f"{len(suite.scenarios)} scenarios", where=suite.name
-        )
-    varied = next((s for d in suite.scenarios if (s := load(ws, d)).variations), None)
+        got = f"{len(suite.scenarios)} scenarios"
+        raise UsageError("a suite holds scenarios, each once", got=got, where=suite.name)
+    varied = next((scenario for scenario in held if scenario.variations), None)
     if varied is not None:
         what = "a scenario with variations is drawn before it is run"
-        raise DataRefused(what, got=varied.name, where=suite.name, hint=f"worldgate suite sample {varied.name}")
-    if suite.role != "train-visible":
-        seen = train_visible(ws, upto_seq=ws.ledger.head().seq).intersection(suite.scenarios)
-        if seen:
-            what = "a scenario that training may see cannot serve a gate"
-            raise DataRefused(what, got=short(min(seen)), where=suite.name, hint="leave it out, or role train-visible")
+        raise DataRefused(what, got=varied.name, where=suite.name, hint="draws = 10 in the suite's file")
+    if suite.role == "train-visible":
+        return
+    seen = train_visible(ws, upto_seq=ws.ledger.head().seq)
+    situations = {load(ws, digest).situation for digest in seen}
+    shown = next((s for s in held if s.role == "train-visible" or s.parent in seen or s.situation in situations), None)
+    if shown is not None:
+        what = "a scenario that training may see cannot serve a gate"
+        raise DataRefused(what, got=shown.name, where=suite.name, hint="leave it out, or role train-visible")
+
+
+def register_suite(ws: Workspace, suite: Suite, *, actor: str | None = None) -> Ref:
+    """Keep a suite and record ``suite.made``.
+
+    Raises:
+        NotFound: a scenario that is not in the store.
+        WorldgateError: what :func:`check_suite` refuses.
+    """
+    check_suite(ws, suite, [load(ws, digest) for digest in suite.scenarios])
     ref = Ref("suite", ws.put_json(suite.to_json()), suite.name)
     inputs = tuple(Ref("scenario", digest) for digest in suite.scenarios)
     body = {"suite": ref.digest, "role": suite.role, "attempts": suite.attempts}

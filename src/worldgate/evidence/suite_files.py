@@ -149,6 +149,8 @@ def add(ws: Workspace, path: Path, *, actor: str | None = None) -> Added:
         attempts=file.attempts,
         coverage=file.coverage,
     )
+    held = [*(scenario for scenario, _ in made), *(scenarios.load(ws, ref.digest) for ref in known)]
+    scenarios.check_suite(ws, suite, held)
     for scenario in [*templates, *(scenario for scenario, _ in made)]:
         if scenario.digest not in kept:
             scenarios.register(ws, scenario, actor=actor)
@@ -184,8 +186,6 @@ def sample(ws: Workspace, suite: Suite, *, name: str, count: int, seed: int, act
     again = next((scenario for scenario in drawn if scenario.digest in old), None)
     if again is not None:
         raise ConfigError("this draw was made already", got=again.name, where=suite.name, hint="another --seed")
-    for scenario in drawn:
-        scenarios.register(ws, scenario, actor=actor)
     made = Suite(
         name=name,
         role=suite.role,
@@ -193,6 +193,9 @@ def sample(ws: Workspace, suite: Suite, *, name: str, count: int, seed: int, act
         attempts=suite.attempts,
         coverage=suite.coverage,
     )
+    scenarios.check_suite(ws, made, drawn)
+    for scenario in drawn:
+        scenarios.register(ws, scenario, actor=actor)
     refs = tuple(Ref("scenario", scenario.digest, scenario.name) for scenario in drawn)
     return Added(suite=scenarios.register_suite(ws, made, actor=actor), scenarios=refs)
 

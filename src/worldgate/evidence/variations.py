@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from worldgate.core.digest import sha256
+from worldgate.core.digest import canonical, sha256
 from worldgate.core.errors import ConfigError, UsageError
 from worldgate.core.names import Name
 from worldgate.core.units import check_unit
@@ -66,6 +66,11 @@ class Variation:
             low, high = self.range
             return low + u * (high - low)
         return self.choices[int(u * len(self.choices))]
+
+
+def said(value: Value) -> str:
+    """A value in words, the same before and after it was kept as JSON: 0.0 and 0 are ``0``, true is ``true``."""
+    return value if isinstance(value, str) else canonical(value).decode()
 
 
 def at(tree: Mapping[str, Any], path: str) -> Any:

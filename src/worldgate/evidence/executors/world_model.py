@@ -89,6 +89,8 @@ class Executor:
         read = judging.signals_of(scenario)
         needed = {name for name in read if name in streams}
         if read - streams:
+            if not self.measured_from:
+                return 0
             needed |= set(self.measured_from)
         return min((self.horizons.get(name, 0) for name in needed), default=0)
 

@@ -4,7 +4,8 @@ Source: ``inspect_robots/log.py`` and ``logging/json_log.py`` of inspect-robots 
 guessed: it names no arm, so the caller does; it measures no envelope, so a trial of a scenario with limits is excluded
 as not measured; it keeps no seed a trial; it tells the time of the evaluation, not of a trial, and every trial is taken
 to have begun when the evaluation did, which none can have done earlier. An epoch without scores is a trial that broke
-off, and is excluded. ``scene_id`` is the scenario's name.
+off, and is excluded; so is one whose verdict is asked of a person and that no person gave: the score ``operator`` is 0
+then, and a vision-language model may have spoken for them. ``scene_id`` is the scenario's name.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ CARD = {
     "source": "inspect-robots 0.60: log.py, logging/json_log.py",
 }
 VERSION = 1
-_SCORES = ("operator", "success_at_end")
-"""Scores that are success by their definition, the person's first."""
+_PERSON, _REACHED = "operator", "success_at_end"
+"""Scores that are success by their definition; the person's goes first where a person judged."""
+_MODEL = "vlm"
+"""The source of a judgement that no person gave."""
 _KEYS = frozenset({"version", "status", "eval", "results", "stats", "samples", "error"})
 
 
@@ -117,10 +120,14 @@ def _origin(spec: _Spec) -> Origin | None:
 def _entry(scene: _Scene, epoch: int, where: str, started: int, asked: Asked) -> Entry:
     scores = scene.epochs[epoch]
     success, excluded = False, ""
+    by_person = _PERSON in scores and (_judged(scene, epoch) or _REACHED not in scores)
+    name = asked.score or (_PERSON if by_person else _REACHED)
     if not scores:
         excluded = f"broke off: {scene.error or scene.status}"[:200]
+    elif name == _PERSON and name in scores and not _judged(scene, epoch):
+        excluded = "no person judged it"
     else:
-        success = _success(scores, where, asked)
+        success = _success(scores, name, where)
     return Entry(
         where=where,
         scenario=scene.scene_id,
@@ -132,10 +139,15 @@ def _entry(scene: _Scene, epoch: int, where: str, started: int, asked: Asked) ->
     )
 
 
-def _success(scores: Mapping[str, float | None], where: str, asked: Asked) -> bool:
-    wanted = (asked.score,) if asked.score else _SCORES
-    name = next((name for name in wanted if name in scores), None)
-    if name is None:
+def _judged(scene: _Scene, epoch: int) -> bool:
+    """Whether a person gave a verdict on it."""
+    source = scene.judgement_sources[epoch] if epoch < len(scene.judgement_sources) else None
+    given = scene.operator_judgements[epoch] if epoch < len(scene.operator_judgements) else None
+    return given is not None and source != _MODEL
+
+
+def _success(scores: Mapping[str, float | None], name: str, where: str) -> bool:
+    if name not in scores:
         hint = f"--score, one of {', '.join(scores)}"
         raise DataRefused("no score of success", got=", ".join(scores), where=where, hint=hint)
     value = scores[name]
