@@ -279,12 +279,22 @@ def test_what_training_may_see_never_serves_a_gate_under_any_name(workspace: Wor
     other = scenarios.register(workspace, scenario(name="bowl", initial={"cup": [0.3, 0.2], "upright": True}))
     renamed = scenarios.register(workspace, scenario(name="saucer", strata={"light": "dim"}))
     assert scenarios.train_visible(workspace, upto_seq=head(workspace)) == {seen.digest, renamed.digest}
-    with pytest.raises(DataRefused, match="training may see"):
-        scenarios.register_suite(workspace, suite(renamed.digest))
+    for bad in (seen.digest, renamed.digest):
+        with pytest.raises(DataRefused, match="training may see"):
+            scenarios.check_suite(workspace, suite(bad), [scenarios.load(workspace, bad)])
+    shown = suite(seen.digest, role="train-visible")
+    scenarios.check_suite(workspace, shown, [scenarios.load(workspace, seen.digest)])
     before = head(workspace)
     scenarios.register_suite(workspace, suite(other.digest, role="train-visible"))
     assert other.digest in scenarios.train_visible(workspace, upto_seq=head(workspace))
     assert other.digest not in scenarios.train_visible(workspace, upto_seq=before), "as the ledger knew it then"
+
+
+def test_two_names_for_one_situation_are_one_scene(workspace: Workspace) -> None:
+    pair = [scenario(), scenario(name="saucer", criterion="the same, renamed", envelope=Envelope(clearance_m=0.2))]
+    with pytest.raises(DataRefused, match="are one scene"):
+        scenarios.check_suite(workspace, suite(*(one.digest for one in pair)), pair)
+    scenarios.check_suite(workspace, suite(pair[0].digest), pair[:1])
 
 
 def test_draws_of_what_training_may_see_are_seen(workspace: Workspace) -> None:

@@ -155,6 +155,12 @@ def test_a_gate_suite_of_what_training_saw_is_refused(workspace: Workspace, file
     assert workspace.ledger.head() == head, "nothing of it is recorded"
 
 
+def test_draws_that_give_one_situation_twice_are_no_two_scenes(workspace: Workspace, file: Path) -> None:
+    file.write_text(TOML.replace('unit = "m"\nrange = [0.0, 0.3]', "choices = [0.1, 0.2]"))
+    with pytest.raises(DataRefused, match="are one scene"):
+        suite_files.add(workspace, file)
+
+
 def test_fresh_draws_are_new_and_shared_by_weight(workspace: Workspace, file: Path) -> None:
     made = suite_files.add(workspace, file)
     suite = scenarios.load_suite(workspace, made.suite.digest)

@@ -343,7 +343,7 @@ def _check_draw(ws: Workspace, scenario: Scenario) -> None:
 
 
 def check_suite(ws: Workspace, suite: Suite, held: Sequence[Scenario]) -> None:
-    """Refuse a suite that cannot serve, before anything of it is recorded.
+    """Refuse a suite that could not serve a gate, before anything of it is recorded.
 
     Args:
         ws: the workspace.
@@ -352,19 +352,19 @@ def check_suite(ws: Workspace, suite: Suite, held: Sequence[Scenario]) -> None:
 
     Raises:
         UsageError: no scenarios, or one twice.
-        DataRefused: a gate's suite that holds a train-visible scenario, or one with variations, which cannot be run.
+        DataRefused: a scenario with variations, which cannot be run; two names for one situation, which are one scene;
+            or a scenario that training may see, in a suite that it may not.
         NameRefused: an unusable name.
     """
-    Name(suite.name)
-    if not suite.scenarios or len(set(suite.scenarios)) != len(suite.scenarios):
-        got = f"{len(suite.scenarios)} scenarios"
-        raise UsageError("a suite holds scenarios, each once", got=got, where=suite.name)
-    varied = next((scenario for scenario in held if scenario.variations), None)
-    if varied is not None:
-        what = "a scenario with variations is drawn before it is run"
-        raise DataRefused(what, got=varied.name, where=suite.name, hint="draws = 10 in the suite's file")
+    _check_list(suite, held)
     if suite.role == "train-visible":
         return
+    names: dict[str, str] = {}
+    for scenario in held:
+        other = names.setdefault(scenario.situation, scenario.name)
+        if other != scenario.name:
+            what, hint = "two scenarios of one situation are one scene", "vary a range, or draw fewer"
+            raise DataRefused(what, got=f"{other} and {scenario.name}", where=suite.name, hint=hint)
     seen = train_visible(ws, upto_seq=ws.ledger.head().seq)
     situations = {load(ws, digest).situation for digest in seen}
     shown = next((s for s in held if s.role == "train-visible" or s.parent in seen or s.situation in situations), None)
@@ -373,14 +373,27 @@ def check_suite(ws: Workspace, suite: Suite, held: Sequence[Scenario]) -> None:
         raise DataRefused(what, got=shown.name, where=suite.name, hint="leave it out, or role train-visible")
 
 
+def _check_list(suite: Suite, held: Sequence[Scenario]) -> None:
+    Name(suite.name)
+    if not suite.scenarios or len(set(suite.scenarios)) != len(suite.scenarios):
+        got = f"{len(suite.scenarios)} scenarios"
+        raise UsageError("a suite holds scenarios, each once", got=got, where=suite.name)
+    varied = next((scenario for scenario in held if scenario.variations), None)
+    if varied is not None:
+        what = "a scenario with variations is drawn before it is run"
+        raise DataRefused(what, got=varied.name, where=suite.name, hint="draws = 10 in the suite's file")
+
+
 def register_suite(ws: Workspace, suite: Suite, *, actor: str | None = None) -> Ref:
-    """Keep a suite and record ``suite.made``.
+    """Keep a suite and record ``suite.made``; whether it may serve a gate is asked by the plan that rests on it.
 
     Raises:
+        UsageError: no scenarios, or one twice.
+        DataRefused: a scenario with variations, which cannot be run.
         NotFound: a scenario that is not in the store.
-        WorldgateError: what :func:`check_suite` refuses.
+        NameRefused: an unusable name.
     """
-    check_suite(ws, suite, [load(ws, digest) for digest in suite.scenarios])
+    _check_list(suite, [load(ws, digest) for digest in suite.scenarios])
     ref = Ref("suite", ws.put_json(suite.to_json()), suite.name)
     inputs = tuple(Ref("scenario", digest) for digest in suite.scenarios)
     body = {"suite": ref.digest, "role": suite.role, "attempts": suite.attempts}
