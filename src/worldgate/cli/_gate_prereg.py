@@ -102,9 +102,8 @@ def prereg(
         hopeless = [need for need in found if need.blocking and not need.possible]
         if not dry_run:
             if hopeless or worn:
-                raise UsageError(
-                    "this plan could not show", got=cannot[0], hint="--dry-run says all; a suite of new scenes"
-                )
+                what = cannot[0] if worn else forecast.limits(hopeless)[0]
+                raise UsageError("this plan could not pass", got=what, hint="--dry-run says all; add scenes")
             plans.register(ws, plan, actor=key)
     _tell(plan, found, [*(f"cannot be shown: {line}" for line in cannot), *notes], registered=not dry_run, as_json=json)
 
