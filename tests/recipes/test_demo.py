@@ -110,7 +110,9 @@ def test_over_twenty_seeds_the_gate_scenes_promote_the_good_and_never_the_bad(
             stage, expert="scripted", name="r3", slots=SOUTH, demonstrations=8, seed=1000 * seed, learned=False
         )
         bad = candidates.with_wrong_statistic(stage, good, name="r2")
-        suite = gates.suite(stage.ws, SOUTH, count=100, seed=50_000 + 1000 * seed, person=True)
+        suite = gates.suite(
+            stage.ws, SOUTH, name=f"seed-{seed}", scenes=100, seed=50_000 + 1000 * seed, person=True, attempts=2
+        )
         for candidate in (bad, good):
             done = gates.gate(
                 stage, candidate.ref, candidate.policy, suite, SOUTH, evidence=(candidate.training,), now_ns=NEXT

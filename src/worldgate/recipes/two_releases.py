@@ -1,0 +1,268 @@
+"""Two releases and the gate: one is quicker and as good, one is hasty and loses what it pushes where the table is wet.
+
+Both are compared with the release that runs today, scene by scene, in a plan that was drawn before the first trial:
+half of the rows are the old release, and nobody who sets a scene up knows which. Over all scenes the hasty one succeeds
+about as often as many a site would accept; by stratum it does not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+from worldgate.control.demonstrations import demonstrate
+from worldgate.control.policies import scripted
+from worldgate.core.evidence import Status, Trial, Verdict
+from worldgate.core.normalisers import Normaliser
+from worldgate.core.report import Section, Table, write_report
+from worldgate.core.streams import Origin
+from worldgate.core.times import SECOND
+from worldgate.core.worlds import Policy
+from worldgate.evidence import decide, plans, policy, scenarios, trials
+from worldgate.evidence.decide import Decision, Scope
+from worldgate.evidence.running import run_rows
+from worldgate.evidence.sequential import SequentialPlan, fixed_trials
+from worldgate.evidence.statistics import binomial_lower
+from worldgate.recipes import _demo_gates as gates
+from worldgate.recipes._demo_releases import Candidate, publish
+from worldgate.recipes._demo_stage import DAY, NEXT, SLOTS, Stage, build
+from worldgate.recipes._result import Result
+from worldgate.recipes._story import Quiet, Story
+from worldgate.record.events import Ref
+from worldgate.sim import scenario as situations
+from worldgate.sim.attributes import Attributes
+from worldgate.sim.environment import CellEnvironment
+from worldgate.sim.experts import Expert, ExpertConfig
+from worldgate.sim.sensing import ACTION, AROUND, STATE
+
+CARD = {
+    "line": "two releases against the one that runs: one as good, one worse where the table is wet; the gate finds it",
+    "inputs": "nothing; the embedded cell",
+    "needs": "sim",
+    "source": "Kress-Gazit et al., arXiv:2409.09491",
+}
+
+NOTICE = "Simulated data. The embedded cell stands in for the field; nothing on this page is evidence about real arms."
+SITE = "south"
+ARMS = tuple(slot for slot in SLOTS if slot.site == SITE)
+SCENES: Mapping[str, Attributes] = {
+    "plain": Attributes(),
+    "clutter": Attributes(clutter=4),
+    "person": Attributes(person=True),
+    "wet": Attributes(spill=0.10),
+}
+"""Strata: what a scene may have, and physically has."""
+RELEASES = {
+    "today": ExpertConfig(),
+    "quicker": ExpertConfig(speed_m_s=0.36),
+    "hasty": ExpertConfig(push_m_s=0.30),
+}
+"""The one that runs; one that is quicker on the free way; one that pushes half as fast again."""
+BATCH = 24
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TwoReleasesConfig:
+    """Sizes."""
+
+    pairs: int = 96
+    """Scenes of the suite, a quarter of each stratum."""
+    seed: int = 0
+    """Of everything that is drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What the gate said of one release, and after how much."""
+
+    plan: plans.EvalPlan
+    decision: Decision
+    trials: tuple[Trial, ...]
+    scenes: int
+
+    @property
+    def caught(self) -> list[str]:
+        """Which checks failed."""
+        found = (c for c in self.decision.checks if c.status is Status.FAIL)
+        return [f"{c.check} {c.signal}".rstrip() for c in found]
+
+
+def run(folder: Path, config: TwoReleasesConfig | None = None, story: Story | None = None) -> Result:
+    """Judge both releases in a new workspace and write one report.
+
+    Args:
+        folder: a folder that holds no workspace.
+        config: sizes and seeds.
+        story: where to tell what happens.
+
+    Raises:
+        AlreadyExists: the folder holds a workspace.
+        MissingExtra: MuJoCo is not installed.
+    """
+    config, begun = config or TwoReleasesConfig(), time.monotonic()
+    stage = build(folder, story or Quiet())
+    rule = _policy(stage)
+    made = {name: _release(stage, name, settings, seed=config.seed) for name, settings in RELEASES.items()}
+    held = _suite(stage, config)
+    good = _judge(stage, rule, made["quicker"], made["today"], held, now_ns=NEXT)
+    bad = _judge(stage, rule, made["hasty"], made["today"], held, now_ns=NEXT + DAY)
+    as_told = good.decision.verdict is Verdict.PROMOTE and "strata scene=wet" in bad.caught
+    fixed = _fixed(bad)
+    stage.close_scene(_section("quicker", good, "as good as the one that runs"))
+    stage.close_scene(_section("hasty", bad, fixed))
+    report = write_report(
+        folder / "report.html",
+        title="Two releases and the gate",
+        lead="Both were tried on the same drawn scenes as the release that runs, side by side and blind.",
+        notice=NOTICE,
+        sections=stage.sections,
+    )
+    facts = {
+        name: {
+            "verdict": str(judged.decision.verdict),
+            "scenes": judged.scenes,
+            "trials": len(judged.trials),
+            "caught": judged.caught,
+        }
+        for name, judged in (("quicker", good), ("hasty", bad))
+    }
+    return Result(
+        report=report,
+        workspace=folder,
+        seconds=time.monotonic() - begun,
+        as_told=as_told,
+        facts=facts,
+        commands=(
+            f"worldgate show {bad.decision.ref.digest[:12]} -w {folder}",
+            f"worldgate record verify -w {folder}",
+        ),
+    )
+
+
+def _policy(stage: Stage) -> Ref:
+    source = resources.files("worldgate.recipes") / "policies" / "two-releases.toml"
+    with resources.as_file(source) as file:
+        return policy.register(stage.ws, policy.load(file))
+
+
+def _release(stage: Stage, name: str, settings: ExpertConfig, *, seed: int) -> Candidate:
+    """A scripted controller as an executable release, with the record of what its statistics were taken from."""
+    shown = [
+        demonstrate(CellEnvironment(SITE), Expert(settings, SITE), (STATE, AROUND, ACTION), seed=seed + 100 + i)
+        for i in range(4)
+    ]
+    document = {"schema": "worldgate/demonstrations/1", "site": SITE, "episodes": [e.id for e in shown]}
+    dataset = Ref("dataset", stage.ws.put_json(document), f"demonstrations-{name}")
+    stage.ws.record("demonstrations.made", body={"episodes": len(shown)}, outputs=(dataset,))
+    rows = {s.name: np.concatenate([e.array(s.name) for e in shown]) for s in (STATE, AROUND)}
+    fitted = scripted.configure(settings, SITE, Normaliser.fit(rows))
+    return publish(stage, fitted, name=name, dataset=dataset, episodes=tuple(e.id for e in shown))
+
+
+def _suite(stage: Stage, config: TwoReleasesConfig) -> Ref:
+    """Scenes of every stratum in turn; it may serve both releases, each at half of the error."""
+    digests, kinds = [], list(SCENES)
+    for number in range(config.pairs):
+        kind = kinds[number % len(kinds)]
+        drawn = situations.sample(SITE, seed=config.seed + 40_000 + number, attributes=SCENES[kind])
+        wrapped = gates.wrap(drawn, name=f"{SITE}-{kind}-{number}", strata={"scene": kind})
+        digests.append(scenarios.register(stage.ws, wrapped).digest)
+    suite = scenarios.Suite(name="four-kinds", role="gate-holdout", scenarios=tuple(digests), attempts=2)
+    return scenarios.register_suite(stage.ws, suite)
+
+
+def _judge(stage: Stage, rule: Ref, new: Candidate, old: Candidate, held: Ref, *, now_ns: int) -> Judged:
+    """Register a plan with a baseline, run it in batches and ask the gate after each, until it has its answer."""
+    ws, name = stage.ws, new.ref.name
+    stage.scene(f"Is {name} good enough?")
+    plan = plans.make(
+        ws,
+        name=f"{name}-against-{old.ref.name}",
+        policy=rule,
+        release=new.ref,
+        baseline=old.ref,
+        suite=held,
+        slots=tuple(map(str, ARMS)),
+        pairs=len(ws.get_json(held.digest)["scenarios"]),
+        executor=Origin.SIMULATED,
+        now_ns=now_ns,
+    )
+    plans.register(ws, plan)
+    sides: dict[plans.Side, Policy] = {"new": new.policy, "old": old.policy}
+    ran: list[Trial] = []
+    ticks = count(now_ns, SECOND)
+    with stage.story.progress(f"trials of {name}") as progress:
+        while True:
+            batch = list(
+                run_rows(
+                    ws,
+                    plan,
+                    sides,
+                    gates.environment,
+                    first=len(ran) + 1,
+                    count=BATCH,
+                    max_steps=gates.MAX_STEPS,
+                    clock=lambda: next(ticks),
+                )
+            )
+            trials.record_trials(ws, batch)
+            ran += batch
+            decision = decide.decide(
+                ws, rule, new.ref, scope=Scope(slots=plan.slots), now_ns=now_ns + 3600 * SECOND, valid_for_ns=60 * DAY
+            )
+            progress(len(ran), len(plan.rows), decision.verdict)
+            if decision.verdict is not Verdict.HOLD or len(ran) >= len(plan.rows):
+                return Judged(plan=plan, decision=decision, trials=tuple(ran), scenes=len(ran) // 2)
+
+
+def _fixed(bad: Judged) -> str:
+    """What a fixed number of trials and a threshold would have said of it, from the same runs."""
+    own = [t.success for t in bad.trials if t.release == bad.decision.payload["subject"]["digest"]]
+    test = SequentialPlan.make(p0="0.75", alpha="0.05", looks=(96,))
+    needed = fixed_trials(test, 0.95) or len(own)
+    wins, n = sum(own[:needed]), min(needed, len(own))
+    lower = float(binomial_lower(wins, n, "0.05"))
+    passed = "would have let it pass" if lower > 0.75 else "would have refused it, too"
+    return (
+        f"{wins} of its first {n} scenes succeeded, a lower bound of {lower:.2f}: a threshold on success alone, at"
+        f" 0.75 after a fixed {needed} trials, {passed}"
+    )
+
+
+def _section(name: str, judged: Judged, words: str) -> Section:
+    decision = judged.decision
+    caught = f": {', '.join(judged.caught)}" if judged.caught else ""
+    return Section(
+        title=f"{name} against today's release",
+        verdict=f"{decision.verdict} after {judged.scenes} scenes, {len(judged.trials)} trials{caught}",
+        tone="good" if decision.verdict is Verdict.PROMOTE else "bad",
+        words=(words,),
+        tables=(gates.table(decision, caption="The promotion gate"), _by_stratum(judged)),
+        commands=(f"worldgate show {decision.ref.digest[:12]}",),
+    )
+
+
+def _by_stratum(judged: Judged) -> Table:
+    """Successes of both releases in each stratum."""
+    rows = []
+    for kind in SCENES:
+        told = []
+        for side in ("new", "old"):
+            ran = [t.success for t in judged.trials if _row(judged, t).side == side and _stratum(judged, t) == kind]
+            told.append(f"{sum(ran)} of {len(ran)}")
+        rows.append((kind, *told))
+    return Table(headings=("scene", "new", "old"), rows=tuple(rows), caption="Runs that succeeded")
+
+
+def _row(judged: Judged, trial: Trial) -> plans.Row:
+    return judged.plan.rows[trial.row - 1]
+
+
+def _stratum(judged: Judged, trial: Trial) -> str:
+    return _row(judged, trial).strata["scene"]
