@@ -39,7 +39,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 EVENT = "application/vnd.worldgate.event.v1+json"
 DECISION = "application/vnd.worldgate.decision.v1+json"
 SCHEMA = 1
-PERSONS_ONLY = {"key.added", "key.revoked", "ledger.trusted", "object.erased", "log.hold_lifted"}
+PERSONS_ONLY = {"key.added", "key.revoked", "ledger.trusted", "object.erased", "log.hold_lifted"} | {
+    "gate.withdrawn"
+}
 FIELDS = {"actor", "body", "clock", "inputs", "kind", "ledger", "name", "objects", "outputs"} | {
     "recorded_at_ns", "valid_err_ns", "valid_from_ns", "valid_to_ns"
 }  # fmt: skip

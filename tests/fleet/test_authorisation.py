@@ -7,12 +7,14 @@ import pytest
 from worldgate.core.digest import canonical, sha256
 from worldgate.core.errors import NotAuthorised
 from worldgate.core.names import Slot
-from worldgate.evidence.approvals import APPROVED, approve
+from worldgate.evidence.approvals import approve
+from worldgate.evidence.persons import APPROVED
 from worldgate.fleet.as_of import Certainty, as_of
 from worldgate.fleet.deployments import assign, by_gate
 from worldgate.fleet.planes import Plane
 from worldgate.record.events import Ref
 from worldgate.record.keys import Role
+from worldgate.record.signing import sign_statement, statement_type
 
 SLOT, OTHER = Slot.parse("north/nr1/left"), Slot.parse("north/nr1/right")
 R1, R2 = Ref("release", sha256(b"r1"), "r1"), Ref("release", sha256(b"r2"), "r2")
@@ -32,24 +34,33 @@ def ws(workspace):
     return workspace
 
 
-def decided(ws, *, release=R1, slots=(SLOT,), verdict="PROMOTE", begins=T0, ends=T0 + 30 * DAY, approvals=1):
+def decided(
+    ws, *, release=R1, slots=(SLOT,), verdict="PROMOTE", begins=T0, ends=T0 + 30 * DAY, approvals=1, stage="site"
+):
     payload = {
         "gate": "promotion",
+        "policy": {"digest": sha256(b"policy"), "name": "quick"},
         "subject": {"kind": "release", "digest": release.digest},
-        "scope": {"slots": [str(s) for s in slots]},
+        "scope": {"slots": [str(s) for s in slots], "sites": sorted({str(s.site) for s in slots}), "stage": stage},
+        "evidence": [],
+        "waivers": [],
+        "decided_at_ns": begins,
         "verdict": verdict,
         "not_before_ns": begins,
         "expires_ns": ends,
         "approvals_needed": approvals,
+        "approvers": [],
         "population": "real",
     }
-    ref = Ref("decision", ws.store.put_bytes(canonical(payload)))
+    data = canonical(payload)
+    ref = Ref("decision", ws.store.put_bytes(data))
     body = {
         "gate": "promotion",
         "subject": release.digest,
         "slots": payload["scope"]["slots"],
         "decision": ref.digest,
         "verdict": verdict,
+        "envelope": ws.put_json(sign_statement(data, statement_type("decision"), ws.signer())),
     }
     ws.record("gate.decided", body=body, inputs=(release,), outputs=(ref,), valid_from_ns=begins, valid_to_ns=ends)
     return ref

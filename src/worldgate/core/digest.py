@@ -115,6 +115,22 @@ def read_json(data: bytes) -> Any:
         raise ValueError("too deep") from error
 
 
+def read_canonical(data: bytes) -> Any:
+    """Read what is signed: JSON in its one canonical form, or nothing.
+
+    Raises:
+        ValueError: no JSON, a key twice, or a number or text in any other than its canonical form.
+    """
+    tree = read_json(data)
+    try:
+        same = canonical(tree) == data
+    except UsageError as error:
+        raise ValueError(error.what) from error
+    if not same:
+        raise ValueError("not canonical JSON")
+    return tree
+
+
 def _whole(digits: str) -> int | float:
     value = int(digits)
     return value if abs(value) <= _SAFE else float(digits)

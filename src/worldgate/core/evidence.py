@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from worldgate.core.choices import settle
 from worldgate.core.streams import Origin
 
 Stage: TypeAlias = Literal["canary", "site", "fleet"]
 """How far a release may go: a few arms under supervision, a whole site, every site. Smaller first."""
+
+
+def covers(stage: Stage, wanted: Stage) -> bool:
+    """Whether what was said for a stage holds for another: for itself and for smaller ones."""
+    order = get_args(Stage)
+    return bool(order.index(wanted) <= order.index(stage))
 
 
 class Status(StrEnum):
@@ -85,6 +91,8 @@ class CheckResult:
     detail: str = ""
     blocking: bool = True
     """Whether the verdict rests on it; else it is told and decides nothing."""
+    waived: str = ""
+    """Digest of the waiver that stands in for a pass; the status stays what was found."""
 
     def __post_init__(self) -> None:
         settle(self)

@@ -22,8 +22,9 @@ from worldgate.core.errors import UsageError
 from worldgate.core.evidence import CheckResult, Status, Verdict
 from worldgate.core.names import Name, Slot
 from worldgate.core.times import format_ns
-from worldgate.evidence import holdout, planned, plans, scenarios, trials
+from worldgate.evidence import holdout, persons, planned, plans, scenarios, trials
 from worldgate.evidence import policy as policies
+from worldgate.evidence import waivers as waiving
 from worldgate.evidence.bootstrap import FEW
 from worldgate.evidence.gap_report import SCHEMA as GAP
 from worldgate.evidence.gap_report import GapReport
@@ -34,7 +35,7 @@ from worldgate.record.signing import sign_statement, statement_type
 from worldgate.record.workspace import Workspace
 
 SCHEMA = "worldgate/decision/1"
-DECIDED = "gate.decided"
+DECIDED = persons.DECIDED
 RELEASE_SCHEMA = "worldgate/release/1"
 _LEDGERS = frozenset({trials.LIST_SCHEMA, TRAINING_SCHEMA, RELEASE_SCHEMA, plans.SCHEMA})
 """Documents taken from the ledger, whatever the caller gives."""
@@ -68,6 +69,8 @@ class Inputs:
     incidents: Sequence[Mapping[str, str]] = ()
     made_ns: Mapping[str, int] = field(default_factory=dict)
     """Digest of a document that was given -> when it was recorded; 0: never."""
+    waivers: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """(digest, terms) of waivers in force for this policy, subject and scope, by digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +108,9 @@ def evaluate(policy: GatePolicy, inputs: Inputs) -> dict[str, Any]:
         module = seams.load("gates", spec.check)
         config = decode(module.Config, spec.params, where=f"{policy.name}:{spec.check}")
         results += [_strict(spec, result, evidence) for result in module.check(config, evidence)]
+    results = waiving.apply(policy, inputs.waivers, results)
+    used = sorted({r.waived for r in results} - {""})
+    ends = [int(terms["expires_ns"]) for digest, terms in inputs.waivers if digest in used]
     verdict = judge(policy.kind, results)
     payload = {
         "schema": SCHEMA,
@@ -126,14 +132,16 @@ def evaluate(policy: GatePolicy, inputs: Inputs) -> dict[str, Any]:
         "incidents": list(inputs.incidents),
         "decided_at_ns": inputs.decided_at_ns,
         "not_before_ns": inputs.decided_at_ns,
-        "expires_ns": min(inputs.expires_ns, inputs.decided_at_ns + policy.valid_for_days * DAY_NS),
+        "expires_ns": min(inputs.expires_ns, inputs.decided_at_ns + policy.valid_for_days * DAY_NS, *ends),
         "ledger_head": {"seq": inputs.ledger_head[0], "hash": inputs.ledger_head[1]},
         "approvals_needed": policy.approvals if policy.kind == "promotion" else 0,
+        "approvers": policy.approvers if policy.kind == "promotion" else [],
+        "waivers": used,
         "checks": results,
         "verdict": verdict,
         "admitted": _admitted(evidence, results) if verdict is Verdict.ADMIT else [],
         "missing": [_missing(r) for r in results if r.status is Status.INCONCLUSIVE and r.blocking],
-        "notes": _notes(policy, evidence),
+        "notes": [*_notes(policy, evidence), *map(_waived, (r for r in results if r.waived))],
     }
     tree = restore(to_json(payload))
     assert isinstance(tree, dict)
@@ -154,11 +162,12 @@ def _strict(spec: CheckSpec, result: CheckResult, evidence: GateEvidence) -> Che
 
 
 def judge(kind: str, results: Sequence[CheckResult]) -> Verdict:
-    """Every blocking check must pass; one that failed rejects, else one that cannot say holds. No results hold."""
+    """Every blocking check must pass or be waived; one that failed rejects, else one that cannot say holds."""
     results = [r for r in results if r.blocking]
-    if any(r.status is Status.FAIL for r in results):
+    left = [r for r in results if not r.waived]
+    if any(r.status is Status.FAIL for r in left):
         return Verdict.REJECT
-    if not results or any(r.status is not Status.PASS for r in results):
+    if not results or any(r.status is not Status.PASS for r in left):
         return Verdict.HOLD
     return Verdict.ADMIT if kind == "admission" else Verdict.PROMOTE
 
@@ -166,6 +175,11 @@ def judge(kind: str, results: Sequence[CheckResult]) -> Verdict:
 def _missing(result: CheckResult) -> str:
     about = f" {result.signal}" if result.signal else ""
     return f"{result.check}{about}: {result.detail}"
+
+
+def _waived(result: CheckResult) -> str:
+    about = f" {result.signal}" if result.signal else ""
+    return f"{result.check}{about}: {result.status}, waived by {short(result.waived)}"
 
 
 def _admitted(evidence: GateEvidence, results: Sequence[CheckResult]) -> list[dict[str, Any]]:
@@ -395,6 +409,7 @@ def decide(
     }
     sources = [policy_ref, subject, *(Ref("evidence", d["digest"]) for d in payload["evidence"])]
     sources += [Ref("decision", d) for d in payload["admissions"]]
+    sources += [Ref("waiver", d) for d in payload["waivers"]]
     listed = [doc for _, doc in inputs.documents if doc.get("schema") == trials.LIST_SCHEMA]
     sources += [Ref("trial", row["digest"]) for doc in listed for row in doc["trials"]]  # so that lineage reaches logs
     event = ws.record(
@@ -426,6 +441,7 @@ def gather(
     trained = {subject.digest}
     admissions: list[tuple[str, Mapping[str, Any]]] = []
     incidents: list[dict[str, str]] = []
+    waived: list[tuple[str, dict[str, Any]]] = []
     if policy.kind == "promotion":
         manifest = ws.get_json(subject.digest)
         trained = set(manifest.get("weights", {}).values())
@@ -435,6 +451,7 @@ def gather(
         admissions = _newest_admissions(ws, models, upto_seq=head[0])
         incidents = scenarios.incident_scenarios(ws, upto_seq=head[0])
     given_ns = _made(ws, {digest for digest, _ in documents}, upto_seq=head[0]) if policy.kind == "admission" else {}
+        waived = waiving.in_force(ws, policy, subject.digest, scope.slots, now_ns=decided_at_ns, upto_seq=head[0])
     training = _training(ws, trained, upto_seq=head[0])
     documents += [(training, ws.get_json(training))] if training else []
     return Inputs(
@@ -447,6 +464,7 @@ def gather(
         admissions=admissions,
         incidents=incidents,
         made_ns=given_ns,
+        waivers=waived,
     )
 
 

@@ -28,6 +28,8 @@ from worldgate.record.workspace import Workspace
 SCHEMA = "worldgate/gate-policy/1"
 Population = Literal["real", "simulated stands in for real"]
 Kind = Literal["admission", "promotion"]
+NEVER_WAIVED = frozenset({"schema", "identity", "signatures", "violations", "incidents"})
+"""Checks that no person's word stands in for, whatever a policy file says: format, identity, signatures, envelope."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +45,8 @@ class CheckSpec:
     """Oldest evidence that counts, in days before the decision; 0: any."""
     blocking: bool = True
     """Whether the verdict rests on it; else it is told and decides nothing."""
-    waivable: bool = True
-    """Whether a signed waiver may stand in for a pass."""
+    waivable: bool = False
+    """Whether a signed waiver may stand in for a pass; never for those of :data:`NEVER_WAIVED`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +73,8 @@ class GatePolicy:
     """Admission: whether leave-one-episode-out reports count; they judge the recipe, not the weights."""
     approvals: int = 1
     """Promotion: persons other than the releaser who must approve before it authorises anything."""
+    approvers: tuple[str, ...] = ()
+    """Promotion: the persons who may approve or waive; empty: any person of the ledger."""
     checks: tuple[CheckSpec, ...]
 
     def __post_init__(self) -> None:
@@ -111,6 +115,8 @@ def read(tree: Mapping[str, Any], *, where: str) -> GatePolicy:
         raise ConfigError("a gate without a blocking check would pass anything", where=f"{where}:checks")
     if any(spec.min_n < 0 or spec.max_age_days < 0 for spec in policy.checks):
         raise ConfigError("min_n and max_age_days are at least 0", where=f"{where}:checks")
+    if policy.approvers and len({Name(person) for person in policy.approvers}) < policy.approvals:
+        raise ConfigError("fewer approvers than approvals", got=", ".join(policy.approvers), where=where)
     full = tuple(_complete(spec, policy.kind, where) for spec in policy.checks)
     if len({(s.check, canonical(s.params)) for s in full}) != len(full):
         raise ConfigError("a check stands twice with the same parameters", where=f"{where}:checks")
@@ -125,6 +131,8 @@ def _complete(spec: CheckSpec, kind: Kind, where: str) -> CheckSpec:
         raise ConfigError("no such check", got=spec.check, where=place, hint=error.hint) from error
     if kind != module.GATE:
         raise ConfigError(f"this check belongs to {module.GATE}", got=spec.check, where=place)
+    if spec.waivable and spec.check in NEVER_WAIVED:
+        raise ConfigError("this check is never waived", got="waivable = true", where=place, hint="waivable = false")
     config = decode(module.Config, spec.params, where=place)
     params = to_json(config)
     assert isinstance(params, dict)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 
 from worldgate.core.digest import canonical, sha256
 from worldgate.core.errors import WorldgateError
-from worldgate.evidence import approvals
+from worldgate.evidence import approvals, persons, waivers
 from worldgate.evidence import policy as policies
 from worldgate.evidence.decide import DECIDED, Scope, evaluate, gather
 from worldgate.record.events import Event, Ref
-from worldgate.record.signing import statement_type, verify_envelope
+from worldgate.record.signing import read_statement, statement_type
 from worldgate.record.workspace import Workspace
 
 
@@ -54,7 +54,7 @@ def check_decision(ws: Workspace, event: Event) -> str | None:
     if key is None:
         return "its decision is signed by a key that the ledger does not know"
     try:
-        signed = verify_envelope(ws.get_json(event.body["envelope"]), statement_type("decision"), [key.sslib()])
+        signed = read_statement(persons.envelope_of(ws, event), statement_type("decision"), key.sslib())
     except WorldgateError as error:
         return f"its signed decision: {error.what}"
     if sha256(signed) != ref.digest:
@@ -67,5 +67,6 @@ def check_decision(ws: Workspace, event: Event) -> str | None:
 
 RECOMPUTE: Mapping[str, Callable[[Workspace, Event], str | None]] = {
     DECIDED: check_decision,
-    approvals.APPROVED: approvals.check_approval,
+    persons.APPROVED: approvals.check_approval,
+    persons.WAIVED: waivers.check_waiver,
 }

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import bisect
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,8 +20,9 @@ from typing import Any, Protocol
 from securesystemslib.signer import Signer
 
 from worldgate.core.config import decode
-from worldgate.core.digest import canonical, digest_json, restore, short
+from worldgate.core.digest import canonical, digest_json, read_canonical, short
 from worldgate.core.errors import DataRefused, NotAuthorised, NotFound, UsageError, WorldgateError
+from worldgate.core.evidence import Stage
 from worldgate.core.names import Slot
 from worldgate.evidence import approvals
 from worldgate.fleet.planes import Fact, Form, Plane, Timeline, compile_timeline, contradictions
@@ -50,6 +50,7 @@ class Authorisation:
 
     decision: Ref
     approvals: tuple[Ref, ...]
+    waivers: tuple[Ref, ...] = ()
 
 
 class Authorise(Protocol):
@@ -64,15 +65,16 @@ class Authorise(Protocol):
         ...
 
 
-def by_gate(ws: Workspace, release: Ref, slot: Slot, at_ns: int) -> Authorisation:
-    """The product's authorisation: the newest promotion decision in force for this slot, and its approvals.
+def by_gate(ws: Workspace, release: Ref, slot: Slot, at_ns: int, *, stage: Stage = "site") -> Authorisation:
+    """The product's authorisation: the promotion decision in force for this slot and stage, approvals and waivers.
 
     Raises:
         NotAuthorised: nothing allows it.
     """
-    found = approvals.authorise(ws, release.digest, str(slot), at_ns)
-    given = tuple(Ref("approval", approval.event) for approval in found.approvals)
-    return Authorisation(decision=Ref("decision", found.decision), approvals=given)
+    found = approvals.authorise(ws, release.digest, str(slot), at_ns, stage=stage)
+    given = tuple(Ref("approval", approval.digest) for approval in found.approvals)
+    waived = tuple(Ref("waiver", digest) for digest in found.waivers)
+    return Authorisation(decision=Ref("decision", found.decision), approvals=given, waivers=waived)
 
 
 def assign(
@@ -111,7 +113,7 @@ def assign(
     except WorldgateError as refusal:
         ws.record(REFUSED, body={**body, "why": refusal.what, "got": str(refusal.got)}, inputs=(release,), **common)
         raise
-    return ws.record(DESIRED, body=body, inputs=(release, grant.decision, *grant.approvals), **common)
+    return ws.record(DESIRED, body=body, inputs=(release, grant.decision, *grant.approvals, *grant.waivers), **common)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +192,7 @@ def receive(ws: Workspace, envelope: Mapping[str, Any], *, recorded_at_ns: int |
 def _read_receipt(envelope: Mapping[str, Any]) -> Receipt:
     """The payload, not yet believed: it says which robot's key must have signed it."""
     try:
-        tree = json.loads(base64.b64decode(envelope["payload"], validate=True))
-        restored = restore(tree)
+        restored = read_canonical(base64.b64decode(envelope["payload"], validate=True))
         assert isinstance(restored, dict)
         receipt = decode(Receipt, restored, where="receipt")
     except (KeyError, TypeError, ValueError, AssertionError) as error:

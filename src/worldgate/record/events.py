@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from worldgate.core.digest import canonical, read_json, sha256
 from worldgate.core.errors import Tampered, UsageError
@@ -28,7 +28,7 @@ _TIMES = {"recorded_at_ns", "valid_err_ns", "valid_from_ns", "valid_to_ns"}
 _KEYS = {"actor", "body", "clock", "inputs", "kind", "ledger", "name", "objects", "outputs"} | _TIMES
 
 
-def is_digest(text: object) -> bool:
+def is_digest(text: object) -> TypeGuard[str]:
     """Whether this is 64 lower-case hex digits."""
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 

@@ -31,7 +31,9 @@ TRUSTED = "ledger.trusted"
 KEY_KINDS = (ADDED, REVOKED, TRUSTED)
 ERASED = "object.erased"
 """A person lets bytes go; see :mod:`worldgate.record.erasure`."""
-PERSONS_ONLY = (*KEY_KINDS, ERASED, "log.hold_lifted")
+WITHDRAWN = "gate.withdrawn"
+"""A person takes an approval or a waiver back; see :mod:`worldgate.evidence.persons`."""
+PERSONS_ONLY = (*KEY_KINDS, ERASED, WITHDRAWN, "log.hold_lifted")
 
 
 class Role(StrEnum):
@@ -184,6 +186,12 @@ class Keyring:
         """What is known of a key, good or not."""
         standing = self._standing.get(ledger or self.home, {}).get(keyid)
         return standing.key if standing else None
+
+    def good(self, keyid: str, *, ledger: str | None = None) -> PublicKey | None:
+        """A key of a ledger, unless any ledger known here has revoked it: whoever stole it may have signed before."""
+        if any(keyid in known and known[keyid].revoked is not None for known in self._standing.values()):
+            return None
+        return self.find(keyid, ledger=ledger)
 
     def persons(self, keyids: Iterable[str], *, ledger: str | None = None) -> frozenset[str]:
         """The persons behind these keys: one with two keys counts once, robots and services not at all."""

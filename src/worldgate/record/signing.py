@@ -57,6 +57,18 @@ def verify_envelope(
     return bytes(parsed.payload)
 
 
+def read_statement(envelope: Mapping[str, Any], payload_type: str, key: Key) -> bytes:
+    """The payload of a statement that one key signed: that key, this type, and not a field more.
+
+    Raises:
+        Tampered: another type or key, further signatures or fields, a signature that does not hold.
+    """
+    data = verify_envelope(envelope, payload_type, [key])
+    if [set(item) for item in envelope["signatures"]] != [{"keyid", "sig"}]:
+        raise Tampered("not one signature and nothing else", got=len(envelope["signatures"]))
+    return data
+
+
 def signature_bytes(envelope: Mapping[str, Any]) -> bytes:
     """The one signature of an envelope that this program made."""
     (signature,) = envelope["signatures"]
