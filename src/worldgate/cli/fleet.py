@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from cyclopts import App
 
@@ -93,6 +94,7 @@ def deploy(
     *,
     at: str | None = None,
     error: float = 0.0,
+    stage: Literal["canary", "site", "fleet"] = "site",
     workspace: WorkspaceOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -110,7 +112,10 @@ def deploy(
         slot: The arm, as site/robot/arm.
         at: From when, in ISO 8601 with a zone; else now.
         error: Bound on the error of that time, in seconds.
+        stage: How far it shall go: what was promoted or approved for a smaller stage does not allow it.
     """
+    from functools import partial
+
     from worldgate.core.names import Slot
     from worldgate.core.times import SECOND, format_ns, now_ns, parse_ns
     from worldgate.fleet.deployments import assign, by_gate
@@ -118,7 +123,7 @@ def deploy(
     place, moment = Slot.parse(slot), now_ns() if at is None else parse_ns(at)
     with open_workspace(workspace) as ws:
         ref = ws.resolve(release, "release")
-        event = assign(ws, ref, place, moment, authorise=by_gate, err_ns=round(error * SECOND))
+        event = assign(ws, ref, place, moment, authorise=partial(by_gate, stage=stage), err_ns=round(error * SECOND))
     body = {"event": event.digest, "slot": str(place), "release": ref, "from_ns": moment}
     answer(
         "fleet.deploy",
@@ -126,6 +131,47 @@ def deploy(
         f"{ref.name or ref.digest[:12]} is assigned to {place} from {format_ns(moment)}",
         as_json=json,
     )
+
+
+@app.command
+def exposure(
+    release: str,
+    slot: str,
+    start: str,
+    end: str,
+    /,
+    *,
+    hours: float,
+    episodes: int,
+    key: str | None = None,
+    workspace: WorkspaceOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Record how much a release ran on an arm: limited waivers count it.
+
+    For example:
+
+        worldgate fleet exposure r3 kitchen/ur5-17/left 2026-11-23T06:00Z 2026-11-23T14:00Z --hours 6.5 --episodes 210
+        worldgate fleet exposure r3 kitchen/ur5-17/left 2026-11-24T06:00Z 2026-11-24T14:00Z --hours 0 --episodes 0
+
+    Args:
+        release: Id or name of a release.
+        slot: The arm, as site/robot/arm.
+        start: From when, in ISO 8601 with a zone.
+        end: Until when.
+        hours: How much of that time the arm ran; 0 where it stood still.
+        episodes: How many episodes were begun.
+        key: Name of the key that signs; else the program's own.
+    """
+    from worldgate.core.times import parse_ns
+    from worldgate.evidence.exposure import HOUR_NS, record_exposure
+
+    window = (parse_ns(start), parse_ns(end))
+    with open_workspace(workspace) as ws:
+        ref = ws.resolve(release, "release")
+        event = record_exposure(ws, ref, slot, window, running_ns=round(hours * HOUR_NS), episodes=episodes, actor=key)
+    said = f"{hours:g} h and {episodes} episodes of {ref.name or ref.digest[:12]} on {slot}"
+    answer("fleet.exposure", {"event": event.digest, **event.body}, said, as_json=json)
 
 
 @release_app.command

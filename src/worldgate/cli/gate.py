@@ -1,8 +1,8 @@
-"""``worldgate gate``: decide, and approve what was decided."""
+"""``worldgate gate``: decide, approve what was decided, waive what held it up, and say what may run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cyclopts import App
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 app = App(name="gate")
 app.command(prereg)
 NOT_PASSED = 3
+StageOption: TypeAlias = Literal["canary", "site", "fleet"]
 
 
 @app.default
@@ -103,6 +104,7 @@ def approve(
     *,
     key: str,
     slot: tuple[str, ...] = (),
+    stage: StageOption | None = None,
     days: float = 30.0,
     workspace: WorkspaceOption = None,
     json: JsonFlag = False,
@@ -112,22 +114,198 @@ def approve(
     For example:
 
         worldgate gate approve 4c7a9a17 --key grace
-        worldgate gate approve 4c7a9a17 --key grace --slot kitchen/ur5-17/left --days 7
+        worldgate gate approve 4c7a9a17 --key grace --slot kitchen/ur5-17/left --stage canary --days 7
+
+    The decision is computed again from its evidence first; one that its evidence does not give is not approved.
 
     Args:
         decision: Id of a promotion decision.
         key: Name of the approver's key.
         slot: A part of the decision's arms; else all of them.
+        stage: The decision's stage or a smaller one; else the decision's.
         days: How long the approval holds; never longer than the decision.
     """
+    from worldgate.core.errors import NotAuthorised
     from worldgate.core.times import format_ns, now_ns
+    from worldgate.evidence import recompute
     from worldgate.evidence.approvals import approve as sign
     from worldgate.evidence.decide import DAY_NS
+    from worldgate.evidence.persons import Known, find_decision
 
     now = now_ns()
     with open_workspace(workspace) as ws:
         ref = ws.resolve(decision, "decision")
+        wrong = recompute.check_decision(ws, find_decision(Known(ws), ref.digest).event)
+        if wrong is not None:
+            raise NotAuthorised("nobody approves what does not hold", got=wrong, hint="worldgate record verify")
         until = min(now + round(days * DAY_NS), ws.get_json(ref.digest)["expires_ns"])
-        given = sign(ws, ref, key=key, now_ns=now, expires_ns=until, slots=slot)
-    said = f"approved by {given.person} for {', '.join(given.slots)} until {format_ns(given.expires_ns)}"
-    answer("gate.approve", {"approval": given}, said, as_json=json)
+        given = sign(ws, ref, key=key, now_ns=now, expires_ns=until, slots=slot, stage=stage)
+    until_text = format_ns(given.expires_ns)
+    said = f"approved by {given.person} for {', '.join(given.slots)} as {given.stage} until {until_text}"
+    answer("gate.approve", {"approval": given}, said, f"approval {given.digest[:12]}", as_json=json)
+
+
+@app.command
+def waive(
+    decision: str,
+    check: str,
+    signal: str = "",
+    /,
+    *,
+    key: str,
+    reason: str,
+    control: str,
+    days: float,
+    hours: int | None = None,
+    episodes: int | None = None,
+    slot: tuple[str, ...] = (),
+    stage: StageOption | None = None,
+    workspace: WorkspaceOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Stand in for one check that held or rejected a release, for a while; the next decision takes it into account.
+
+    For example:
+
+        worldgate gate waive 4c7a9a17 success --key grace --reason "..." --control "..." --days 7 --hours 20
+        worldgate gate waive 4c7a9a17 admitted --key grace --reason "..." --control "..." --days 2 --episodes 50
+
+    Format, identity, signatures, violations and incidents are never waived, and other checks only where their policy
+    says so. Policies that ask for several persons need `worldgate gate countersign`.
+
+    Args:
+        decision: Id of the decision that held or rejected.
+        check: Name of the check.
+        signal: Which of its results, where it has several.
+        key: Name of the person's key; not the releaser's own.
+        reason: Why the check may be passed over.
+        control: What is done instead while it is.
+        days: When it ends.
+        hours: Hours that the release may run on all arms together; this or --episodes is needed.
+        episodes: Episodes that it may run.
+        slot: A part of the decision's arms; else all of them.
+        stage: The decision's stage or a smaller one; else the decision's.
+    """
+    from worldgate.core.times import format_ns, now_ns
+    from worldgate.evidence import waivers
+
+    now = now_ns()
+    with open_workspace(workspace) as ws:
+        given = waivers.waive(
+            ws,
+            ws.resolve(decision, "decision"),
+            check=check,
+            signal=signal,
+            key=key,
+            now_ns=now,
+            expires_ns=now + round(days * waivers.DAY_NS),
+            reason=reason,
+            control=control,
+            max_hours=hours,
+            max_episodes=episodes,
+            slots=slot,
+            stage=stage,
+        )
+    until = format_ns(given.terms.expires_ns)
+    said = f"{given.terms.status} of {check} waived by {given.persons[0]} until {until}: waiver {given.digest[:12]}"
+    answer("gate.waive", {"waiver": given}, said, "it counts from the next decision on", as_json=json)
+
+
+@app.command
+def countersign(waiver: str, /, *, key: str, workspace: WorkspaceOption = None, json: JsonFlag = False) -> None:
+    """Sign a waiver that another person wrote.
+
+    For example:
+
+        worldgate gate countersign 9b41c0de --key heidi
+        worldgate gate countersign 9b41c0de --key heidi --json
+
+    Args:
+        waiver: Id of the waiver.
+        key: Name of the person's key; not the releaser's own.
+    """
+    from worldgate.evidence import waivers
+
+    with open_workspace(workspace) as ws:
+        given = waivers.countersign(ws, ws.resolve(waiver, "waiver"), key=key)
+    said = f"waiver {given.digest[:12]} is signed by {', '.join(given.persons)}"
+    answer("gate.countersign", {"waiver": given}, said, as_json=json)
+
+
+@app.command
+def withdraw(
+    statement: str, /, *, key: str, reason: str, workspace: WorkspaceOption = None, json: JsonFlag = False
+) -> None:
+    """Take back an approval or a waiver, at once.
+
+    For example:
+
+        worldgate gate withdraw 9b41c0de --key grace --reason "the brake was not tested"
+        worldgate gate withdraw 9b41c0de --key heidi --reason "the pen was removed" --json
+
+    Args:
+        statement: Id of the approval or waiver.
+        key: Name of a person's key; any person may.
+        reason: Why, for the record.
+    """
+    from worldgate.evidence import persons
+
+    with open_workspace(workspace) as ws:
+        ref = ws.resolve(statement)
+        event = persons.withdraw(ws, ref, key=key, reason=reason)
+    said = f"{ref.kind} {ref.digest[:12]} is withdrawn in record {event.seq}"
+    answer("gate.withdraw", {"event": event.digest, "withdrawn": ref}, said, as_json=json)
+
+
+@app.command
+def authorised(
+    release: str,
+    /,
+    *,
+    slot: str,
+    stage: StageOption = "site",
+    workspace: WorkspaceOption = None,
+    json: JsonFlag = False,
+) -> int:
+    """Say whether a release may run on an arm now, and why or why not.
+
+    For example:
+
+        worldgate gate authorised careful-r3 --slot kitchen/ur5-17/left
+        worldgate gate authorised careful-r3 --slot kitchen/ur5-17/left --stage canary
+
+    Exit code 3 if it may not.
+
+    Args:
+        release: Id or name of the release.
+        slot: The arm, as site/robot/arm.
+        stage: How far it shall go.
+    """
+    from worldgate.core.errors import NotAuthorised
+    from worldgate.core.times import format_ns, now_ns
+    from worldgate.evidence import approvals
+    from worldgate.evidence.persons import Known
+
+    now = now_ns()
+    with open_workspace(workspace) as ws:
+        ref, known = ws.resolve(release, "release"), Known(ws)
+        found, refused = None, None
+        try:
+            found = approvals.authorise(ws, ref.digest, slot, now, stage=stage)
+        except NotAuthorised as error:
+            refused = error
+        decisions, _ = approvals.promotions(known, ref.digest, slot)
+        seen = [c for d in decisions for c in approvals.considered(known, d, slot, stage, now)]
+    rows = [(c.person, "counts" if not c.why_not else c.why_not) for c in seen]
+    parts = [Table(columns=("approved by", "here"), rows=rows)] if rows else []
+    body = {"authorised": found is not None, "authorisation": found, "approvals": seen}
+    if found is not None:
+        told = f"may run on {found.slot} as {stage} until {format_ns(found.expires_ns)}: approved by "
+        waived = [f"rests on waiver {digest[:12]}" for digest in found.waivers]
+        answer("gate.authorised", body, *parts, told + ", ".join(found.persons), *waived, as_json=json)
+        return 0
+    assert refused is not None
+    why = {"what": refused.what, "got": None if refused.got is None else str(refused.got), "hint": refused.hint}
+    got = f": {refused.got}" if refused.got is not None else ""
+    answer("gate.authorised", {**body, "why": why}, *parts, f"may not run: {refused.what}{got}", as_json=json)
+    return NOT_PASSED

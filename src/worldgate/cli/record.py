@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
@@ -18,31 +19,46 @@ app.command(keys_app)
 
 
 @app.command
-def verify(*, head: str | None = None, workspace: WorkspaceOption = None, json: JsonFlag = False) -> int:
+def verify(
+    *,
+    head: str | None = None,
+    witness: Path | None = None,
+    workspace: WorkspaceOption = None,
+    json: JsonFlag = False,
+) -> int:
     """Check every link, signature, key, object and decision, each on its own.
 
     For example:
 
         worldgate record verify
-        worldgate record verify --head 412:9f2c...
+        worldgate record verify --witness grace-412.json
 
     Exit code 1 if anything does not hold; each broken record is named.
 
     Args:
         head: SEQUENCE:HASH that somebody else kept; without one a cut tail cannot show.
+        witness: File that `worldgate record witness` wrote: a head that somebody outside the ledger signed.
     """
+    from worldgate.core.errors import UsageError
     from worldgate.evidence.recompute import RECOMPUTE
+    from worldgate.record import witness as witnesses
     from worldgate.record.verify import verify as check_record
 
-    witness = _head(head)
+    if head is not None and witness is not None:
+        raise UsageError("one head at a time", hint="--head or --witness")
+    kept, by = _head(head), ""
     with open_workspace(workspace) as ws:
-        report = check_record(ws, recompute=RECOMPUTE, witness=witness)
+        if witness is not None:
+            sight = witnesses.read(witness, ws.ledger)
+            kept, by = sight.head, f"witnessed up to record {sight.seq} by {sight.name}, key {sight.keyid[:12]}"
+        report = check_record(ws, recompute=RECOMPUTE, witness=kept)
     rows = [(problem.seq or "ledger", problem.digest[:12], problem.what) for problem in report.problems]
     said = (
         f"{report.records} records and {report.objects} objects checked, {report.recomputed} claims recomputed, "
         f"{len(report.problems)} problems; head {report.head.seq}:{report.head.hash}"
     )
-    unseen = "" if report.witnessed else "no head kept elsewhere was given: a cut tail or a re-issue would not show"
+    unseen = "unwitnessed: no head kept elsewhere was given, so a cut tail or a re-issue would not show"
+    last = by if report.witnessed else unseen if kept is None else ""
     parts = [Table(columns=("record", "id", "what does not hold"), rows=rows)] if rows else []
     body = {
         "ok": report.ok,
@@ -51,10 +67,40 @@ def verify(*, head: str | None = None, workspace: WorkspaceOption = None, json: 
         "recomputed": report.recomputed,
         "head": report.head,
         "witnessed": report.witnessed,
+        "witness": by,
         "problems": report.problems,
     }
-    answer("record.verify", body, *parts, said, *([unseen] if unseen else []), as_json=json)
+    answer("record.verify", body, *parts, said, *([last] if last else []), as_json=json)
     return 0 if report.ok else 1
+
+
+@app.command
+def witness(folder: Path, out: Path, /, *, key: str, workspace: WorkspaceOption = None, json: JsonFlag = False) -> None:
+    """Sign the head of another ledger with a key of one's own, so that a cut tail or a re-issue of it would show.
+
+    For example:
+
+        worldgate record witness ../fleet fleet-412.json --key grace
+        worldgate record witness /mnt/fleet heads/today.json --key grace --workspace my-own
+
+    The key lies in the witness's own workspace, never in the one that is witnessed.
+
+    Args:
+        folder: The workspace that is witnessed.
+        out: The file to write; give it to whoever shall verify, and keep a copy.
+        key: Name of a key of the witness's own workspace.
+    """
+    from worldgate.core.times import now_ns
+    from worldgate.record import witness as witnesses
+    from worldgate.record.workspace import Workspace
+
+    with open_workspace(workspace) as own, Workspace.open(folder) as seen:
+        envelope = witnesses.witness(own, seen.ledger, key=key, now_ns=now_ns())
+        witnesses.write(out, envelope)
+        sight = witnesses.read(out, seen.ledger)
+    body = {"file": out, "ledger": sight.ledger, "head": sight.head, "keyid": sight.keyid, "name": sight.name}
+    said = f"{key} saw record {sight.seq} of {folder}: {out}; key {sight.keyid}"
+    answer("record.witness", body, said, as_json=json)
 
 
 def _head(text: str | None) -> Head | None:
