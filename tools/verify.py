@@ -7,12 +7,15 @@ apart that agree are evidence. It checks
 - the chain: every sequence, link and payload digest, and that each payload is the canonical JSON (RFC 8785) it claims;
 - every DSSE signature (Ed25519), by a key that was good at that place of its ledger;
 - every object that an event promised, the files of trees included;
-- every gate decision: trials, incidents and admissions gathered again from the ledger, each bound computed again
-  (binomial and sequential ones in rational arithmetic, bootstrap ones within 1e-9), and the verdict.
+- every gate decision: trials, incidents, admissions and waivers gathered again from the ledger, each bound computed
+  again (binomial and sequential ones in rational arithmetic, bootstrap ones within 1e-9), and the verdict;
+- every approval and waiver: signed by persons who count, within its decision, under a nonce of its own, after it was
+  decided and on this chain.
 
-Usage: ``python verify.py FOLDER [--root KEYID] [--head SEQ:HASH]``. Prints one line for each thing that does not hold,
-naming the record; exits 0 if all holds, 1 if not, 2 if it cannot be read. Without ``--head``, a head that somebody else
-kept, neither a cut tail nor a ledger re-issued with its owner's keys can show; the last line says so.
+Usage: ``python verify.py FOLDER [--root KEYID] [--head SEQ:HASH] [--witness FILE]``. Prints one line for each thing
+that does not hold, naming the record; exits 0 if all holds, 1 if not, 2 if it cannot be read. Without a head that
+somebody else kept or signed, neither a cut tail nor a ledger re-issued with its owner's keys can show; the last line
+says so.
 """
 
 from __future__ import annotations
@@ -37,11 +40,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 EVENT = "application/vnd.worldgate.event.v1+json"
-DECISION = "application/vnd.worldgate.decision.v1+json"
+STATEMENT = "application/vnd.worldgate.{}.v1+json"
 SCHEMA = 1
-PERSONS_ONLY = {"key.added", "key.revoked", "ledger.trusted", "object.erased", "log.hold_lifted"} | {
-    "gate.withdrawn"
-}
+PERSONS_ONLY = {"key.added", "key.revoked", "ledger.trusted", "object.erased", "log.hold_lifted", "gate.withdrawn"}
 FIELDS = {"actor", "body", "clock", "inputs", "kind", "ledger", "name", "objects", "outputs"} | {
     "recorded_at_ns", "valid_err_ns", "valid_from_ns", "valid_to_ns"
 }  # fmt: skip
@@ -150,6 +151,7 @@ class Key:
     def __init__(self, body: dict[str, Any], added: int) -> None:
         self.public, self.owner, self.role = bytes.fromhex(body["public"]), body["owner"], body["role"]
         self.added, self.revoked = added, math.inf
+        self.known, self.gone = math.inf, math.inf  # where this ledger heard of it and of its revocation
         if body["scheme"] != "ed25519" or sha256(self.public) != body["keyid"]:
             raise KeyError("a key id that does not name its key")
 
@@ -176,8 +178,8 @@ class Workspace:
         where = f"record {record.seq} {record.digest[:12]}" if record else "ledger"
         self.problems.append((record.seq if record else 0, f"{where}: {what}"))
 
-    def chain(self, head: str | None) -> None:
-        """Sequences, links and the head that somebody kept."""
+    def chain(self) -> None:
+        """Sequences and links."""
         seq, prev, places = 0, "0" * 64, set()
         for r in self.rows:
             if r.seq != seq + 1:
@@ -191,8 +193,12 @@ class Workspace:
             seq, prev = r.seq, r.hash
             self.hashes[seq] = prev
             self.read(r)
-        if head is not None and head not in {f"{s}:{h}" for s, h in self.hashes.items()}:
-            self.wrong(None, f"the head that was kept, {head[:24]}, is not in the chain")
+
+    def seen_by(self, heads: list[str]) -> None:
+        """Heads that somebody else kept or signed."""
+        for head in heads:
+            if head not in {f"{s}:{h}" for s, h in self.hashes.items()}:
+                self.wrong(None, f"the head that was kept, {head[:24]}, is not in the chain")
 
     def read(self, r: Record) -> None:
         """A record's payload: its digest, its canonical form, its fields."""
@@ -225,10 +231,11 @@ class Workspace:
                 if not (first and body["role"] == "person") and self.refusal(r):
                     continue
                 if r.kind == "key.added":
-                    self.keys.setdefault((r.ledger, body["keyid"]), Key(body, r.origin_seq))
+                    key = self.keys.setdefault((r.ledger, body["keyid"]), Key(body, r.origin_seq))
+                    key.known = min(key.known, r.seq)
                 elif r.kind == "key.revoked":
                     key = self.keys[r.ledger, body["keyid"]]
-                    key.revoked = min(key.revoked, r.origin_seq)
+                    key.revoked, key.gone = min(key.revoked, r.origin_seq), min(key.gone, r.seq)
                 elif r.ledger == self.id:
                     trusted.setdefault(body["ledger"], body["root"])
             except (KeyError, ValueError, TypeError):
@@ -247,6 +254,21 @@ class Workspace:
         if r.kind in PERSONS_ONLY and key.role != "person":
             return "only a person may do this"
         return ""
+
+    def good(self, r: Record, upto: int) -> Key | None:
+        """The key behind a record, if as the ledger stood no ledger had revoked it."""
+        key, keyid = self.keys.get((r.ledger, r.tree["actor"])), r.tree["actor"]
+        revoked = any(k.gone <= upto for (_, other), k in self.keys.items() if other == keyid)
+        return None if key is None or key.known > upto or revoked else key
+
+    def owner(self, r: Record) -> str | None:
+        """The person behind a record."""
+        key = self.keys.get((r.ledger, r.tree["actor"]))
+        return key.owner if key else None
+
+    def past(self, upto: int, *kinds: str) -> list[Record]:
+        """Records of these kinds up to a sequence."""
+        return [r for r in self.records if r.kind in kinds and r.seq <= upto]
 
     def signatures(self) -> None:
         """Every signature, by a key that was good there."""
@@ -297,13 +319,14 @@ class Workspace:
                     self.wrong(r, str(error))
 
     def decisions(self) -> None:
-        """Every decision and approval of this ledger."""
+        """Every decision, approval and waiver of this ledger."""
+        how = {"gate.decided": lambda ws, r: Gate(ws, r).problems(), "gate.approved": approval, "gate.waived": waiver}
         for r in self.records:
-            if r.kind not in ("gate.decided", "gate.approved") or r.ledger != self.id:
+            if r.kind not in how or r.ledger != self.id:
                 continue
             self.decided += 1
             try:
-                for what in Gate(self, r).problems() if r.kind == "gate.decided" else approval(self, r):
+                for what in how[r.kind](self, r):
                     self.wrong(r, what)
             except Unreadable as error:
                 self.wrong(r, f"cannot be recomputed: {error}")
@@ -605,14 +628,16 @@ class Gate:
 
     def past(self, *kinds: str) -> list[Record]:
         """Records of these kinds that the decision could know."""
-        return [r for r in self.ws.records if r.kind in kinds and r.seq <= self.head]
+        return self.ws.past(self.head, *kinds)
 
     def problems(self) -> list[str]:
         """Everything about this decision that does not hold."""
         d, body, out = self.d, self.record.body, []
         if (body["verdict"], body["subject"]) != (d["verdict"], d["subject"]["digest"]):
             out.append("its event says another verdict or subject than the decision")
-        out += self.signed(body["envelope"])
+        key = self.ws.keys.get((self.record.ledger, self.record.tree["actor"]))
+        if key is None or sha256(signed(self.ws, self.record, "decision", key)) != self.digest:
+            out.append("its signed envelope holds another decision")
         if self.ws.hashes.get(self.head) != d["ledger_head"]["hash"] or self.head >= self.record.seq:
             out.append("names a ledger head that is not in the chain before it")
         if d["gate"] != self.policy["kind"] or d["population"] != self.population:
@@ -627,10 +652,9 @@ class Gate:
         out += self.trained()
         if d["gate"] == "promotion":
             out += self.gather()
-            if d["scope"]["stage"] != self.policy["stage"]:
-                out.append("is of another stage than its policy")
-            if d["approvals_needed"] != self.policy["approvals"]:
-                out.append("asks for another number of approvals than its policy")
+            told = (d["approvals_needed"], d["approvers"], d["scope"]["stage"])
+            if told != tuple(self.policy[field] for field in ("approvals", "approvers", "stage")):
+                out.append("asks for other approvals, or is for another stage, than its policy")
         return out + self.checks()
 
     def trained(self) -> list[str]:
@@ -641,18 +665,6 @@ class Gate:
         first = next((body["evidence"] for body in told if body["subject"] in of), None)
         seen = [i["digest"] for i in self.d["evidence"] if i["schema"] == "worldgate/training/1"]
         return [] if seen == ([first] if first else []) else ["did not see the first training record on the ledger"]
-
-    def signed(self, digest: str) -> list[str]:
-        """The DSSE envelope must hold this very decision, signed by the event's key."""
-        envelope = self.ws.json(digest)
-        (signature,) = envelope["signatures"]
-        key = self.ws.keys.get((self.record.ledger, signature["keyid"]))
-        payload = base64.b64decode(envelope["payload"])
-        own = key is not None and signature["keyid"] == self.record.tree["actor"]
-        if not own or envelope["payloadType"] != DECISION or sha256(payload) != self.digest:
-            return ["its signed envelope holds another decision, type or key"]
-        held = good_signature(key.public, DECISION, payload, base64.b64decode(signature["sig"])) if key else False
-        return [] if held else ["the signature of its envelope does not hold"]
 
     def gather(self) -> list[str]:
         """Trials, incidents and admissions as the ledger knew them; the decision must have seen the same."""
@@ -890,15 +902,46 @@ class Gate:
                 out.append(f"{about}: says bound {claim['bound'] or 'none'}, its evidence gives {bound or 'none'}")
         if [c["blocking"] for c in claimed] != blocking:
             out.append("blocks on other checks than its policy")
-        statuses = [status for (_, (_, status, _, _)), rests in zip(found, blocking, strict=True) if rests]
+        out += self.waivers(found)
+        resting = [
+            (result[1], c["waived"]) for (_, result), rests, c in zip(found, blocking, claimed, strict=True) if rests
+        ]
+        statuses = [status for status, waived in resting if not waived]
         passed = "ADMIT" if self.d["gate"] == "admission" else "PROMOTE"
-        held = not statuses or any(s != "PASS" for s in statuses)
+        held = not resting or any(s != "PASS" for s in statuses)
         verdict = "REJECT" if "FAIL" in statuses else "HOLD" if held else passed
         if verdict != self.d["verdict"]:
             out.append(f"says {self.d['verdict']}, its evidence gives {verdict}")
         reach = {a["signal"]: a["steps"] for a in self.d["admitted"]}
         signals = {s["name"]: self.horizons.get(s["name"], 0) for s in self.judged()} if verdict == "ADMIT" else {}
         return out if reach == signals else [*out, "admits other signals or horizons than its evidence gives"]
+
+    def waivers(self, found: list[tuple[str, Result]]) -> list[str]:
+        """What each result claims to be waived by, and what of it is wrong."""
+        fits, d = [], self.d
+        if d["gate"] == "promotion":
+            told = (r for r in self.past("gate.waived") if r.body.get("release") == d["subject"]["digest"])
+            fits = [
+                (digest, t) for digest in sorted({str(r.body.get("waiver")) for r in told}) for t in self.terms(digest)
+            ]
+        wanted = []
+        for name, (signal, status, _, _) in found:
+            fitting = [(int(t["expires_ns"]), digest) for digest, t in fits if excuses(t, name, signal, status)]
+            wanted.append(max(fitting)[1] if fitting and waivable(self.policy, name) else "")
+        used = sorted(set(wanted) - {""})
+        out = [] if [c["waived"] for c in d["checks"]] == wanted else ["names other waivers than the ledger holds"]
+        if d["waivers"] != used or any(int(t["expires_ns"]) < int(d["expires_ns"]) for g, t in fits if g in used):
+            out.append("does not list its waivers, or outlasts one")
+        return out
+
+    def terms(self, digest: str) -> list[dict[str, Any]]:
+        """The terms of a waiver that this decision may use, or nothing."""
+        try:
+            terms = standing(self.ws, digest, self.now, self.head)
+        except (Unreadable, KeyError, ValueError, TypeError, IndexError, AttributeError):
+            return []
+        inside = set(self.slots) <= set(terms["slots"]) and covers(terms["stage"], self.policy["stage"])
+        return [terms] if inside and terms["policy"] == self.d["policy"]["digest"] else []
 
 
 def drawn(seed: int, count: int, below: int) -> list[int]:
@@ -1288,22 +1331,294 @@ CHECKS = {
 """Gate check, as policies name it, to what recomputes it: a list of results, in the order of the decision."""
 
 
+# ---- persons: approvals and waivers ---------------------------------------------------------------------------------
+
+STAGES = ["canary", "site", "fleet"]
+NEVER_WAIVED = {"schema", "identity", "signatures", "violations", "incidents"}
+HOUR_NS = 3_600_000_000_000
+COMMON = {"schema", "decision", "release", "sites", "slots", "stage", "ledger_head", "nonce"} | {
+    "not_before_ns", "expires_ns"
+}  # fmt: skip
+FORMS = {
+    "approval": COMMON | {"person"},
+    "waiver": COMMON | {"policy", "check", "signal", "status", "reason", "control", "max_hours", "max_episodes"},
+}
+
+
+def covers(stage: str, wanted: str) -> bool:
+    """Whether what was said for a stage holds for another."""
+    return STAGES.index(wanted) <= STAGES.index(stage)
+
+
+def signed(ws: Workspace, r: Record, kind: str, key: Key) -> bytes:
+    """The payload of the envelope that a record names: of this type, signed once, by this key, and nothing else."""
+    envelope, kind = ws.json(r.body["envelope"]), STATEMENT.format(kind)
+    if set(envelope) != {"payload", "payloadType", "signatures"} or envelope["payloadType"] != kind:
+        raise Unreadable("its envelope is of another type or form")
+    (signature,) = envelope["signatures"]
+    payload = base64.b64decode(envelope["payload"])
+    own = set(signature) == {"keyid", "sig"} and signature["keyid"] == r.tree["actor"]
+    if not own or not good_signature(key.public, kind, payload, base64.b64decode(signature["sig"])):
+        raise Unreadable("the signature of its envelope does not hold")
+    return payload
+
+
+def statement(ws: Workspace, r: Record, kind: str, upto: int) -> tuple[dict[str, Any], str]:
+    """What a person stated, and who; its event must say the same."""
+    key = ws.good(r, upto)
+    if key is None or key.role != "person":
+        raise Unreadable(f"the {kind} was not signed by a person whose key is good")
+    data = signed(ws, r, kind, key)
+    tree = parse(data)
+    if not isinstance(tree, dict) or set(tree) != FORMS[kind] or not well_formed(tree, kind):
+        raise Unreadable(f"not the form of this {kind}")
+    body = {kind: sha256(data), "envelope": r.body["envelope"], "person": key.owner}
+    said = ("decision", "release", "slots", "stage", "nonce", "not_before_ns", "expires_ns")
+    if r.body != body | {name: tree[name] for name in said}:
+        raise Unreadable(f"the event of this {kind} says something else than what was signed")
+    return tree, key.owner
+
+
+def well_formed(tree: dict[str, Any], kind: str) -> bool:
+    """Whether every field of a statement is of its type."""
+    head = tree["ledger_head"]
+    lists = ("sites", "slots")
+    texts = set(tree) - {"ledger_head", "max_hours", "max_episodes", *lists}
+    limits = [tree[name] for name in ("max_hours", "max_episodes") if name in tree]
+    return (
+        tree["schema"] == f"worldgate/{kind}/1"
+        and isinstance(head, dict)
+        and set(head) == {"ledger", "seq", "hash"}
+        and type(head["seq"]) is int
+        and all(isinstance(text, str) for text in [head["ledger"], head["hash"], *(tree[name] for name in texts)])
+        and all(isinstance(tree[name], list) and all(isinstance(s, str) for s in tree[name]) for name in lists)
+        and tree["stage"] in STAGES
+        and tree.get("status", "PASS") in {"PASS", "FAIL", "INCONCLUSIVE"}
+        and all(limit is None or type(limit) is int for limit in limits)
+        and all(re.fullmatch("0|-?[1-9][0-9]*", tree[name]) for name in ("not_before_ns", "expires_ns"))
+    )
+
+
+def decision_of(ws: Workspace, digest: str, upto: int) -> tuple[Record, dict[str, Any]]:
+    """A recorded promotion decision and its record."""
+    for r in ws.past(upto, "gate.decided"):
+        if r.body.get("decision") == digest:
+            key = ws.good(r, upto)
+            if key is None or key.role == "robot":
+                raise Unreadable("its decision was signed by a key that may not decide")
+            data = signed(ws, r, "decision", key)
+            d = parse(data)
+            told = tuple(r.body.get(name) for name in ("decision", "subject", "verdict", "slots"))
+            if told != (sha256(data), d["subject"]["digest"], d["verdict"], d["scope"]["slots"]):
+                raise Unreadable("the event of its decision says something else than what was signed")
+            if d["gate"] != "promotion":
+                raise Unreadable("its decision is no promotion")
+            return r, d
+    raise Unreadable("its decision is not on this ledger")
+
+
+def bench(ws: Workspace, r: Record, d: dict[str, Any], upto: int) -> tuple[set[str | None], set[str | None]]:
+    """(releasers, evaluators): the persons who do not count, and those who do not count alone."""
+    release, evidence = d["subject"]["digest"], {item["digest"] for item in d["evidence"]}
+    releasers = {
+        ws.owner(o)
+        for o in ws.past(upto, "release.registered", "gate.decided")
+        if {ref["digest"] for ref in o.tree["outputs"]} & {release, r.body["decision"]}
+    }
+    evaluators = {
+        ws.owner(o)
+        for o in ws.past(upto, "trial.run", "evidence.made")
+        if o.body.get("release") == release or o.body.get("evidence") in evidence
+    }
+    return releasers, evaluators
+
+
+def misplaced(ws: Workspace, r: Record, tree: dict[str, Any], kind: str, decided: Record, upto: int) -> list[str]:
+    """A nonce that was used before, or a head of another chain."""
+    for other in ws.past(upto, "gate.approved", "gate.waived"):
+        if other is r:
+            break
+        again = other.body.get(kind) != r.body[kind] or other.body.get("person") == r.body["person"]
+        if other.body.get("nonce") == tree["nonce"] and again:
+            return [f"the nonce of this {kind} was used before"]
+    head = tree["ledger_head"]
+    if r.ledger != ws.id:
+        return [] if head["ledger"] == r.ledger else ["it was signed for another ledger"]
+    if head["ledger"] != ws.id or ws.hashes.get(head["seq"]) != head["hash"]:
+        return ["it was signed on another ledger or on a fork of this one"]
+    return [] if decided.seq <= head["seq"] < r.seq else ["it was signed before its decision was recorded"]
+
+
+def uncounted(who: str, releasers: set[str | None], d: dict[str, Any]) -> list[str]:
+    """Why a person does not count."""
+    if who in releasers:
+        return [f"{who} does not decide about their own release or decision"]
+    return [f"the policy does not name {who}"] if d["approvers"] and who not in d["approvers"] else []
+
+
+def inside(tree: dict[str, Any], d: dict[str, Any]) -> bool:
+    """Whether a statement stays within the slots, sites and stage of its decision."""
+    sites = sorted({slot.split("/")[0] for slot in tree["slots"]})
+    some = bool(tree["slots"]) and set(tree["slots"]) <= set(d["scope"]["slots"])
+    return some and tree["sites"] == sites and covers(d["scope"]["stage"], tree["stage"])
+
+
 def approval(ws: Workspace, r: Record) -> list[str]:
-    """What is wrong with an approval."""
-    key, d = ws.keys.get((r.ledger, r.tree["actor"])), ws.json(r.body["decision"])
-    if key is None or key.role != "person" or key.owner != r.body["person"]:
-        return ["an approval that was not signed by the person it names"]
-    if d["verdict"] != "PROMOTE" or d["subject"]["digest"] != r.body["release"]:
+    """What is wrong with an approval, as the ledger stood then."""
+    tree, who = statement(ws, r, "approval", r.seq)
+    decided, d = decision_of(ws, tree["decision"], r.seq)
+    if d["verdict"] != "PROMOTE" or d["subject"]["digest"] != tree["release"]:
         return ["an approval of what was not promoted"]
-    if not set(r.body["slots"]) <= set(d["scope"]["slots"]) or int(r.body["expires_ns"]) > int(d["expires_ns"]):
+    if tree["person"] != who:
+        return ["it was not signed by the person it names"]
+    times = [int(d["not_before_ns"]), int(tree["not_before_ns"]), int(tree["expires_ns"]), int(d["expires_ns"])]
+    if not inside(tree, d) or times != sorted(times) or times[1] == times[2]:
         return ["an approval beyond its decision"]
-    for other in ws.records:
-        made = {ref["digest"] for ref in other.tree["outputs"]}
-        if other.kind in ("release.registered", "gate.decided") and made & {r.body["decision"], r.body["release"]}:
-            maker = ws.keys.get((other.ledger, other.tree["actor"]))
-            if maker is not None and maker.owner == key.owner:
-                return [f"{key.owner} approved their own release"]
-    return []
+    releasers, _ = bench(ws, decided, d, r.seq)
+    return uncounted(who, releasers, d) or misplaced(ws, r, tree, "approval", decided, r.seq)
+
+
+def waiver(ws: Workspace, r: Record) -> list[str]:
+    """What is wrong with a signature under a waiver, as the ledger stood then."""
+    tree, who = statement(ws, r, "waiver", r.seq)
+    decided, d = decision_of(ws, tree["decision"], r.seq)
+    wrong = bad_terms(tree, d, ws.json(d["policy"]["digest"]))
+    releasers, _ = bench(ws, decided, d, r.seq)
+    return wrong or uncounted(who, releasers, d) or misplaced(ws, r, tree, "waiver", decided, r.seq)
+
+
+def waivable(policy: dict[str, Any], check: str) -> bool:
+    """Whether a policy lets persons stand in for a check."""
+    return check not in NEVER_WAIVED and any(c["waivable"] for c in policy["checks"] if c["check"] == check)
+
+
+def excuses(terms: dict[str, Any], check: str, signal: str, status: str) -> bool:
+    """Whether a waiver stands in for this result: one of a failure for what is inconclusive too, not the reverse."""
+    enough = {"FAIL": {"FAIL"}, "INCONCLUSIVE": {"FAIL", "INCONCLUSIVE"}, "PASS": set()}[status]
+    return (terms["check"], terms["signal"]) == (check, signal) and terms["status"] in enough
+
+
+def bad_terms(tree: dict[str, Any], d: dict[str, Any], policy: dict[str, Any]) -> list[str]:
+    """What is wrong with the terms of a waiver."""
+    found = [c for c in d["checks"] if (c["check"], c["signal"]) == (tree["check"], tree["signal"])]
+    limits = [n for n in (tree["max_hours"], tree["max_episodes"]) if n is not None]
+    start, end = int(tree["not_before_ns"]), int(tree["expires_ns"])
+    return [
+        what
+        for bad, what in (
+            (d["verdict"] not in {"HOLD", "REJECT"}, "there is nothing to waive"),
+            (
+                not found or found[0]["status"] != tree["status"] or tree["status"] == "PASS",
+                "a waiver of a result that the decision does not have",
+            ),
+            (not waivable(policy, tree["check"]), "a waiver of a check that is not waived"),
+            (
+                (tree["release"], tree["policy"]) != (d["subject"]["digest"], d["policy"]["digest"]),
+                "a waiver of another release or policy than its decision",
+            ),
+            (not inside(tree, d), "a waiver beyond the slots, sites or stage of its decision"),
+            (
+                not int(d["decided_at_ns"]) <= start < end <= start + policy["valid_for_days"] * DAY_NS,
+                "a waiver that begins before its decision or lasts longer than its policy allows",
+            ),
+            (not tree["reason"] or not tree["control"], "a waiver without a reason or a control"),
+            (not limits or min(limits) < 1, "a waiver without a limit of hours or episodes"),
+        )
+        if bad
+    ]
+
+
+def standing(ws: Workspace, digest: str, now: int, upto: int) -> dict[str, Any]:
+    """The terms of a waiver that holds at a time, as the ledger stood."""
+    signatures = []
+    for r in ws.past(upto, "gate.waived"):
+        if r.body.get("waiver") == digest:
+            try:
+                signatures.append((r, *statement(ws, r, "waiver", upto)))
+            except (Unreadable, KeyError, ValueError, TypeError):
+                continue
+    terms = signatures[0][1]
+    decided, d = decision_of(ws, terms["decision"], upto)
+    releasers, evaluators = bench(ws, decided, d, upto)
+    counting = {
+        who
+        for r, tree, who in signatures
+        if not uncounted(who, releasers, d) and not misplaced(ws, r, tree, "waiver", decided, upto)
+    }
+    gone = any(r.body.get("withdrawn") == digest for r in ws.past(upto, "gate.withdrawn"))
+    if (
+        bad_terms(terms, d, ws.json(d["policy"]["digest"]))
+        or len(counting) < max(1, d["approvals_needed"])
+        or counting <= evaluators
+        or gone
+        or not int(terms["not_before_ns"]) <= now < int(terms["expires_ns"])
+        or spent(ws, terms, now, upto)
+    ):
+        raise Unreadable("a waiver that does not hold")
+    return terms
+
+
+def spent(ws: Workspace, terms: dict[str, Any], now: int, upto: int) -> bool:
+    """Whether the exposure of a waiver is used up, or not known."""
+    since, running, episodes = int(terms["not_before_ns"]), 0, 0
+    for slot in terms["slots"]:
+        windows = []
+        for r in ws.past(upto, "exposure.recorded"):
+            told = window(r, terms["release"], slot)
+            if told and told[0] < now and since < told[1]:
+                windows.append(told[:2])
+                running, episodes = running + told[2], episodes + told[3]
+        for start, end in assigned(ws, terms["release"], slot, upto):
+            at, end = max(start, since), min(end, now)
+            for begins, ends in sorted(windows):
+                at = max(at, ends) if begins <= at else at
+            if at < end:
+                return True
+    hours, most = terms["max_hours"], terms["max_episodes"]
+    return (hours is not None and running >= hours * HOUR_NS) or (most is not None and episodes >= most)
+
+
+def window(r: Record, release: str, slot: str) -> tuple[int, int, int, int] | None:
+    """(from, until, running, episodes) of an exposure of this release on this slot, where it can be."""
+    body, ends = r.body, [r.tree["valid_from_ns"], r.tree["valid_to_ns"]]
+    told = [*ends, str(body.get("running_ns"))]
+    if (body.get("slot"), body.get("release")) != (slot, release) or type(body.get("episodes")) is not int:
+        return None
+    if not all(isinstance(text, str) and re.fullmatch("0|-?[1-9][0-9]*", text) for text in told):
+        return None
+    start, end, ran = map(int, told)
+    return (start, end, ran, body["episodes"]) if 0 <= ran <= end - start and body["episodes"] >= 0 else None
+
+
+def assigned(ws: Workspace, release: str, slot: str, upto: int) -> list[tuple[int, int]]:
+    """When a release was assigned to a slot, or reported by it."""
+    told = [
+        (r, int(r.tree["valid_from_ns"]), int(r.tree["valid_to_ns"] or r.tree["valid_from_ns"]))
+        for r in ws.past(upto, "deployment.desired", "deployment.reported")
+        if r.body.get("slot") == slot and r.tree["valid_from_ns"] is not None
+    ]
+    starts = sorted(start for r, start, _ in told if r.kind == "deployment.desired")
+    return [
+        (start, min((s for s in starts if s > start), default=2**63) if r.kind == "deployment.desired" else end)
+        for r, start, end in told
+        if r.body.get("release") == release
+    ]
+
+
+def witness(ws: Workspace, path: Path) -> str:
+    """The head that somebody outside the ledger signed, as SEQ:HASH."""
+    envelope = parse(path.read_bytes())
+    payload, kind = base64.b64decode(envelope["payload"]), STATEMENT.format("witness")
+    sight = parse(payload)
+    (signature,) = envelope["signatures"]
+    public = bytes.fromhex(sight["public"])
+    good = signature["keyid"] == sha256(public) and envelope["payloadType"] == kind
+    if not good or not good_signature(public, kind, payload, base64.b64decode(signature["sig"])):
+        raise Unreadable("the witness's signature does not hold")
+    if sight["ledger"] != ws.id or (ws.id, signature["keyid"]) in ws.keys:
+        raise Unreadable("a witness of another ledger, or a key of this one")
+    print(f"witness: {sight['name']} saw record {sight['seq']}; key {signature['keyid']}")
+    return f"{sight['seq']}:{sight['hash']}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -1312,23 +1627,31 @@ def main(argv: list[str] | None = None) -> int:
     arguments.add_argument("folder", type=Path, help="the workspace")
     arguments.add_argument("--root", help="key id of the root of trust, learned from its people")
     arguments.add_argument("--head", help="SEQ:HASH that somebody else kept")
+    arguments.add_argument("--witness", type=Path, help="a file in which somebody outside the ledger signed its head")
     told = arguments.parse_args(argv)
     try:
         ws = Workspace(told.folder)
     except (Unreadable, KeyError, ValueError) as error:
         print(f"cannot be read: {error}", file=sys.stderr)
         return 2
-    ws.chain(told.head)
+    ws.chain()
     ws.learn_keys(told.root)
+    heads = [told.head] if told.head else []
+    if told.witness:
+        try:
+            heads.append(witness(ws, told.witness))
+        except (Unreadable, OSError, KeyError, ValueError, TypeError) as error:
+            ws.wrong(None, f"no witness: {error}")
+    ws.seen_by(heads)
     ws.signatures()
     ws.objects()
     ws.decisions()
     for _, line in sorted(ws.problems, key=lambda problem: problem[0]):
         print(line)
     seq = max(ws.hashes, default=0)
-    counts = f"{len(ws.rows)} records, {len(ws.seen)} objects, {ws.decided} decisions and approvals"
+    counts = f"{len(ws.rows)} records, {len(ws.seen)} objects, {ws.decided} decisions, approvals and waivers"
     print(f"{counts}: {len(ws.problems)} problems; head {seq}:{ws.hashes.get(seq, '')}")
-    if told.head is None:
+    if not heads:
         print("unwitnessed: no head kept elsewhere was given, so a cut tail or a re-issue would not show")
     return 1 if ws.problems else 0
 
