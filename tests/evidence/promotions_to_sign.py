@@ -135,7 +135,7 @@ def forge(
     return ws.record(EVENTS[kind], body=told, outputs=[Ref(kind, sha256(signed))], actor=key)
 
 
-def stated(hall: Hall, decision: Decision, **changes: Any) -> dict[str, Any]:
+def stated(hall: Hall, decision: Decision, /, **changes: Any) -> dict[str, Any]:
     """What an approval by Bob would say."""
     head = Seen.now(hall.ws)
     return {
@@ -154,7 +154,7 @@ def stated(hall: Hall, decision: Decision, **changes: Any) -> dict[str, Any]:
     }
 
 
-def waiving(hall: Hall, decision: Decision, **changes: Any) -> dict[str, Any]:
+def waiving(hall: Hall, decision: Decision, /, **changes: Any) -> dict[str, Any]:
     """What a waiver of the quick policy's success would say."""
     told = stated(hall, decision)
     del told["person"]
