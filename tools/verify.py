@@ -927,7 +927,8 @@ class Gate:
         wanted = []
         for name, (signal, status, _, _) in found:
             fitting = [(int(t["expires_ns"]), digest) for digest, t in fits if excuses(t, name, signal, status)]
-            wanted.append(max(fitting)[1] if fitting and waivable(self.policy, name) else "")
+            once = [(n, r[0]) for n, r in found].count((name, signal)) == 1
+            wanted.append(max(fitting)[1] if fitting and once and waivable(self.policy, name) else "")
         used = sorted(set(wanted) - {""})
         out = [] if [c["waived"] for c in d["checks"]] == wanted else ["names other waivers than the ledger holds"]
         if d["waivers"] != used or any(int(t["expires_ns"]) < int(d["expires_ns"]) for g, t in fits if g in used):
@@ -1334,7 +1335,7 @@ CHECKS = {
 # ---- persons: approvals and waivers ---------------------------------------------------------------------------------
 
 STAGES = ["canary", "site", "fleet"]
-NEVER_WAIVED = {"schema", "identity", "signatures", "violations", "incidents"}
+NEVER_WAIVED = {"schema", "identity", "signatures", "holdout", "violations", "incidents"}
 HOUR_NS = 3_600_000_000_000
 COMMON = {"schema", "decision", "release", "sites", "slots", "stage", "ledger_head", "nonce"} | {
     "not_before_ns", "expires_ns"
@@ -1489,7 +1490,8 @@ def waiver(ws: Workspace, r: Record) -> list[str]:
 
 def waivable(policy: dict[str, Any], check: str) -> bool:
     """Whether a policy lets persons stand in for a check."""
-    return check not in NEVER_WAIVED and any(c["waivable"] for c in policy["checks"] if c["check"] == check)
+    asked = [c["waivable"] for c in policy["checks"] if c["check"] == check]
+    return check not in NEVER_WAIVED and bool(asked) and all(asked)
 
 
 def excuses(terms: dict[str, Any], check: str, signal: str, status: str) -> bool:
@@ -1508,7 +1510,7 @@ def bad_terms(tree: dict[str, Any], d: dict[str, Any], policy: dict[str, Any]) -
         for bad, what in (
             (d["verdict"] not in {"HOLD", "REJECT"}, "there is nothing to waive"),
             (
-                not found or found[0]["status"] != tree["status"] or tree["status"] == "PASS",
+                len(found) != 1 or found[0]["status"] != tree["status"] or tree["status"] == "PASS",
                 "a waiver of a result that the decision does not have",
             ),
             (not waivable(policy, tree["check"]), "a waiver of a check that is not waived"),

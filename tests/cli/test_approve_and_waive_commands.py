@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.evidence import promotions
 
 from worldgate.cli import main
 from worldgate.core.digest import canonical, sha256
-from worldgate.core.evidence import Trial
-from worldgate.core.streams import Origin
 from worldgate.core.times import now_ns
+from worldgate.evidence import policy
 from worldgate.evidence.persons import DECIDED
 from worldgate.evidence.trials import record_trials
 from worldgate.record.events import Ref
@@ -27,7 +27,7 @@ kind = "promotion"
 
 [[checks]]
 check = "success"
-params = { p0 = "0.5" }
+params = { p0 = "0.5", looks = [8] }
 waivable = true
 """
 
@@ -58,22 +58,11 @@ def root(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def tries(ws: Workspace, count: int) -> None:
-    release = ws.resolve("r1", "release").digest
-    start = now_ns()
-    made = [
-        Trial(
-            scenario="5" * 64,
-            release=release,
-            executor=Origin.REAL,
-            slot=LEFT,
-            seed=i,
-            success=True,
-            violations=0,
-            started_ns=start + i,
-        )
-        for i in range(count)
-    ]
-    record_trials(ws, made, actor="eve")
+    release = ws.resolve("r1", "release")
+    gate = policy.register(ws, policy.load("quick.toml"))
+    held = promotions.suite(ws, 8, attempts=9)
+    made = promotions.plan(ws, gate, release, held=held, now_ns=now_ns())
+    record_trials(ws, [promotions.trial(made, row) for row in range(1, count + 1)], actor="eve")
 
 
 def decided(capsys: pytest.CaptureFixture[str], *, code: int = 0) -> str:
@@ -84,7 +73,7 @@ def decided(capsys: pytest.CaptureFixture[str], *, code: int = 0) -> str:
 def test_a_decision_is_approved_and_taken_back(root: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["gate", "authorised", "r1", "--slot", LEFT]
     assert "may not run: no promotion decision covers this" in told(capsys, *asked, code=3)
-    tries(root, 30)
+    tries(root, 8)
     decision = decided(capsys)
     assert "too few persons have approved: 0 of 1" in told(capsys, *asked, code=3)
     assert "their own release" in told(capsys, "gate", "approve", decision, "--key", "ada", code=1)

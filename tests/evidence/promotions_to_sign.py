@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.evidence import promotions
+
 from worldgate.core.digest import canonical, sha256
-from worldgate.core.evidence import Trial
-from worldgate.core.streams import Origin
-from worldgate.evidence import approvals, policy, trials, waivers
+from worldgate.evidence import approvals, plans, policy, trials, waivers
 from worldgate.evidence.decide import DAY_NS, Decision, Scope, decide
 from worldgate.evidence.persons import EVENTS, Seen
 from worldgate.evidence.waivers import Waiver
@@ -42,28 +42,20 @@ class Hall:
         ws.record("release.registered", body={"release": release.digest}, outputs=(release,), actor="ada")
         return cls(ws, gate(ws, **rules), release)
 
-    def tries(self, count: int, *, success: bool = True, at: int = NOW) -> None:
-        made = [
-            Trial(
-                scenario="5" * 64,
-                release=self.release.digest,
-                executor=Origin.REAL,
-                slot=LEFT,
-                seed=i,
-                success=success,
-                violations=0,
-                started_ns=at + i,
-            )
-            for i in range(count)
-        ]
-        trials.record_trials(self.ws, made, actor="eve")
+    def tries(self, count: int, *, success: bool = True, at: int = NOW, gate: Ref | None = None) -> None:
+        """Draw a plan of eight runs and run the first of them; eight successes are just enough."""
+        number = sum(1 for _ in self.ws.ledger.events(plans.REGISTERED))
+        held = promotions.suite(self.ws, 8, attempts=9, name=f"suite-{number}")
+        made = promotions.plan(self.ws, gate or self.gate, self.release, held=held, now_ns=at, slots=(LEFT, RIGHT))
+        ran = [promotions.trial(made, row, success) for row in range(1, count + 1)]
+        trials.record_trials(self.ws, ran, actor="eve")
 
     def decides(self, *, at: int = NOW, slots: Sequence[str] = (LEFT, RIGHT), gate: Ref | None = None) -> Decision:
         return decide(self.ws, gate or self.gate, self.release, scope=Scope(slots=tuple(slots)), now_ns=at)
 
-    def promoted(self, **how: Any) -> Decision:
-        self.tries(30)
-        return self.decides(**how)
+    def promoted(self, *, at: int = NOW, gate: Ref | None = None) -> Decision:
+        self.tries(8, at=at, gate=gate)
+        return self.decides(at=at, gate=gate)
 
     def approves(self, decision: Decision, key: str = "bob", **changes: Any) -> approvals.Approval:
         return approvals.approve(self.ws, decision.ref, **{"key": key, "now_ns": NOW, "expires_ns": LATER, **changes})
@@ -87,7 +79,7 @@ class Hall:
 
 def gate(ws: Workspace, **rules: Any) -> Ref:
     """A promotion policy of one check that persons may waive, and one that they may not."""
-    checks = [{"check": "success", "params": {"p0": "0.5"}, "waivable": True}, {"check": "admitted"}]
+    checks = [{"check": "success", "params": {"p0": "0.5", "looks": [8]}, "waivable": True}, {"check": "admitted"}]
     tree = {"name": "quick", "kind": "promotion", "checks": checks, **rules}
     return policy.register(ws, policy.read(tree, where="test"))
 

@@ -271,32 +271,32 @@ def test_an_approval_of_a_smaller_stage(hall: Hall, promoted: Decision) -> None:
 
 def test_a_refusal_ends_promotions_of_its_stage_and_larger_ones(hall: Hall, promoted: Decision) -> None:
     canary, fleet = (signing.gate(hall.ws, name=stage, stage=stage) for stage in ("canary", "fleet"))
-    first = hall.decides(at=NOW + 1, gate=canary)
-    largest = hall.decides(at=NOW + 2, gate=fleet)
+    first = hall.promoted(at=NOW + 1, gate=canary)
+    largest = hall.promoted(at=NOW + 2, gate=fleet)
     for decision in (promoted, first, largest):
         hall.approves(decision, now_ns=NOW + 3)
     assert [hall.authorised(at=NOW + 4, stage=s).decision for s in ("canary", "site", "fleet")] == [
         largest.ref.digest, largest.ref.digest, largest.ref.digest
     ]  # fmt: skip
-    for shift in (1, 2, 3):
-        hall.tries(30, success=False, at=NOW + 1000 * shift)
+    hall.tries(8, success=False, at=NOW + 1000)
     hall.decides(at=NOW + 10_000)
     assert hall.authorised(at=NOW + 20_000, stage="canary").decision == first.ref.digest
     for stage in ("site", "fleet"):
         with pytest.raises(NotAuthorised, match="smaller stage"):
             hall.authorised(at=NOW + 20_000, stage=stage)
+    hall.tries(8, success=False, at=NOW + 2000, gate=canary)
     hall.decides(at=NOW + 11_000, gate=canary)
     with pytest.raises(NotAuthorised, match="newest gate said REJECT"):
         hall.authorised(at=NOW + 20_000, stage="canary")
 
 
 def test_of_several_promotions_the_one_that_is_approved_speaks(hall: Hall, promoted: Decision) -> None:
-    canary = hall.decides(at=NOW + 1, gate=signing.gate(hall.ws, name="canary", stage="canary"))
+    canary = hall.promoted(at=NOW + 1, gate=signing.gate(hall.ws, name="canary", stage="canary"))
     hall.approves(promoted, now_ns=NOW + 2)
     assert hall.authorised(at=NOW + 3, stage="canary").decision == promoted.ref.digest
     hall.approves(canary, now_ns=NOW + 3)
     assert hall.authorised(at=NOW + 4, stage="canary").decision == canary.ref.digest
-    newer = hall.decides(at=NOW + 5)
+    newer = hall.promoted(at=NOW + 5)
     refuses(hall, at=NOW + 6)
     assert hall.authorised(at=NOW + 6, stage="canary").decision == canary.ref.digest
     assert newer.passed
@@ -304,7 +304,7 @@ def test_of_several_promotions_the_one_that_is_approved_speaks(hall: Hall, promo
 
 def test_the_newest_promotions_reason_is_told(hall: Hall, promoted: Decision) -> None:
     refuses(hall, at=NOW + 2)
-    hall.decides(at=NOW + 3, gate=signing.gate(hall.ws, name="fleet", stage="fleet"))
+    hall.promoted(at=NOW + 3, gate=signing.gate(hall.ws, name="fleet", stage="fleet"))
     with pytest.raises(NotAuthorised, match="the decision is not in force"):
         hall.authorised(at=NOW + 2)
 

@@ -120,7 +120,7 @@ def test_both_name_approvals_of_what_was_not_promoted_and_by_whom_the_policy_doe
     hall.tries(3)
     held = hall.decides()
     first = forge(workspace, "approval", stated(hall, held, person="cy"), key="cy")
-    hall.tries(30)
+    hall.tries(8)
     decision = hall.decides(at=NOW + 1)
     second = forge(workspace, "approval", stated(hall, decision, nonce="1" * 32, not_before_ns=NOW + 1), key="bob")
     hall.approves(decision, "cy", now_ns=NOW + 1)
@@ -222,7 +222,7 @@ def test_both_recompute_what_a_waiver_did_at_every_moment_of_its_life(
     persons.withdraw(workspace, Ref("waiver", last.digest), key="eve", reason="enough")
     decide_at(NOW + 41 * HOUR_NS)
     for shift in (1, 2):
-        hall.tries(30, success=False, at=NOW + 42 * HOUR_NS + shift)
+        hall.tries(8, success=False, at=NOW + 42 * HOUR_NS + shift)
     fresh = hall.waives(held, "bob", now_ns=NOW + 42 * HOUR_NS)
     waivers.countersign(workspace, Ref("waiver", fresh.digest), key="cy")
     decide_at(NOW + 43 * HOUR_NS)

@@ -119,7 +119,7 @@ def test_the_schema_of_a_world_model_is_not_waivable_either() -> None:
         policy.read(
             {"name": "lax", "kind": "admission", "checks": [{"check": "schema", "waivable": True}]}, where="test"
         )
-    assert {"schema", "identity", "signatures", "violations", "incidents"} == NEVER_WAIVED
+    assert {"schema", "identity", "signatures", "holdout", "violations", "incidents"} == NEVER_WAIVED
 
 
 def test_a_check_is_waivable_only_if_its_policy_says_so(workspace: Workspace) -> None:
@@ -311,14 +311,14 @@ def test_exposure_that_is_not_known_ends_it_until_it_is(hall: Hall, held: Decisi
 
 def test_a_waiver_of_what_is_not_known_covers_no_failure(hall: Hall, held: Decision) -> None:
     hall.waives(held)
-    hall.tries(30, success=False, at=NOW + 10)
+    hall.tries(8, success=False, at=NOW + 10)
     worse = hall.decides(at=NOW + 100)
     assert worse.verdict is Verdict.REJECT
     assert worse.payload["waivers"] == []
 
 
 def test_a_waiver_of_a_failure_covers_it(hall: Hall) -> None:
-    hall.tries(30, success=False)
+    hall.tries(8, success=False)
     rejected = hall.decides()
     assert rejected.verdict is Verdict.REJECT
     given = hall.waives(rejected)

@@ -450,8 +450,8 @@ def gather(
         models = {str(t["chosen_by"]) for t in listed["trials"] if t["chosen_by"]}
         admissions = _newest_admissions(ws, models, upto_seq=head[0])
         incidents = scenarios.incident_scenarios(ws, upto_seq=head[0])
-    given_ns = _made(ws, {digest for digest, _ in documents}, upto_seq=head[0]) if policy.kind == "admission" else {}
         waived = waiving.in_force(ws, policy, subject.digest, scope.slots, now_ns=decided_at_ns, upto_seq=head[0])
+    given_ns = _made(ws, {digest for digest, _ in documents}, upto_seq=head[0]) if policy.kind == "admission" else {}
     training = _training(ws, trained, upto_seq=head[0])
     documents += [(training, ws.get_json(training))] if training else []
     return Inputs(

@@ -28,8 +28,8 @@ from worldgate.record.workspace import Workspace
 SCHEMA = "worldgate/gate-policy/1"
 Population = Literal["real", "simulated stands in for real"]
 Kind = Literal["admission", "promotion"]
-NEVER_WAIVED = frozenset({"schema", "identity", "signatures", "violations", "incidents"})
-"""Checks that no person's word stands in for, whatever a policy file says: format, identity, signatures, envelope."""
+NEVER_WAIVED = frozenset({"schema", "identity", "signatures", "holdout", "violations", "incidents"})
+"""Checks that no person's word stands in for, whatever a policy file says: format, identity, lineage, envelope."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

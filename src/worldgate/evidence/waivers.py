@@ -12,6 +12,7 @@ What no policy file can make waivable: :data:`worldgate.evidence.policy.NEVER_WA
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -235,10 +236,11 @@ def apply(
     policy: GatePolicy, waivers: Sequence[tuple[str, Mapping[str, Any]]], results: Sequence[CheckResult]
 ) -> list[CheckResult]:
     """Results, each with the waiver that stands in for its pass; of several the one that ends last. Pure."""
-    out = []
+    out, told = [], Counter((result.check, result.signal) for result in results)
     for result in results:
         fitting = [(int(t["expires_ns"]), digest) for digest, t in waivers if _excuses(t, result)]
-        waived = max(fitting)[1] if fitting and _waivable(policy, result.check) else ""
+        once = told[result.check, result.signal] == 1
+        waived = max(fitting)[1] if fitting and once and _waivable(policy, result.check) else ""
         out.append(dataclasses.replace(result, waived=waived))
     return out
 
@@ -250,7 +252,8 @@ def _excuses(terms: Mapping[str, Any], result: CheckResult) -> bool:
 
 
 def _waivable(policy: GatePolicy, check: str) -> bool:
-    return check not in NEVER_WAIVED and any(s.waivable for s in policy.checks if s.check == check)
+    asked = [spec.waivable for spec in policy.checks if spec.check == check]
+    return check not in NEVER_WAIVED and bool(asked) and all(asked)
 
 
 def _policy(ws: Workspace, decided: Decided) -> GatePolicy:
@@ -258,8 +261,8 @@ def _policy(ws: Workspace, decided: Decided) -> GatePolicy:
 
 
 def _result(decided: Decided, check: str, signal: str) -> Mapping[str, Any] | None:
-    found = (r for r in decided.payload["checks"] if (r["check"], r["signal"]) == (check, signal))
-    return next(found, None)
+    found = [r for r in decided.payload["checks"] if (r["check"], r["signal"]) == (check, signal)]
+    return found[0] if len(found) == 1 else None  # a policy may ask one check twice: which one would be a guess
 
 
 def _wrong(terms: Terms, decided: Decided, policy: GatePolicy) -> str:
