@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -103,3 +105,37 @@ def test_a_key_id_that_does_not_name_its_key_is_no_key(workspace: Workspace) -> 
 def test_revoking_an_unknown_key_is_refused(workspace: Workspace) -> None:
     with pytest.raises(NotFound):
         workspace.revoke_key("0" * 64, reason="mistake")
+
+
+def test_a_second_revocation_changes_nothing(workspace: Workspace) -> None:
+    keyid = workspace.add_key("bea", owner="bea")
+    first = workspace.revoke_key(keyid, reason="lost")
+    workspace.revoke_key(keyid, reason="lost again")
+    with pytest.raises(NotAuthorised, match=f"revoked in record {first.seq}"):
+        workspace.record("a.b", body={}, actor="bea")
+
+
+def test_a_key_is_good_until_it_is_revoked_anywhere(workspace: Workspace, tmp_path: Path) -> None:
+    keyid = workspace.add_key("bea", owner="bea")
+    ring = workspace.ledger.keyring()
+    good = ring.good(keyid)
+    assert good is not None
+    assert (good.name, good.owner, good.role) == ("bea", "bea", Role.PERSON)
+    assert ring.good(keyid, ledger="f" * 32) is None
+    assert ring.good("0" * 64) is None
+    assert ring.good(keyid, ledger=workspace.id) == good
+    workspace.revoke_key(keyid, reason="lost")
+    assert workspace.ledger.keyring().good(keyid) is None
+    assert workspace.ledger.keyring().find(keyid) == good
+    assert workspace.ledger.keyring().good(workspace.signer("tester").public_key.keyid) is not None
+
+
+def test_what_another_ledger_says_of_trust_makes_no_ledger_trusted(workspace: Workspace, tmp_path: Path) -> None:
+    other, third = (Workspace.init(tmp_path / name, person=name) for name in ("other", "third"))
+    roots = {ws.id: ws.ledger.keyring().root() for ws in (other, third)}
+    other.trust_ledger(third.id, root=str(roots[third.id]))
+    workspace.trust_ledger(other.id, root=str(roots[other.id]))
+    workspace.ledger.import_events(other.ledger.events())
+    assert workspace.ledger.keyring().root(other.id) == roots[other.id]
+    with pytest.raises(NotAuthorised, match="does not know"):
+        workspace.ledger.import_events(third.ledger.events())

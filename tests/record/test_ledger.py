@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -257,3 +258,38 @@ def test_a_projection_of_another_room_is_replayed(filled: Workspace) -> None:
     assert upto == filled.ledger.head().seq
     assert filled.ledger.replay(successes, upto) == upto
     assert len(successes.seen) == 3
+
+
+def test_a_ledger_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no ledger here"):
+        Ledger(tmp_path / "ledger.db")
+
+
+def test_a_ledger_that_cannot_be_opened_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, path = tables.connect, tmp_path / "ledger.db"
+    monkeypatch.setattr(tables, "connect", lambda path: connect(path, busy_s=0.05))
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("CREATE TABLE meta (key, value)")
+    connection.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(RecordError, match="could not be used"):
+        Ledger(path)
+    connection.execute("ROLLBACK")
+    connection.close()
+
+
+def test_a_file_that_breaks_while_it_is_open_is_named(filled: Workspace) -> None:
+    path = filled.ledger.path
+    filled.ledger.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:100] + b"\xff" * (size - 100))
+    with pytest.raises(Tampered, match="not a ledger"):
+        filled.ledger.head()
+
+
+def test_a_payload_under_another_digest_is_not_read(filled: Workspace, tamper: Callable[..., None]) -> None:
+    tamper(filled, f"UPDATE events SET digest = '{'0' * 64}' WHERE seq = 5")
+    with pytest.raises(Tampered, match="payload is not its digest"):
+        list(filled.ledger.events())

@@ -15,6 +15,7 @@ import pytest
 from worldgate.core.digest import canonical, sha256, short
 from worldgate.core.names import Name
 from worldgate.record import keys
+from worldgate.record.erasure import erase
 from worldgate.record.events import Draft, Event, Ref
 from worldgate.record.keys import Role
 from worldgate.record.ledger import Head, chain_hash
@@ -380,3 +381,42 @@ def test_federated_ledgers_verify(
     filled.trust_ledger(robot.id, root=root)
     filled.ledger.import_events(robot.ledger.events())
     assert both() == []
+
+
+def test_a_record_that_claims_another_place_of_its_own_ledger_is_named(
+    filled: Workspace, tamper: Tamper, both: Callable[..., list[int]]
+) -> None:
+    _insert(filled, Draft(kind="a.b", body={}), signer="service", seq=9)
+    tamper(filled)
+    row, head = _row(filled, 9), _row(filled, 8)
+    link = chain_hash(seq=9, prev=str(head[2]), event=str(row[1]), origin_seq=42)
+    _sql(filled, "UPDATE events SET origin_seq = 42, hash = ? WHERE seq = 9", link)
+    assert both() == [9]
+    whats = {problem.what for problem in verify(filled).problems if problem.seq == 9}
+    assert whats == {"is this ledger's own but claims another place"}
+
+
+def test_two_records_of_one_place_are_named(filled: Workspace, both: Callable[..., list[int]]) -> None:
+    _sql(filled, "ALTER TABLE events RENAME TO guarded")
+    columns = "seq INTEGER PRIMARY KEY, digest, hash, ledger, origin_seq, kind, payload, signature"
+    _sql(filled, f"CREATE TABLE events ({columns})")
+    _sql(filled, "INSERT INTO events SELECT * FROM guarded")
+    key = filled.signer()
+    payload = Draft(kind="a.b", body={}).payload(actor=key.public_key.keyid, ledger=filled.id, now_ns=1)
+    signature = signature_bytes(sign_statement(payload, EVENT_TYPE, key))
+    link = chain_hash(seq=9, prev=filled.ledger.head().hash, event=sha256(payload), origin_seq=8)
+    row = (9, sha256(payload), link, filled.id, 8, "a.b", payload, signature)
+    _sql(filled, "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
+    assert both() == [9]
+    assert "claims a place that another record has" in {problem.what for problem in verify(filled).problems}
+
+
+def test_what_was_erased_must_be_gone(filled: Workspace, both: Callable[..., list[int]]) -> None:
+    (event,) = filled.ledger.events("log.ingested")
+    data = filled.store.get(event.outputs[0].digest)
+    erase(filled, [event.outputs[0].digest], about=event.outputs, reason="asked for", by="tester")
+    assert both() == []
+    filled.store.put_bytes(data)
+    assert both() == [event.seq]
+    (problem,) = verify(filled).problems
+    assert "was erased and is still here" in problem.what
