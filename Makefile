@@ -6,6 +6,7 @@
 #   make lint        style, types, import rules, dependencies, spelling, licences
 #   make format      rewrite the sources in house style
 #   make bench       every figure in benchmarks/, quickly; make bench-env installs the peers to compare with
+#   make mutation    small faults in the authorisation code, and how many its tests find; an hour on one core
 #   make docs        the documentation, warnings as errors, into docs/_build/html
 #   make lock        compile requirements.lock anew
 #   make clean       remove what the other targets made, .venv aside
@@ -21,7 +22,7 @@ TORCH ?= $(shell cat $(VENV)/torch 2>/dev/null || echo lock)
 WORKERS ?= 2
 STAMP := $(VENV)/installed-$(TORCH)
 
-.PHONY: env demo test test-all lint format types bench bench-env docs lock clean
+.PHONY: env demo test test-all lint format types bench bench-env mutation docs lock clean
 .SILENT:
 
 env: $(STAMP)
@@ -68,6 +69,10 @@ bench: env
 bench-env: env
 	for peer in benchmarks/peers/*.txt; do [ -e $$peer ] || continue; name=$$(basename $$peer .txt); \
 	  $(PYTHON) -m venv .venv-$$name && $(BIN)/uv pip install --python .venv-$$name/bin/python -r $$peer || exit $$?; done
+
+mutation: env
+	$(PYTHON) -m venv .venv-mutation && $(BIN)/uv pip install -q --python .venv-mutation/bin/python "mutmut>=3.8,<4"
+	$(BIN)/python benchmarks/mutation.py
 
 docs: env
 	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html

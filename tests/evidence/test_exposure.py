@@ -156,7 +156,7 @@ def test_an_exposure_that_cannot_be_closes_nothing(hall: Hall, change: dict[str,
 
 @pytest.mark.parametrize(
     ("window", "running", "episodes"),
-    [((5, 5), 0, 0), ((5, 4), 0, 0), ((0, 9), 10, 0), ((0, 9), -1, 0), ((0, 9), 9, -1)],
+    [((5, 5), 0, 0), ((5, 4), 0, 0), ((5, 9), 5, 0), ((0, 9), -1, 0), ((0, 9), 9, -1)],
 )
 def test_only_what_fits_its_window_is_recorded(
     hall: Hall, window: tuple[int, int], running: int, episodes: int
@@ -170,6 +170,12 @@ def test_a_full_window_and_an_empty_one_are_recorded(hall: Hall) -> None:
     record_exposure(hall.ws, hall.release, LEFT, (NOW, NOW + 1), running_ns=0, episodes=0)
     with pytest.raises(NameRefused):
         record_exposure(hall.ws, hall.release, "left", (NOW, NOW + 1), running_ns=0, episodes=0)
+
+
+def test_only_an_exposure_tells_of_exposure(hall: Hall) -> None:
+    body = {"slot": LEFT, "release": hall.release.digest, "running_ns": 5, "episodes": 1}
+    hall.ws.record("exposure.guessed", body=body, valid_from_ns=NOW, valid_to_ns=NOW + DAY)
+    assert since(hall) == Used(running_ns=0, episodes=0)
 
 
 def test_what_is_recorded_later_was_not_known_before(hall: Hall) -> None:

@@ -213,7 +213,7 @@ def test_who_recorded_the_trials_does_not_waive_alone(hall: Hall, held: Decision
     given = hall.waives(held, "eve")
     assert dies(hall, given.digest, "too few persons").got == "nobody but who ran or recorded the trials"
     both = waivers.countersign(hall.ws, Ref("waiver", given.digest), key="bob")
-    assert both.persons == ("eve", "bob")
+    assert (both.persons, both.digest, both.terms) == (("eve", "bob"), given.digest, given.terms)
     assert waivers.standing(Known(hall.ws), given.digest, NOW).persons == ("bob", "eve")
 
 
@@ -235,7 +235,7 @@ def test_as_many_persons_waive_as_approve_and_two_keys_are_one(workspace: Worksp
 @pytest.mark.parametrize("key", ["ada", "machine"])
 def test_releasers_and_machines_countersign_nothing(hall: Hall, held: Decision, key: str) -> None:
     given = hall.waives(held)
-    with pytest.raises(NotAuthorised):
+    with pytest.raises(NotAuthorised, match=r"their own release|only a person waives"):
         waivers.countersign(hall.ws, Ref("waiver", given.digest), key=key)
 
 
@@ -372,6 +372,40 @@ def test_of_several_waivers_the_one_that_ends_last_is_named(hall: Hall, held: De
 
 def result(status: Status, *, check: str = "success", signal: str = "") -> CheckResult:
     return CheckResult(check=check, status=status, signal=signal, statistic="", estimate="", bound="", required="", n=1)
+
+
+def test_a_result_that_cannot_be_told_from_another_is_not_waived() -> None:
+    asked = [{"check": "success", "params": {"p0": p0}, "waivable": True} for p0 in ("0.5", "0.6")]
+    rule = policy.read({"name": "q", "kind": "promotion", "checks": asked}, where="t")
+    terms = {"check": "success", "signal": "", "status": "FAIL", "expires_ns": "5"}
+    twice = [result(Status.FAIL), result(Status.PASS)]
+    assert waivers.apply(rule, [("d" * 64, terms)], twice) == twice
+    assert [r.waived for r in waivers.apply(rule, [("d" * 64, terms)], twice[:1])] == ["d" * 64]
+
+
+def test_a_check_that_is_asked_twice_is_waivable_only_if_both_say_so() -> None:
+    asked = [{"check": "success", "params": {"p0": p0}, "waivable": p0 == "0.5"} for p0 in ("0.5", "0.6")]
+    rule = policy.read({"name": "q", "kind": "promotion", "checks": asked}, where="t")
+    terms = {"check": "success", "signal": "", "status": "FAIL", "expires_ns": "5"}
+    assert waivers.apply(rule, [("d" * 64, terms)], [result(Status.FAIL)])[0].waived == ""
+
+
+def test_a_decision_with_two_such_results_answers_to_no_waiver(workspace: Workspace) -> None:
+    asked = [{"check": "success", "params": {"p0": p0, "looks": [8]}, "waivable": True} for p0 in ("0.5", "0.51")]
+    hall = Hall.of(workspace, checks=asked)
+    hall.tries(3)
+    with pytest.raises(UsageError, match="no such result"):
+        hall.waives(hall.decides())
+
+
+def test_a_waiver_by_hand_of_what_no_policy_lets_be_waived(workspace: Workspace) -> None:
+    hall = Hall.of(workspace, checks=[{"check": "violations"}, {"check": "admitted"}])
+    hall.tries(3)
+    held = hall.decides()
+    event = signing.forge(workspace, "waiver", signing.waiving(hall, held, check="violations"), key="bob")
+    dies(hall, event.body["waiver"], "a waiver of a check that is not waived")
+    assert hall.decides(at=NOW + 1).payload["waivers"] == []
+    assert "not waived" in str(waivers.check_waiver(workspace, event))
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,12 @@ def test_a_key_is_good_until_it_is_revoked_anywhere(workspace: Workspace, tmp_pa
     assert ring.good(keyid, ledger="f" * 32) is None
     assert ring.good("0" * 64) is None
     assert ring.good(keyid, ledger=workspace.id) == good
+    told = ring.keys()
+    assert [good for _, good in told] == [True, True, True]
     workspace.revoke_key(keyid, reason="lost")
+    told = workspace.ledger.keyring().keys()
+    assert [good for _, good in told] == [True, True, False]
+    assert ring.keys("f" * 32) == []
     assert workspace.ledger.keyring().good(keyid) is None
     assert workspace.ledger.keyring().find(keyid) == good
     assert workspace.ledger.keyring().good(workspace.signer("tester").public_key.keyid) is not None
@@ -136,6 +141,9 @@ def test_what_another_ledger_says_of_trust_makes_no_ledger_trusted(workspace: Wo
     other.trust_ledger(third.id, root=str(roots[third.id]))
     workspace.trust_ledger(other.id, root=str(roots[other.id]))
     workspace.ledger.import_events(other.ledger.events())
-    assert workspace.ledger.keyring().root(other.id) == roots[other.id]
+    ring, root = workspace.ledger.keyring(), str(roots[other.id])
+    assert ring.root(other.id) == root
+    assert ring.persons([root], ledger=other.id) == {"other"}
+    assert ring.persons([root]) == frozenset()
     with pytest.raises(NotAuthorised, match="does not know"):
         workspace.ledger.import_events(third.ledger.events())
