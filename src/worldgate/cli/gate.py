@@ -284,7 +284,7 @@ def authorised(
     from worldgate.core.errors import NotAuthorised
     from worldgate.core.times import format_ns, now_ns
     from worldgate.evidence import approvals
-    from worldgate.evidence.persons import Known
+    from worldgate.evidence.persons import Known, bench
 
     now = now_ns()
     with open_workspace(workspace) as ws:
@@ -295,7 +295,7 @@ def authorised(
         except NotAuthorised as error:
             refused = error
         decisions, _ = approvals.promotions(known, ref.digest, slot)
-        seen = [c for d in decisions for c in approvals.considered(known, d, slot, stage, now)]
+        seen = [c for d in decisions for c in approvals.considered(known, d, bench(known, d), slot, stage, now)]
     rows = [(c.person, "counts" if not c.why_not else c.why_not) for c in seen]
     parts = [Table(columns=("approved by", "here"), rows=rows)] if rows else []
     body = {"authorised": found is not None, "authorisation": found, "approvals": seen}

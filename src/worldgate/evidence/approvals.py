@@ -245,7 +245,7 @@ def _grant(known: Known, decided: Decided, slot: str, stage: Stage, now_ns: int)
         ends.append(waivers.standing(known, digest, now_ns).terms.expires_ns)
     bench = persons.bench(known, decided)
     given: dict[str, Approval] = {}
-    for found in considered(known, decided, slot, stage, now_ns):
+    for found in considered(known, decided, bench, slot, stage, now_ns):
         if found.approval is not None and not found.why_not:
             held = given.get(found.person)
             given[found.person] = max(held or found.approval, found.approval, key=lambda a: a.expires_ns)
@@ -270,9 +270,8 @@ def _last(given: dict[str, Approval], bench: Bench) -> int:
     return next(end for end in ends if bench.lacking([p for p, a in given.items() if a.expires_ns > end]))
 
 
-def considered(known: Known, decided: Decided, slot: str, stage: Stage, now_ns: int) -> list[Considered]:
+def considered(known: Known, decided: Decided, bench: Bench, slot: str, stage: Stage, now_ns: int) -> list[Considered]:
     """Every approval of a decision, and whether it counts for this slot, stage and time, or why not."""
-    bench = persons.bench(known, decided)
     out = []
     for event in known.events(APPROVED):
         if event.body.get("decision") != decided.digest:
