@@ -40,7 +40,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 EVENT = "application/vnd.worldgate.event.v1+json"
-STATEMENT = "application/vnd.worldgate.{}.v1+json"
+STATEMENT = "urn:worldgate:{}:v1"
+IN_TOTO = "application/vnd.in-toto+json"
+BEFORE = b'{"_type":"https://in-toto.io/Statement/v1","predicate":'
 SCHEMA = 1
 PERSONS_ONLY = {"key.added", "key.revoked", "ledger.trusted", "object.erased", "log.hold_lifted", "gate.withdrawn"}
 FIELDS = {"actor", "body", "clock", "inputs", "kind", "ledger", "name", "objects", "outputs"} | {
@@ -1351,17 +1353,48 @@ def covers(stage: str, wanted: str) -> bool:
     return STAGES.index(wanted) <= STAGES.index(stage)
 
 
+def in_toto(predicate: bytes, kind: str) -> bytes:
+    """The in-toto Statement of a predicate: about the subject or release that it names, or about itself."""
+    name, digest = "statement", sha256(predicate)
+    try:
+        tree = json.loads(predicate)
+    except (ValueError, RecursionError):
+        tree = None
+    if isinstance(tree, dict):
+        subject, release = tree.get("subject"), tree.get("release")
+        own = isinstance(subject, dict) and isinstance(subject.get("kind"), str) and is_digest(subject.get("digest"))
+        if own:
+            name, digest = subject["kind"], subject["digest"]
+        elif is_digest(release):
+            name, digest = "release", release
+    about = canonical([{"name": name, "digest": {"sha256": digest}}])
+    return BEFORE + predicate + f',"predicateType":{canonical(STATEMENT.format(kind))},"subject":{about}}}'.encode()
+
+
+def is_digest(value: Any) -> bool:
+    """Whether it is 64 hex digits."""
+    return isinstance(value, str) and DIGEST.fullmatch(value) is not None
+
+
+def predicate_of(statement: bytes, kind: str) -> bytes:
+    """What a statement of one kind says, to the byte."""
+    predicate = statement[len(BEFORE) : max(len(BEFORE), statement.rfind(b',"predicateType":'))]
+    if statement != in_toto(predicate, kind):
+        raise Unreadable("its envelope is of another type or form")
+    return predicate
+
+
 def signed(ws: Workspace, r: Record, kind: str, key: Key) -> bytes:
-    """The payload of the envelope that a record names: of this type, signed once, by this key, and nothing else."""
-    envelope, kind = ws.json(r.body["envelope"]), STATEMENT.format(kind)
-    if set(envelope) != {"payload", "payloadType", "signatures"} or envelope["payloadType"] != kind:
+    """What the envelope that a record names says: of this type, signed once, by this key, and nothing else."""
+    envelope = ws.json(r.body["envelope"])
+    if set(envelope) != {"payload", "payloadType", "signatures"} or envelope["payloadType"] != IN_TOTO:
         raise Unreadable("its envelope is of another type or form")
     (signature,) = envelope["signatures"]
     payload = base64.b64decode(envelope["payload"])
     own = set(signature) == {"keyid", "sig"} and signature["keyid"] == r.tree["actor"]
-    if not own or not good_signature(key.public, kind, payload, base64.b64decode(signature["sig"])):
+    if not own or not good_signature(key.public, IN_TOTO, payload, base64.b64decode(signature["sig"])):
         raise Unreadable("the signature of its envelope does not hold")
-    return payload
+    return predicate_of(payload, kind)
 
 
 def statement(ws: Workspace, r: Record, kind: str, upto: int) -> tuple[dict[str, Any], str]:
@@ -1610,12 +1643,12 @@ def assigned(ws: Workspace, release: str, slot: str, upto: int) -> list[tuple[in
 def witness(ws: Workspace, path: Path) -> str:
     """The head that somebody outside the ledger signed, as SEQ:HASH."""
     envelope = parse(path.read_bytes())
-    payload, kind = base64.b64decode(envelope["payload"]), STATEMENT.format("witness")
-    sight = parse(payload)
+    payload = base64.b64decode(envelope["payload"])
+    sight = parse(predicate_of(payload, "witness"))
     (signature,) = envelope["signatures"]
     public = bytes.fromhex(sight["public"])
-    good = signature["keyid"] == sha256(public) and envelope["payloadType"] == kind
-    if not good or not good_signature(public, kind, payload, base64.b64decode(signature["sig"])):
+    good = signature["keyid"] == sha256(public) and envelope["payloadType"] == IN_TOTO
+    if not good or not good_signature(public, IN_TOTO, payload, base64.b64decode(signature["sig"])):
         raise Unreadable("the witness's signature does not hold")
     if sight["ledger"] != ws.id or (ws.id, signature["keyid"]) in ws.keys:
         raise Unreadable("a witness of another ledger, or a key of this one")

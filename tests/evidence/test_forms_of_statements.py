@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -77,10 +78,14 @@ def test_a_type_relabelled_after_signing(hall: Hall, promoted: Decision) -> None
         stated(hall, promoted),
         key="bob",
         payload_type=statement_type("receipt"),
-        change=lambda e: {**e, "payloadType": statement_type("approval")},
+        change=lambda e: {**e, "payload": relabelled(e["payload"])},
     )
     refuses(hall)
     names(hall, event, "a signature that does not hold")
+
+
+def relabelled(payload: str) -> str:
+    return base64.b64encode(base64.b64decode(payload).replace(b":receipt:", b":approval:")).decode()
 
 
 def test_an_approval_presented_as_a_decision(hall: Hall, promoted: Decision) -> None:

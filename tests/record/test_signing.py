@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from securesystemslib.dsse import Envelope
 
+from worldgate.core.digest import canonical, sha256
 from worldgate.core.errors import Tampered
 from worldgate.core.names import Name
 from worldgate.record import keys
-from worldgate.record.signing import EVENT_TYPE, sign_statement, statement_type, verify_envelope
+from worldgate.record.signing import EVENT_TYPE, in_toto, sign_statement, statement_type, verify_envelope
 
 DECISION = statement_type("decision")
 
@@ -31,9 +34,54 @@ def test_an_approval_does_not_pass_for_a_decision(signer: Any) -> None:
     envelope = sign_statement(b"{}", statement_type("approval"), signer)
     with pytest.raises(Tampered, match="another type"):
         verify_envelope(envelope, DECISION, [signer.public_key])
-    relabelled = {**envelope, "payloadType": DECISION}
-    with pytest.raises(Tampered, match="signature"):
+    relabelled = {**envelope, "payloadType": EVENT_TYPE}
+    with pytest.raises(Tampered, match="another type"):
         verify_envelope(relabelled, DECISION, [signer.public_key])
+    with pytest.raises(Tampered, match="signature"):
+        verify_envelope(relabelled, EVENT_TYPE, [signer.public_key])
+    inner = base64.b64decode(envelope["payload"]).replace(b"approval", b"decision")
+    with pytest.raises(Tampered, match="signature"):
+        verify_envelope({**envelope, "payload": base64.b64encode(inner).decode()}, DECISION, [signer.public_key])
+
+
+RELEASE = "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("payload", "name", "digest"),
+    [
+        (
+            canonical({"subject": {"kind": "world_model", "digest": RELEASE}, "release": "b" * 64}),
+            "world_model",
+            RELEASE,
+        ),
+        (canonical({"release": RELEASE}), "release", RELEASE),
+        (canonical({"release": "not a digest"}), "statement", ""),
+        (b"[1, 2]", "statement", ""),
+        (b'{"a": 1, "a": 2}', "statement", ""),
+        (b"no JSON", "statement", ""),
+    ],
+)
+def test_a_statement_is_in_toto_about_what_it_names_and_keeps_its_bytes(
+    signer: Any, payload: bytes, name: str, digest: str
+) -> None:
+    envelope = sign_statement(payload, DECISION, signer)
+    assert envelope["payloadType"] == "application/vnd.in-toto+json"
+    assert verify_envelope(envelope, DECISION, [signer.public_key]) == payload
+    if payload != b"no JSON":
+        statement = json.loads(base64.b64decode(envelope["payload"]))
+        assert statement["_type"] == "https://in-toto.io/Statement/v1"
+        assert statement["predicateType"] == "urn:worldgate:decision:v1"
+        assert statement["subject"] == [{"name": name, "digest": {"sha256": digest or sha256(payload)}}]
+
+
+def test_a_statement_about_something_else_than_its_predicate_names_is_refused(signer: Any) -> None:
+    payload = canonical({"release": RELEASE})
+    statement = in_toto(payload, DECISION).replace(b'"sha256":"aaaa', b'"sha256":"bbbb')
+    raw = Envelope(statement, "application/vnd.in-toto+json", {})
+    raw.sign(signer)
+    with pytest.raises(Tampered, match="something else"):
+        verify_envelope(raw.to_dict(), DECISION, [signer.public_key])
 
 
 def test_a_changed_payload_is_refused(signer: Any) -> None:

@@ -28,7 +28,7 @@ from worldgate.evidence import approvals
 from worldgate.fleet.planes import Fact, Form, Plane, Timeline, compile_timeline, contradictions
 from worldgate.record.events import Event, Ref, is_digest
 from worldgate.record.keys import Role
-from worldgate.record.signing import sign_statement, statement_type, verify_envelope
+from worldgate.record.signing import predicate_of, sign_statement, statement_type, verify_envelope
 from worldgate.record.workspace import Workspace
 
 DESIRED = "deployment.desired"
@@ -192,7 +192,7 @@ def receive(ws: Workspace, envelope: Mapping[str, Any], *, recorded_at_ns: int |
 def _read_receipt(envelope: Mapping[str, Any]) -> Receipt:
     """The payload, not yet believed: it says which robot's key must have signed it."""
     try:
-        restored = read_canonical(base64.b64decode(envelope["payload"], validate=True))
+        restored = read_canonical(predicate_of(base64.b64decode(envelope["payload"], validate=True), RECEIPT_TYPE))
         assert isinstance(restored, dict)
         receipt = decode(Receipt, restored, where="receipt")
     except (KeyError, TypeError, ValueError, AssertionError) as error:

@@ -19,7 +19,7 @@ from worldgate.core.config import decode
 from worldgate.core.digest import canonical, read_canonical, sha256
 from worldgate.core.errors import NotAuthorised, NotFound, Tampered, UsageError
 from worldgate.record.ledger import Head, Ledger
-from worldgate.record.signing import read_statement, sign_statement, statement_type
+from worldgate.record.signing import predicate_of, read_statement, sign_statement, statement_type
 from worldgate.record.workspace import Workspace
 
 SCHEMA: Final = "worldgate/witness/1"
@@ -99,9 +99,13 @@ def read(path: Path, ledger: Ledger) -> Sight:
         raise NotFound("no such file", got=path)
     try:
         envelope = read_canonical(path.read_bytes())
-        sight = decode(Sight, read_canonical(base64.b64decode(envelope["payload"], validate=True)), where=path.name)
+        sight = decode(
+            Sight,
+            read_canonical(predicate_of(base64.b64decode(envelope["payload"], validate=True), TYPE)),
+            where=path.name,
+        )
         key = SSlibKey(sight.keyid, "ed25519", "ed25519", {"public": sight.public})
-    except (UsageError, ValueError, TypeError, KeyError) as error:
+    except (UsageError, Tampered, ValueError, TypeError, KeyError) as error:
         raise Tampered("not a witness's statement", got=str(error)[:80], where=path) from error
     read_statement(envelope, TYPE, key)
     if sight.ledger != ledger.id:
