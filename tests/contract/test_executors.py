@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -171,8 +171,9 @@ def test_a_scenario_that_must_be_drawn_first_is_not_run(name: str) -> None:
 
 
 def test_the_simulator_refuses_another_unit_or_frame_and_what_is_imagined() -> None:
-    made = simulator.Executor(make=lambda given, seed: Cell(), units={"initial.x": "m"}, frame="table")
+    made = simulator.Executor(make=lambda given, seed: Particular())
     assert run(made).success
+    assert run(made, scenario(units={}, frame="")).success, "a scenario need not say"
     with pytest.raises(DataRefused, match="another unit"):
         run(made, scenario(units={"initial.x": "mm"}))
     with pytest.raises(DataRefused, match="another frame"):
@@ -187,6 +188,13 @@ def test_described_observations_and_facts_are_judged_together() -> None:
     assert near.metrics["least_clearance_m"] == pytest.approx(-1.0)
     blind = run(simulator.Executor(make=lambda given, seed: Blind()))
     assert "not measured" in blind.excluded and not blind.success
+
+
+class Particular(Cell):
+    """Says what it takes."""
+
+    scenario_units: ClassVar = {"initial.x": "m"}
+    scenario_frame = "table"
 
 
 class Blind(Cell):
@@ -236,11 +244,14 @@ def test_a_model_that_predicts_nan_is_not_measured() -> None:
 
 def test_open_loop_keeps_the_recorded_outcome_whatever_the_policy_does(workspace: Workspace) -> None:
     same, other = run(EXECUTORS["open_loop"]), run(EXECUTORS["open_loop"], policy=Steps(-9.0))
-    assert (same.success, same.mean, same.skipped, same.rows) == (True, pytest.approx(0.0), 0, 20)
-    assert (other.success, other.mean) == (True, pytest.approx(9.1))
+    assert (same.success, same.skipped, same.rows) == (True, 0, 20)
+    assert same.differences[0].mean == pytest.approx(0.0)
+    (apart,) = other.differences
+    assert (other.success, apart.unit, apart.channels, apart.mean) == (True, "m", ("x", "y"), pytest.approx(9.1))
     assert "nothing of this release in closed loop" in other.says
-    assert len(other.worst) == open_loop.WORST and other.worst[0].distance == pytest.approx(9.1)
+    assert len(apart.worst) == open_loop.WORST and apart.worst[0].distance == pytest.approx(9.1)
     ref = open_loop.record(workspace, other)
+    assert ref.digest == other.digest
     assert workspace.get_json(ref.digest)["schema"] == open_loop.SCHEMA
     held = trials.collect(workspace, Steps.digest, upto_seq=workspace.ledger.head().seq)
     assert held["trials"] == [], "no gate sees it"
@@ -255,6 +266,22 @@ def test_open_loop_compares_actions_of_one_signal_only(changes: dict[str, Any]) 
         run(open_loop.Executor(episode=episode(), action=wanted))
 
 
+def test_open_loop_never_mixes_metres_and_radians_and_turns_the_short_way() -> None:
+    mixed = dataclasses.replace(ACTION, unit="m,rad", names=())
+    turned = Turns(0.1)
+    answer = run(open_loop.Executor(episode=episode(signal=mixed), action=mixed), policy=turned)
+    along, round_ = answer.differences
+    assert (along.unit, along.channels, along.mean) == ("m", ("0",), pytest.approx(0.0))
+    assert (round_.unit, round_.channels, round_.mean) == ("rad", ("1",), pytest.approx(0.2))
+
+
+class Turns(Steps):
+    """Commands a full turn and a fifth of a radian more than was recorded."""
+
+    def act(self, observation: Observation) -> FloatArray:
+        return np.array([self.step, 2 * np.pi + 0.2])
+
+
 def test_open_loop_skips_rows_that_were_not_measured() -> None:
     held = episode()
     held.streams[STATE.name].gap[4] = True
@@ -263,14 +290,20 @@ def test_open_loop_skips_rows_that_were_not_measured() -> None:
     assert (answer.rows, answer.skipped) == (18, 2)
     held.streams[STATE.name].gap[:] = True
     nothing = run(open_loop.Executor(episode=held, action=ACTION))
-    assert (nothing.rows, nothing.mean, nothing.worst) == (0, None, ())
+    assert (nothing.rows, nothing.differences) == (0, ())
     assert not nothing.success and nothing.excluded
 
 
 def test_the_streams_of_an_episode_become_a_run_with_their_gaps() -> None:
     held = episode(facts={"clearance_m": 0.2, "success": True, "task": "reach"})
     held.streams[STATE.name].gap[4] = True
+    film = np.zeros((20, 4, 4, 3), np.uint8)
+    info = StreamInfo(name="front", kind=Kind.IMAGE, count=20, shape=(4, 4, 3))
+    held = dataclasses.replace(
+        held, streams={**held.streams, "front": dataclasses.replace(held.streams[STATE.name], info=info, values=film)}
+    )
     made = runs.of_episode(held)
+    assert "front" not in made.traces
     assert np.isnan(made.traces[STATE.name].values[4]).all() and len(made) == 20
     assert (made.traces[STATE.name].unit, made.traces[STATE.name].frame) == ("m", "table")
     assert made.traces["clearance_m"].unit == "m" and made.traces["clearance_m"].whole

@@ -110,6 +110,7 @@ def test_another_parameter_does_not_shift_a_draw_but_another_parent_does() -> No
     assert alone.draw(3).drawn["x"] != VARIED.draw(3).drawn["x"]
 
 
+@settings(deadline=None)
 @given(seeds=st.sets(st.integers(0, 10_000), min_size=2, max_size=20))
 def test_every_draw_is_a_scenario_of_its_own_and_survives_the_store(seeds: set[int]) -> None:
     drawn = [VARIED.draw(seed) for seed in seeds]

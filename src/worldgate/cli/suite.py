@@ -127,16 +127,14 @@ def coverage(
         population: Origin of the trials that the claim counts.
     """
     from worldgate.core.streams import Origin
-    from worldgate.evidence import scenarios, trials
-    from worldgate.evidence.coverage import cover
+    from worldgate.evidence import scenarios
+    from worldgate.evidence.coverage import of_release
 
     with open_workspace(workspace) as ws:
         ref = ws.resolve(suite, "suite")
         held = scenarios.load_suite(ws, ref.digest)
-        listed = {digest: scenarios.load(ws, digest) for digest in held.scenarios}
         of = ws.resolve(release, "release").digest if release is not None else ""
-        tree = trials.collect(ws, of, upto_seq=ws.ledger.head().seq)
-        found = cover(held.coverage, listed, [t.trial for t in trials.read_list(tree)])
+        found = of_release(ws, held, of, upto_seq=ws.ledger.head().seq)
     limits = found.limits(population=frozenset({Origin(population)}) if of else None)
     rows = [(b.site, b.parameter, b.bin, b.scenarios, b.real, b.simulated, b.imagined) for b in found.bins]
     columns = ("site", "parameter", "bin", "scenarios", "real trials", "simulated", "imagined")

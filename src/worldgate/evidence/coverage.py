@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from worldgate.core.evidence import Trial
 from worldgate.core.streams import Origin
+from worldgate.evidence import scenarios, trials
 from worldgate.evidence.coverage_bins import Bins
-from worldgate.evidence.scenarios import Scenario, unit_of
+from worldgate.evidence.scenarios import Scenario, Suite, unit_of
+from worldgate.record.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,20 +57,20 @@ class Coverage:
         return (*found, *self.outside)
 
 
-def cover(bins: Sequence[Bins], scenarios: Mapping[str, Scenario], trials: Iterable[Trial]) -> Coverage:
+def cover(bins: Sequence[Bins], listed: Mapping[str, Scenario], ran: Iterable[Trial]) -> Coverage:
     """Count scenarios and trials in declared bins.
 
     Args:
         bins: what is meant to be covered.
-        scenarios: digest -> scenario.
-        trials: of these scenarios; others are not looked at.
+        listed: digest -> scenario.
+        ran: trials of these scenarios; others are not looked at.
     """
-    ran = Counter((t.scenario, t.executor) for t in trials if not t.excluded)
+    times = Counter((t.scenario, t.executor) for t in ran if not t.excluded)
     filled: list[Filled] = []
     outside: list[str] = []
     for item in bins:
         inside: dict[int, list[str]] = {}
-        for digest, scenario in scenarios.items():
+        for digest, scenario in listed.items():
             if scenario.site != item.site or scenario.variations:
                 continue
             place = place_of(item, scenario)
@@ -78,7 +80,7 @@ def cover(bins: Sequence[Bins], scenarios: Mapping[str, Scenario], trials: Itera
                 inside.setdefault(place, []).append(digest)
         for place, label in enumerate(item.labels()):
             here = inside.get(place, [])
-            counts = {origin: sum(ran[digest, origin] for digest in here) for origin in Origin}
+            counts = {origin: sum(times[digest, origin] for digest in here) for origin in Origin}
             filled.append(
                 Filled(
                     site=item.site,
@@ -91,6 +93,20 @@ def cover(bins: Sequence[Bins], scenarios: Mapping[str, Scenario], trials: Itera
                 )
             )
     return Coverage(bins=tuple(filled), outside=tuple(outside))
+
+
+def of_release(ws: Workspace, suite: Suite, release: str, *, upto_seq: int) -> Coverage:
+    """What a suite and the trials of a release cover, as the ledger stood at a sequence.
+
+    Args:
+        ws: the workspace.
+        suite: with its bins.
+        release: digest; empty: no trials.
+        upto_seq: the ledger as it stood there.
+    """
+    listed = {digest: scenarios.load(ws, digest) for digest in suite.scenarios}
+    ran = trials.read_list(trials.collect(ws, release, upto_seq=upto_seq)) if release else ()
+    return cover(suite.coverage, listed, [recorded.trial for recorded in ran])
 
 
 def place_of(bins: Bins, scenario: Scenario) -> int | None:

@@ -20,6 +20,7 @@ from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.evidence import Trial
 from worldgate.core.names import Slot
 from worldgate.core.times import now_ns
+from worldgate.core.units import same_unit
 from worldgate.core.worlds import Environment, Policy
 from worldgate.evidence import judging
 from worldgate.evidence.runs import Recorder
@@ -58,7 +59,12 @@ def run_trial(
     max_steps: int,
     clock: Callable[[], int] = now_ns,
 ) -> Trial:
-    """Run a policy once and let the scenario's oracles judge it, by facts and described observations."""
+    """Run a policy once and let the scenario's oracles judge it, by facts and described observations.
+
+    Raises:
+        DataRefused: what :func:`refuse_misfit` refuses.
+    """
+    refuse_misfit(scenario, environment)
     started = clock()
     observation = environment.reset(seed=seed)
     policy.reset(seed=seed)
@@ -84,6 +90,28 @@ def run_trial(
         excluded=judgement.excluded,
         started_ns=started,
     )
+
+
+def refuse_misfit(scenario: Scenario, environment: Environment | None = None) -> None:
+    """Refuse a scenario that cannot be run, or not here.
+
+    Args:
+        scenario: what is to be run.
+        environment: where; its attributes ``scenario_units`` (path -> unit) and ``scenario_frame``, if it has them,
+            say what it takes.
+
+    Raises:
+        DataRefused: a scenario with variations, or one that tells another unit or frame.
+    """
+    if scenario.variations:
+        raise DataRefused("a scenario with variations is drawn before it is run", got=scenario.name)
+    takes: Mapping[str, str] = getattr(environment, "scenario_units", {})
+    for path, unit in scenario.units.items():
+        if path in takes and not same_unit(takes[path], unit):
+            raise DataRefused("the environment takes another unit", got=unit, where=f"{scenario.name}:{path}")
+    frame: str = getattr(environment, "scenario_frame", "")
+    if scenario.frame and frame and scenario.frame != frame:
+        raise DataRefused("the environment takes another frame", got=scenario.frame, where=scenario.name)
 
 
 def run_trials(

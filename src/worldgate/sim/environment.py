@@ -20,7 +20,7 @@ from worldgate.sim.attributes import Attributes
 from worldgate.sim.camera import CameraConfig
 from worldgate.sim.cell import CLEARANCE_CAP_M, CONTROL_S, Cell, CellConfig
 from worldgate.sim.recorder import START_NS, Recorder
-from worldgate.sim.scenario import Scenario, random_stream
+from worldgate.sim.scenario import UNITS, Scenario, random_stream
 from worldgate.sim.scenario import sample as sample_scenario
 from worldgate.sim.scene import SceneConfig
 from worldgate.sim.sensing import (
@@ -77,6 +77,9 @@ class CellEnvironment(Environment):
         for info in (STATE, AROUND, FORCE)
     )
     """The numbers of an observation."""
+    scenario_units: Mapping[str, str] = UNITS
+    """What a scenario's values are taken in, by path."""
+    scenario_frame: str = STATE.frame
 
     def __init__(
         self,

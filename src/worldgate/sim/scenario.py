@@ -24,6 +24,13 @@ PARKED = (0.95, 0.0)
 """Where the person's hand is while nobody reaches in: beyond the table and out of every picture."""
 HOME = (-0.08, 0.0)
 """Where the tool waits, m."""
+UNITS = {
+    "initial.object_pose": "m,m,rad",
+    "initial.tool": "m",
+    "initial.puddle": "m",
+    "initial.clutter": "m",
+}
+"""Units of a scenario by path, where it is the initial state of one of the record."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,9 +2,10 @@
 
 Open loop cannot show closed-loop success. The rows are those that another policy's actions led to, so the outcome is
 the recorded one whatever the policy says. The answer is no trial: it has a schema and an event of its own, and no gate
-counts it. It shows where the policy differs, which is where to look.
+counts it. It shows where the policy differs, which is where to look. Channels are compared with those of their own unit
+alone, as metres and radians have no common distance; angles the short way round.
 
-Shape legend: T rows, A action channels.
+Shape legend: T rows, A action channels, G channels of one unit.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from worldgate.core.digest import digest_json, to_json
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, NotFound
-from worldgate.core.streams import NUMERIC, Array, FloatArray, Kind, Origin
+from worldgate.core.streams import NUMERIC, Array, FloatArray, IntArray, Kind, Origin
 from worldgate.core.units import same_unit
 from worldgate.core.worlds import Observation, Policy, Signal
 from worldgate.evidence import judging, runs
@@ -37,16 +38,28 @@ SCHEMA = "worldgate/open-loop/1"
 RAN = "trial.open_loop"
 WORST = 5
 """Rows named as those where the policy differs most."""
+_TURNS = {"rad": 2 * np.pi, "deg": 360.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class Row:
     """One row and how far the policy's action is from the recorded one."""
 
     row: int
     at_s: float
     distance: float
-    """Euclidean, in the action's unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Over the channels that share a unit, as Euclidean distances in it."""
+
+    unit: str
+    channels: tuple[str, ...]
+    """Names, or places where they have none."""
+    mean: float
+    worst: tuple[Row, ...]
+    """Largest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +85,8 @@ class OpenLoop:
     """What of the recording was not measured."""
     metrics: Mapping[str, float]
     """Of the recording."""
-    unit: str
-    mean: float | None
-    """Mean distance of the actions; None: no row could be compared."""
-    worst: tuple[Difference, ...]
-    """Largest first."""
+    differences: tuple[Difference, ...]
+    """Of the actions, one a unit; empty: no row could be compared."""
     says: str = "open loop: the outcome is the recorded one and shows nothing of this release in closed loop"
 
     def to_json(self) -> dict[str, Any]:
@@ -123,14 +133,11 @@ class Executor:
         recorded_TA = self._actions()[:max_steps]
         observations = [self._observation(row) for row in range(len(recorded_TA))]
         policy.reset(seed=seed)
-        distance_T = np.full(len(recorded_TA), np.nan)
+        apart_TA = np.full(recorded_TA.shape, np.nan)
         for row, observation in enumerate(observations):
             if observation is not None and np.isfinite(recorded_TA[row]).all():
-                given = np.asarray(policy.act(observation), np.float64)
-                distance_T[row] = float(np.linalg.norm(given - recorded_TA[row]))
-        known = np.flatnonzero(np.isfinite(distance_T))
-        order = known[np.argsort(-distance_T[known], kind="stable")][:WORST]
-        times_s = (self.episode.times_ns - self.episode.times_ns[0]) / 1e9
+                apart_TA[row] = np.asarray(policy.act(observation), np.float64) - recorded_TA[row]
+        known = np.flatnonzero(np.isfinite(apart_TA).all(axis=1))
         judgement = judging.judge(scenario, runs.of_episode(self.episode))
         return OpenLoop(
             scenario=scenario.digest,
@@ -144,10 +151,32 @@ class Executor:
             violations=judgement.violations,
             excluded=judgement.excluded,
             metrics=judgement.metrics,
-            unit=self.action.unit,
-            mean=float(distance_T[known].mean()) if len(known) else None,
-            worst=tuple(Difference(row=int(r), at_s=float(times_s[r]), distance=float(distance_T[r])) for r in order),
+            differences=self._differences(apart_TA, known) if len(known) else (),
         )
+
+    def _differences(self, apart_TA: FloatArray, known: IntArray) -> tuple[Difference, ...]:
+        width = apart_TA.shape[1]
+        units = self.action.unit.split(",")
+        units = units * width if len(units) == 1 else units
+        names = self.action.names or tuple(map(str, range(width)))
+        times_s = (self.episode.times_ns - self.episode.times_ns[0]) / 1e9
+        found = []
+        for unit in dict.fromkeys(units):
+            places = [place for place in range(width) if units[place] == unit]
+            apart_TG, turn = apart_TA[:, places], _TURNS.get(unit)
+            if turn is not None:
+                apart_TG = apart_TG - turn * np.round(apart_TG / turn)
+            distance_T = np.linalg.norm(apart_TG, axis=1)
+            order = known[np.argsort(-distance_T[known], kind="stable")][:WORST]
+            found.append(
+                Difference(
+                    unit=unit,
+                    channels=tuple(names[place] for place in places),
+                    mean=float(distance_T[known].mean()),
+                    worst=tuple(Row(row=int(r), at_s=float(times_s[r]), distance=float(distance_T[r])) for r in order),
+                )
+            )
+        return tuple(found)
 
     def _actions(self) -> FloatArray:
         rows = self.episode.streams.get(self.action.name)

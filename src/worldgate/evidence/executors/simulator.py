@@ -1,19 +1,18 @@
 """The simulator, or any other environment that is set to a scenario and measures facts: closed loop.
 
-A scenario that tells units or a frame must tell those that the environment takes; it is refused otherwise, as nothing
-converts them.
+A scenario that tells units or a frame must tell those that the environment takes (its attributes ``scenario_units`` and
+``scenario_frame``); it is refused otherwise, as nothing converts them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from worldgate.core.errors import DataRefused
 from worldgate.core.evidence import Trial
 from worldgate.core.streams import Origin
 from worldgate.core.times import now_ns
-from worldgate.core.units import same_unit
 from worldgate.core.worlds import Policy
 from worldgate.evidence.scenarios import Scenario
 from worldgate.evidence.trials import EnvironmentFactory, run_trial
@@ -33,10 +32,6 @@ class Executor:
 
     make: EnvironmentFactory
     """(scenario, seed) -> environment."""
-    units: Mapping[str, str] = field(default_factory=dict)
-    """Path of a scenario -> unit that the environment takes it in; empty: it does not say."""
-    frame: str = ""
-    """Frame of the positions it takes; empty: it does not say."""
     digest: str = ""
     clock: Callable[[], int] = now_ns
 
@@ -46,19 +41,8 @@ class Executor:
         Raises:
             DataRefused: a scenario with variations, in other units or another frame, or an environment that imagines.
         """
-        self._check(scenario)
         environment = self.make(scenario, seed)
         if environment.origin not in ORIGINS:
             hint = "the executor world_model, which knows how far it is admitted"
             raise DataRefused("an imagined environment is no simulator", got=environment.origin, hint=hint)
         return run_trial(policy, environment, scenario, slot=slot, seed=seed, max_steps=max_steps, clock=self.clock)
-
-    def _check(self, scenario: Scenario) -> None:
-        if scenario.variations:
-            raise DataRefused("a scenario with variations is drawn before it is run", got=scenario.name)
-        for path, unit in scenario.units.items():
-            takes = self.units.get(path)
-            if takes is not None and not same_unit(takes, unit):
-                raise DataRefused("the environment takes another unit", got=unit, where=f"{scenario.name}:{path}")
-        if scenario.frame and self.frame and scenario.frame != self.frame:
-            raise DataRefused("the environment takes another frame", got=scenario.frame, where=scenario.name)

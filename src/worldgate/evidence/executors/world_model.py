@@ -15,12 +15,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from worldgate.core.errors import DataRefused
 from worldgate.core.evidence import Trial
 from worldgate.core.streams import Array, FloatArray, Origin
 from worldgate.core.times import now_ns
 from worldgate.core.worlds import Observation, Policy, Prompt, Signal, Transition, Unrolling, WorldModel
-from worldgate.evidence import judging
+from worldgate.evidence import judging, trials
 from worldgate.evidence.scenarios import Scenario
 from worldgate.evidence.trials import run_trial
 
@@ -101,8 +100,7 @@ class Executor:
             DataRefused: a scenario with variations.
             CapabilityMissing: the prompt asks for what the model lacks.
         """
-        if scenario.variations:
-            raise DataRefused("a scenario with variations is drawn before it is run", got=scenario.name)
+        trials.refuse_misfit(scenario)
         valid = min(self.valid_steps(scenario), max_steps)
         started = self.clock()
         if valid < 1:
