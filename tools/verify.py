@@ -990,14 +990,41 @@ def draw_rows(scenes: dict[str, Any], plan: dict[str, Any]) -> list[dict[str, An
     return rows
 
 
+def situation(scenario: dict[str, Any]) -> str:
+    """Digest of what a policy meets, whatever it is called."""
+    more = [scenario.get("frame", ""), scenario.get("units", {})]
+    parts = [scenario["site"], scenario["initial"], scenario["attributes"], *more]
+    return sha256(canonical(parts).encode())
+
+
+def train_visible(gate: Gate, upto: int) -> set[str]:
+    """Scenarios that training may see: by role, by suite, by what they were drawn from, or by their situation."""
+    known: dict[str, tuple[str, str, str]] = {}
+    for r in gate.past("scenario.made"):
+        if r.seq <= upto:
+            digest = r.tree["outputs"][0]["digest"]
+            told = r.body if "situation" in r.body else gate.ws.json(digest)
+            known[digest] = (told["role"], told.get("situation") or situation(told), told.get("parent", ""))
+    seen = {digest for digest, (role, _, _) in known.items() if role == "train-visible"}
+    for r in gate.past("suite.made"):
+        if r.seq <= upto and r.body["role"] == "train-visible":
+            seen |= {ref["digest"] for ref in r.tree["inputs"]}
+    situations = {known[digest][1] for digest in seen if digest in known}
+    seen |= {digest for digest, (_, where, _) in known.items() if where in situations}
+    return seen | {digest for digest, (_, _, parent) in known.items() if parent in seen}
+
+
 def plan_problems(gate: Gate, event: Record, plan: dict[str, Any]) -> list[str]:
     """What is wrong with a plan that somebody may have written by hand."""
     policy, suite = gate.ws.json(plan["policy"]), gate.ws.json(plan["suite"])
     sites = {slot.split("/")[0] for slot in plan["slots"]}
     names = [*suite["scenarios"], *(i["scenario"] for i in gate.incidents(event.seq))]
     scenes = {name: gate.ws.json(name) for name in names}
-    if suite["role"] == "train-visible" or any(s["role"] == "train-visible" for s in scenes.values()):
+    if suite["role"] == "train-visible" or train_visible(gate, event.seq) & set(scenes):
         return ["what training may see proves nothing"]
+    drawn = [situation(s) for s in scenes.values() if s["role"] != "tripwire" and s["source"] != "incident"]
+    if len(set(drawn)) < len(drawn):
+        return ["two scenarios of one situation are one scene"]
     scenes = {name: scene for name, scene in scenes.items() if scene["site"] in sites}
     try:
         rows = draw_rows(scenes, plan)

@@ -85,7 +85,8 @@ def from_episode(
             criterion=criterion,
             photo=_photo(ws, record, episode, camera) if camera is not None else "",
         )
-        scenario = scenarios.register(ws, made, inputs=(Ref("log", ref.digest, ref.name),), actor=key)
+        read_from = (Ref("episode", episode.id), Ref("log", ref.digest, ref.name))
+        scenario = scenarios.register(ws, made, inputs=read_from, actor=key)
     said = f"scenario {name} {short(scenario.digest)}: {made.source}, site {made.site}, {len(made.initial)} parts"
     hint = f'next: scenarios = ["{name}"] in a suite file, and worldgate suite add'
     answer("suite.from_episode", {"scenario": scenario, "held": made}, said, hint, as_json=json)

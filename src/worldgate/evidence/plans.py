@@ -257,16 +257,19 @@ def playable(ws: Workspace, suite: Suite, slots: Sequence[str], *, upto_seq: int
     """Scenes that a plan may draw from: the suite's at these arms' sites, and every incident's scenario there.
 
     Raises:
-        UsageError: a suite that training may see.
+        UsageError: what training may see, under any name; or two names for one situation, which are one scene.
     """
     if suite.role == "train-visible":
         raise UsageError("what training may see proves nothing", got=suite.name, hint="a suite of role gate-holdout")
     sites, last = _sites(slots), ws.ledger.head().seq if upto_seq is None else upto_seq
     digests = [*suite.scenarios, *(i["scenario"] for i in scenarios.incident_scenarios(ws, upto_seq=last))]
     listed = {digest: scenarios.load(ws, digest) for digest in digests}
-    seen = next((s for s in listed.values() if s.role == "train-visible"), None)
-    if seen is not None:
-        raise UsageError("what training may see proves nothing", got=seen.name, where=suite.name)
+    seen = scenarios.train_visible(ws, upto_seq=last).intersection(listed)
+    if seen:
+        raise UsageError("what training may see proves nothing", got=listed[min(seen)].name, where=suite.name)
+    scenes = [scenario.situation for scenario in listed.values() if not scenario.tripwire]
+    if len(set(scenes)) < len(scenes):
+        raise UsageError("two scenarios of one situation are one scene", where=suite.name, hint="name it once")
     return {digest: scenario for digest, scenario in listed.items() if scenario.site in sites}
 
 

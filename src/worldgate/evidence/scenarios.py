@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -329,6 +329,8 @@ def register(ws: Workspace, scenario: Scenario, *, inputs: tuple[Ref, ...] = (),
         "source": scenario.source,
         "incident": scenario.incident,
         "role": scenario.role,
+        "situation": scenario.situation,
+        "parent": scenario.parent,
     }
     ws.record("scenario.made", body=body, inputs=inputs, outputs=(ref,), actor=actor)
     return ref
@@ -437,20 +439,23 @@ def train_visible(ws: Workspace, *, upto_seq: int) -> frozenset[str]:
     Those that say so themselves, that stand in a train-visible suite, that were drawn from one of these, and every
     scenario with the same situation under another name or role.
     """
-    known = {digest: load(ws, digest) for digest in _made(ws, "scenario.made", upto_seq)}
-    seen = {digest for digest, scenario in known.items() if scenario.role == "train-visible"}
-    for digest in _made(ws, "suite.made", upto_seq):
-        suite = load_suite(ws, digest)
-        seen |= set(suite.scenarios) if suite.role == "train-visible" else set()
-    situations = {known[digest].situation for digest in seen if digest in known}
-    seen |= {digest for digest, scenario in known.items() if scenario.situation in situations}
-    return frozenset(seen | {digest for digest, scenario in known.items() if scenario.parent in seen})
+    known = {_output(e): _seen_as(ws, e) for e in ws.ledger.events("scenario.made") if e.seq <= upto_seq}
+    seen = {digest for digest, (role, _, _) in known.items() if role == "train-visible"}
+    for event in ws.ledger.events("suite.made"):
+        if event.seq <= upto_seq and event.body["role"] == "train-visible":
+            seen |= {ref.digest for ref in event.inputs}
+    situations = {known[digest][1] for digest in seen if digest in known}
+    seen |= {digest for digest, (_, situation, _) in known.items() if situation in situations}
+    return frozenset(seen | {digest for digest, (_, _, parent) in known.items() if parent in seen})
 
 
-def _made(ws: Workspace, kind: str, upto_seq: int) -> Iterator[str]:
-    for event in ws.ledger.events(kind):
-        if event.seq <= upto_seq:
-            yield _output(event)
+def _seen_as(ws: Workspace, event: Event) -> tuple[str, str, str]:
+    """Role, situation and parent, as the event tells them; of events before schema 2 as the scenario does."""
+    body = event.body
+    if "situation" in body:
+        return str(body["role"]), str(body["situation"]), str(body["parent"])
+    scenario = load(ws, _output(event))
+    return scenario.role, scenario.situation, scenario.parent
 
 
 def _output(event: Event) -> str:
