@@ -84,7 +84,7 @@ def test_empty_bins_are_named_before_and_after_trials(
     before = said(capsys, "suite", "coverage", "push-north", "--release", "r1")
     assert [limit.split(": ")[1] for limit in before["limits"]] == ["no scenario", "no trial that counts"]
     (tmp_path / "monday.csv").write_text(
-        f"scenario,slot,success,violations,started,least_clearance_m\npush-1,{SLOT},yes,0,2026-11-22T10:00:00Z,0.3\n"
+        f"scenario,slot,success,violations,started,least_clearance_m\npush-1,{SLOT},yes,0,2026-01-05T10:00:00Z,0.3\n"
     )
     asked = ["trial", "import", "monday.csv", "--release", "r1", "--suite", "push-north"]
     told = said(capsys, *asked, "--origin", "real")
@@ -102,10 +102,10 @@ def test_empty_bins_are_named_before_and_after_trials(
 @pytest.mark.parametrize(
     ("line", "code", "part"),
     [
-        ("plate,{slot},yes,0,2026-11-22T10:00:00Z,0.3", 4, "no such scenario"),
-        ("push-1,{slot},yes,0,2026-11-22T10:00:00Z,300", 4, "plausible"),
-        ("push-1,{slot},yes,0,2026-11-22T10:00:00Z,0.01", 4, "contradict"),
-        ("push-1,south/s/left,yes,0,2026-11-22T10:00:00Z,0.3", 4, "another site"),
+        ("plate,{slot},yes,0,2026-01-05T10:00:00Z,0.3", 4, "no such scenario"),
+        ("push-1,{slot},yes,0,2026-01-05T10:00:00Z,300", 4, "plausible"),
+        ("push-1,{slot},yes,0,2026-01-05T10:00:00Z,0.01", 4, "contradict"),
+        ("push-1,south/s/left,yes,0,2026-01-05T10:00:00Z,0.3", 4, "another site"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_with_its_line(
@@ -122,7 +122,7 @@ def test_a_file_that_does_not_fit_is_refused_with_its_line(
 def test_a_file_that_ran_elsewhere_or_that_nothing_reads_is_refused(
     fleet: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trial = {"scenario": "push-1", "slot": SLOT, "success": True, "violations": 0, "started": "2026-11-22T10:00:00Z"}
+    trial = {"scenario": "push-1", "slot": SLOT, "success": True, "violations": 0, "started": "2026-01-05T10:00:00Z"}
     tree = {"schema": "worldgate/trial-file/1", "origin": "simulated", "trials": [trial]}
     (tmp_path / "t.json").write_text(json.dumps(tree))
     command = ["trial", "import", "t.json", "--release", "r1", "--suite", "push-north", "--origin"]

@@ -20,6 +20,7 @@ from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
 SLOT = "bench/ur5/left"
+NOW = 10_000
 RELEASE, OLD, PLAN = "a" * 64, "c" * 64, "d" * 64
 CUP = Scenario(
     name="cup", site="bench", initial={"x": 1}, envelope=Envelope(clearance_m=0.1),
@@ -38,7 +39,8 @@ def entry(**changes: Any) -> Entry:
 
 
 def held(**changes: Any) -> Intake:
-    return Intake(**{"release": RELEASE, "listed": LISTED, "origin": Origin.REAL, **changes})
+    fields = {"release": RELEASE, "listed": LISTED, "origin": Origin.REAL, "now_ns": NOW}
+    return Intake(**{**fields, **changes})
 
 
 def check(*entries: Entry, told: dict[str, Any] | None = None, **changes: Any) -> Any:
@@ -62,7 +64,9 @@ def test_a_good_file_becomes_trials_in_its_order() -> None:
         ({"slot": ""}, "a slot is"),
         ({"slot": "../ur5/left"}, "usable name"),
         ({"slot": "kitchen/ur5/left"}, "another site"),
-        ({"started_ns": 0}, "at some time"),
+        ({"started_ns": 0}, "that is past"),
+        ({"started_ns": -5}, "that is past"),
+        ({"started_ns": NOW + intake.SLACK_NS + 1}, "that is past"),
         ({"log": "run.mcap"}, "log is a digest"),
         ({"metrics": {"least_clearance_mm": 300.0}}, "no oracle of this scenario"),
         ({"metrics": {"largest_force_n": 3.0}}, "no oracle of this scenario"),

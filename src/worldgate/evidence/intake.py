@@ -18,6 +18,7 @@ from worldgate.core.errors import DataRefused, NotFound, UsageError
 from worldgate.core.evidence import Trial
 from worldgate.core.names import Slot
 from worldgate.core.streams import Origin
+from worldgate.core.times import SECOND, format_ns, now_ns
 from worldgate.evidence import judging, plans, scenarios, trials
 from worldgate.evidence.plans import EvalPlan, Row
 from worldgate.evidence.scenarios import Scenario, Suite
@@ -26,6 +27,8 @@ from worldgate.record.events import Ref, is_digest
 from worldgate.record.workspace import Workspace
 
 IMPORTED = "trials.imported"
+SLACK_NS = 300 * SECOND
+"""How far the clock of whoever wrote the file may be ahead."""
 _ENVELOPE_UNMEASURED = "the file measures no envelope"
 
 
@@ -38,6 +41,8 @@ class Intake:
     listed: Mapping[str, Scenario]
     """Digest -> scenario."""
     origin: Origin
+    now_ns: int
+    """A trial that begins later is no trial yet."""
     plan: EvalPlan | None = None
     plan_digest: str = ""
     taken: frozenset[tuple[str, int]] = frozenset()
@@ -108,8 +113,9 @@ def _trial(entry: Entry, digest: str, scenario: Scenario, intake: Intake, taken:
         raise DataRefused("a scenario of another site", got=f"{scenario.site} on {slot}", where=entry.where)
     if entry.log and not is_digest(entry.log):
         raise DataRefused("log is a digest", got=ascii(entry.log)[:80], where=entry.where)
-    if entry.started_ns <= 0:
-        raise DataRefused("a trial began at some time", got=entry.started_ns, where=entry.where)
+    if not 0 < entry.started_ns <= intake.now_ns + SLACK_NS:
+        got = format_ns(entry.started_ns) if entry.started_ns > 0 else entry.started_ns
+        raise DataRefused("a trial began at some time that is past", got=got, where=entry.where)
     excluded = entry.excluded or _check_figures(entry, scenario)
     row = _row(entry, digest, str(slot), intake, taken)
     seed = entry.seed
@@ -170,7 +176,8 @@ def _row(entry: Entry, scenario: str, slot: str, intake: Intake, taken: set[tupl
             raise DataRefused("a row of a plan, and no plan", got=entry.row, where=entry.where, hint="--plan ID")
         return None
     if entry.started_ns < plan.registered_ns:
-        raise DataRefused("it began before its plan was registered", got=entry.started_ns, where=entry.where)
+        got, hint = format_ns(entry.started_ns), f"registered {format_ns(plan.registered_ns)}"
+        raise DataRefused("it began before its plan was registered", got=got, where=entry.where, hint=hint)
     side = "old" if intake.release == plan.baseline else "new"
     fits = [
         (number, row)
@@ -205,6 +212,7 @@ def intake_of(ws: Workspace, *, release: str, suite: Suite, origin: Origin, plan
         release=release,
         listed={digest: scenarios.load(ws, digest) for digest in dict.fromkeys(digests)},
         origin=origin,
+        now_ns=now_ns(),
         plan=registered,
         plan_digest=plan.digest if plan is not None else "",
         taken=frozenset((t.trial.plan, t.trial.row) for t in held if t.trial.row),
