@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from worldgate.cli import main
+from worldgate.core.times import SECOND, format_ns
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
+from worldgate.sim.recorder import START_NS
 
 TOML = """
 name = "push-north"
@@ -160,6 +162,25 @@ def test_a_scenario_is_read_off_a_recorded_run(
     assert main([*command, "--name", "x", "--stream", "action"]) == 2
     (tmp_path / "two.toml").write_text('name = "two"\nrole = "gate-holdout"\nscenarios = ["start", "row"]\n')
     said(capsys, "suite", "add", "two.toml")
+
+
+def test_an_incident_is_closed_with_the_scenario_of_its_frozen_window(
+    fleet: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said(capsys, "sim", "record", "run.mcap", "--duration", "2")
+    (log,) = said(capsys, "ingest", "run.mcap")["logs"]
+    arm, moment = f"{log['site']}/{log['robot']}/{log['arm']}", format_ns(START_NS + SECOND)
+    opened = ["incident", "open", arm, moment, "--note", "brushed a sleeve", "--key", "tester", "--before", "0.5"]
+    incident = said(capsys, *opened, "--after", "0.5")["incident"]["name"]
+    command = ["suite", "from-episode", "run.mcap", "--contract", "cell", "--clearance-m", "0.02", "--name"]
+    plain = said(capsys, *command, "plain", "--stream", "observation.environment_state")["held"]
+    made = said(capsys, *command, "sleeve", "--stream", "observation.environment_state", "--incident", incident)["held"]
+    assert (made["source"], plain["source"]) == ("incident", "synthetic")
+    assert made["initial"] != plain["initial"], "the window begins half a second before it happened"
+    assert main(["incident", "close", incident, "--scenario", "plain", "--key", "tester"]) == 4
+    assert "not made from this incident" in capsys.readouterr().err
+    said(capsys, "incident", "close", incident, "--scenario", "sleeve", "--key", "tester")
+    assert said(capsys, "record", "verify")["ok"]
 
 
 def test_a_camera_that_a_contract_hides_gives_no_photograph(

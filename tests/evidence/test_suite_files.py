@@ -234,6 +234,13 @@ def test_the_initial_state_is_that_of_the_first_whole_row(workspace: Workspace) 
     assert scenarios.unit_of(scenarios.load(workspace, ref.digest), "initial.observation/state.values.0") == "m"
 
 
+def test_the_situation_may_be_wanted_from_a_later_time_on() -> None:
+    made = read(episode(), **STATE, start_ns=1_000_000_001)
+    assert made.initial["observation/state"]["values"] == [12.0, 13.0]
+    with pytest.raises(DataRefused, match="no row on which everything"):
+        read(episode(), **STATE, start_ns=10**12)
+
+
 def test_a_start_that_was_never_whole_is_refused() -> None:
     held = episode()
     held.streams["observation.state"].gap[:11] = True
@@ -276,6 +283,9 @@ def test_the_first_picture_that_is_there_is_taken() -> None:
     held = episode()
     held.streams["observation.images.front"].gap[0] = True
     assert from_episode.picture(held, "observation.images.front").shape == (4, 6, 3)
+    film = np.asarray(held.streams["observation.images.front"].values)
+    film[6:] = 9
+    assert from_episode.picture(held, "observation.images.front", start_ns=1_100_000_000).max() == 9
     with pytest.raises(NotFound, match="no such camera"):
         from_episode.picture(held, "observation.state")
     held.streams["observation.images.front"].gap[:] = True

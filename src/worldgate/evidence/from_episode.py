@@ -26,8 +26,8 @@ SETTLE_S = 2.0
 """How long after the start a first whole row is looked for, s: later the situation is no longer the initial one."""
 
 
-def first_row(episode: Episode, streams: Sequence[str]) -> int:
-    """The first row on which all of these streams were measured.
+def first_row(episode: Episode, streams: Sequence[str], *, start_ns: int = 0) -> int:
+    """The first row from a time on at which all of these streams were measured.
 
     Raises:
         DataRefused: none within :data:`SETTLE_S`.
@@ -36,11 +36,12 @@ def first_row(episode: Episode, streams: Sequence[str]) -> int:
     for name in streams:
         values = np.asarray(episode.array(name), np.float64).reshape(len(episode), -1)
         good &= ~episode.streams[name].gap & np.isfinite(values).all(axis=1)
-    found = np.flatnonzero(good[: int(SETTLE_S * episode.rate_hz) + 1])
+    start = int(np.searchsorted(episode.times_ns, start_ns))
+    found = np.flatnonzero(good[start : start + int(SETTLE_S * episode.rate_hz) + 1])
     if not len(found):
         got = f"{len(streams)} streams, none whole within {SETTLE_S:g} s"
         raise DataRefused("no row on which everything was measured", got=got, where=episode.name, hint="--stream NAME")
-    return int(found[0])
+    return start + int(found[0])
 
 
 def scenario(
@@ -50,6 +51,7 @@ def scenario(
     site: str,
     streams: Sequence[str] = (),
     units: Mapping[str, str] | None = None,
+    start_ns: int = 0,
     role: Role = "gate-holdout",
     envelope: Envelope | None = None,
     oracles: Sequence[OracleSpec] = (),
@@ -65,6 +67,7 @@ def scenario(
         site: where it was recorded.
         streams: whose numbers make the situation; empty: every state stream.
         units: stream -> unit, for logs that declare none; whoever says it answers for it.
+        start_ns: where in the episode the situation is looked for; 0: at its start.
         role: what it is for.
         envelope: limits of the site.
         oracles: what judges runs, besides.
@@ -76,7 +79,7 @@ def scenario(
         NotFound: no such stream, or none of numbers.
         DataRefused: no row on which all were measured, a stream without a unit, or one that declares another.
     """
-    initial, told, frame = _situation(episode, streams, units or {})
+    initial, told, frame = _situation(episode, streams, units or {}, start_ns)
     return Scenario(
         name=name,
         site=site,
@@ -95,7 +98,7 @@ def scenario(
 
 
 def _situation(
-    episode: Episode, streams: Sequence[str], given: Mapping[str, str]
+    episode: Episode, streams: Sequence[str], given: Mapping[str, str], start_ns: int
 ) -> tuple[dict[str, Any], dict[str, str], str]:
     own = episode.facts.get("scenario")
     if isinstance(own, str) and episode.origin is Origin.SIMULATED and not streams:
@@ -108,7 +111,7 @@ def _situation(
     if missing or not chosen:
         known = ", ".join(n for n, rows in episode.streams.items() if rows.info.kind in _STATE)
         raise NotFound("no such stream of states", got=", ".join(missing) or "none", where=episode.name, hint=known)
-    row = first_row(episode, chosen)
+    row = first_row(episode, chosen, start_ns=start_ns)
     initial: dict[str, Any] = {}
     units: dict[str, str] = {}
     foreign = sorted(set(given) - set(chosen))
@@ -134,8 +137,8 @@ def _unit(episode: Episode, stream: str, given: str) -> str:
     return declared or given
 
 
-def picture(episode: Episode, camera: str) -> ByteArray:
-    """(H, W, 3) RGB: a camera's first picture that is there.
+def picture(episode: Episode, camera: str, *, start_ns: int = 0) -> ByteArray:
+    """(H, W, 3) RGB: a camera's first picture that is there, from a time on.
 
     Raises:
         NotFound: no such camera.
@@ -145,7 +148,8 @@ def picture(episode: Episode, camera: str) -> ByteArray:
     if rows is None or rows.info.kind is not Kind.IMAGE:
         cameras = [name for name, held in episode.streams.items() if held.info.kind is Kind.IMAGE]
         raise NotFound("no such camera", got=camera, where=episode.name, hint=", ".join(cameras) or None)
-    found = np.flatnonzero(~rows.gap[: int(SETTLE_S * episode.rate_hz) + 1])
+    start = int(np.searchsorted(episode.times_ns, start_ns))
+    found = start + np.flatnonzero(~rows.gap[start : start + int(SETTLE_S * episode.rate_hz) + 1])
     if not len(found):
         raise DataRefused("no picture at the start", got=camera, where=episode.name)
     place = found[:1].astype(np.int64)
