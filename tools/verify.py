@@ -654,6 +654,8 @@ class Gate:
         out += self.trained()
         if d["gate"] == "promotion":
             out += self.gather()
+            if d["scope"]["hardware"] != self.hardware():
+                out.append("binds other hardware than its arms had")
             told = (d["approvals_needed"], d["approvers"], d["scope"]["stage"])
             if told != tuple(self.policy[field] for field in ("approvals", "approvers", "stage")):
                 out.append("asks for other approvals, or is for another stage, than its policy")
@@ -724,7 +726,7 @@ class Gate:
         if event is not None:
             plan = self.ws.json(digest)
             told["attempt"] = 1 + self.attempts_before(event, plan)
-            told["problems"] = plan_problems(self, event, plan)
+            told["problems"] = plan_problems(self, event, plan) + self.changed(digest, plan["slots"])
             told["trained_on"] = self.trained_on(plan, release, list(rows.values()))
         return told
 
@@ -741,6 +743,20 @@ class Gate:
                 shared = any(i["kind"] == "scenario" and i["digest"] in scenes for i in r.tree["inputs"])
                 count += alike or shared
         return count
+
+    def changed(self, plan: str, slots: list[str]) -> list[str]:
+        """Arms that were changed after the first trial of a plan."""
+        first = next((r.seq for r in self.past("trial.run") if r.body.get("plan") == plan), self.head)
+        later = {r.body["slot"] for r in self.past("slot.configured") if r.seq > first}
+        return [f"{slot} was changed after its first trial" for slot in sorted(later & set(slots))]
+
+    def hardware(self) -> dict[str, str]:
+        """What each arm of the scope is made of."""
+        found = dict.fromkeys(self.slots, "")
+        for r in self.past("slot.configured"):
+            if r.body["slot"] in found:
+                found[r.body["slot"]] = r.body["hardware"]
+        return found
 
     def upstream(self, digests: set[str]) -> set[tuple[str, str]]:
         """(kind, digest) of everything that went into these artefacts."""

@@ -212,7 +212,8 @@ def test_a_release_with_enough_clean_trials_is_promoted(workspace: Workspace, fa
     success = next(c for c in found.checks if c.check == "success")
     assert (success.n, success.bound > "0.80") == (30, True)
     assert next(c for c in found.checks if c.check == "violations").n == 59
-    assert found.payload["scope"] == {"sites": ["bench"], "slots": [SLOT], "signals": [], "stage": "site"}
+    scope = {"sites": ["bench"], "slots": [SLOT], "signals": [], "stage": "site", "hardware": {SLOT: ""}}
+    assert found.payload["scope"] == scope
 
 
 def test_what_is_missing_is_said_in_trials(workspace: Workspace, fakes: ModuleType) -> None:

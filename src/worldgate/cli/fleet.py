@@ -174,6 +174,32 @@ def exposure(
     answer("fleet.exposure", {"event": event.digest, **event.body}, said, as_json=json)
 
 
+@app.command
+def configure(
+    slot: str, parts: Path, /, *, key: str | None = None, workspace: WorkspaceOption = None, json: JsonFlag = False
+) -> None:
+    """Record what an arm is made of from now on: a decision holds for this machine and no other.
+
+    For example:
+
+        worldgate fleet configure kitchen/ur5-17/left left-arm.toml
+        worldgate fleet configure kitchen/ur5-17/left left-arm.toml --key grace
+
+    Args:
+        slot: The arm, as site/robot/arm.
+        parts: A TOML file: tool, cameras with their calibration, controller firmware, URDF digest, whatever you name.
+        key: Name of the key that signs; else the program's own.
+    """
+    from worldgate.core.config import read_toml
+    from worldgate.core.times import now_ns
+    from worldgate.evidence import hardware
+
+    told = read_toml(parts)
+    with open_workspace(workspace) as ws:
+        ref = hardware.configure(ws, slot, told, now_ns=now_ns(), actor=key)
+    answer("fleet.configure", {"slot": slot, "hardware": ref}, f"{slot} is now {ref.digest[:12]}", as_json=json)
+
+
 @release_app.command
 def diff(a: str, b: str, /, *, workspace: WorkspaceOption = None, json: JsonFlag = False) -> None:
     """Show every line in which two releases differ.

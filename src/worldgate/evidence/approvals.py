@@ -19,7 +19,7 @@ from worldgate.core.errors import NotAuthorised, UsageError, WorldgateError
 from worldgate.core.evidence import Stage, Verdict, covers
 from worldgate.core.names import Slot
 from worldgate.core.times import format_ns
-from worldgate.evidence import persons, waivers
+from worldgate.evidence import hardware, persons, waivers
 from worldgate.evidence.persons import APPROVED, DECIDED, Bench, Decided, Known, Seen, Signed
 from worldgate.record.events import Event, Ref
 from worldgate.record.workspace import Workspace
@@ -240,6 +240,9 @@ def _grant(known: Known, decided: Decided, slot: str, stage: Stage, now_ns: int)
     ruling = decided.ruling
     if not ruling.not_before_ns <= now_ns < ruling.expires_ns:
         raise NotAuthorised("the decision is not in force", got=f"until {format_ns(ruling.expires_ns)}")
+    made_of = hardware.current(known.events(hardware.CONFIGURED), (slot,))[slot]
+    if made_of != ruling.hardware.get(slot, ""):
+        raise NotAuthorised("the arm was changed since", got=short(made_of), hint="worldgate gate, after new trials")
     ends = [ruling.expires_ns]
     for digest in ruling.waivers:
         ends.append(waivers.standing(known, digest, now_ns).terms.expires_ns)

@@ -22,7 +22,7 @@ from worldgate.core.errors import UsageError
 from worldgate.core.evidence import CheckResult, Status, Verdict
 from worldgate.core.names import Name, Slot
 from worldgate.core.times import format_ns
-from worldgate.evidence import holdout, persons, planned, plans, scenarios, trials
+from worldgate.evidence import hardware, holdout, persons, planned, plans, scenarios, trials
 from worldgate.evidence import policy as policies
 from worldgate.evidence import waivers as waiving
 from worldgate.evidence.bootstrap import FEW
@@ -67,6 +67,8 @@ class Inputs:
     admissions: Sequence[tuple[str, Mapping[str, Any]]] = ()
     """(digest, payload) of admission decisions, oldest first."""
     incidents: Sequence[Mapping[str, str]] = ()
+    hardware: Mapping[str, str] = field(default_factory=dict)
+    """Slot -> digest of what the arm is made of; empty where nobody told."""
     made_ns: Mapping[str, int] = field(default_factory=dict)
     """Digest of a document that was given -> when it was recorded; 0: never."""
     waivers: Sequence[tuple[str, Mapping[str, Any]]] = ()
@@ -123,6 +125,7 @@ def evaluate(policy: GatePolicy, inputs: Inputs) -> dict[str, Any]:
             "slots": evidence.slots,
             "signals": [s.name for s in evidence.judged()] if policy.kind == "admission" else [],
             "stage": policy.stage if policy.kind == "promotion" else "",
+            "hardware": dict(inputs.hardware),
         },
         "evidence": [
             {"digest": digest, "schema": str(doc.get("schema")), "made_ns": inputs.made_ns.get(digest, 0)}
@@ -452,6 +455,7 @@ def gather(
         incidents = scenarios.incident_scenarios(ws, upto_seq=head[0])
         waived = waiving.in_force(ws, policy, subject.digest, scope.slots, now_ns=decided_at_ns, upto_seq=head[0])
     given_ns = _made(ws, {digest for digest, _ in documents}, upto_seq=head[0]) if policy.kind == "admission" else {}
+    told = (event for event in ws.ledger.events(hardware.CONFIGURED) if event.seq <= head[0])
     training = _training(ws, trained, upto_seq=head[0])
     documents += [(training, ws.get_json(training))] if training else []
     return Inputs(
@@ -463,6 +467,7 @@ def gather(
         documents=documents,
         admissions=admissions,
         incidents=incidents,
+        hardware=hardware.current(told, scope.slots),
         made_ns=given_ns,
         waivers=waived,
     )
@@ -505,7 +510,10 @@ def _listed(
         plan=digest,
         plan_seq=event.seq,
         attempt=1 + len(before),
-        problems=plans.problems(ws, plan, seq=event.seq),
+        problems=[
+            *plans.problems(ws, plan, seq=event.seq),
+            *hardware.changed_after(ws, digest, plan.slots, upto_seq=upto_seq),
+        ],
     )
     chose = {str(t["chosen_by"]) for t in listed["trials"] if t["chosen_by"]}
     behind = {release, *manifest.get("weights", {}).values(), *chose}

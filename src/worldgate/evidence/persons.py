@@ -270,6 +270,7 @@ class Ruling:
     slots: tuple[str, ...]
     sites: tuple[str, ...]
     stage: Stage
+    hardware: Mapping[str, str]
     decided_at_ns: int
     not_before_ns: int
     expires_ns: int
@@ -324,6 +325,7 @@ def _ruling(payload: Mapping[str, Any]) -> Ruling:
         "slots": scope["slots"],
         "sites": scope["sites"],
         "stage": scope["stage"],
+        "hardware": scope["hardware"],
         "decided_at_ns": payload["decided_at_ns"],
         "not_before_ns": payload["not_before_ns"],
         "expires_ns": payload["expires_ns"],
