@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.evidence import promotions_to_sign as signing
-from tests.evidence.promotions_to_sign import LATER, LEFT, NOW, Hall, forge, stated
+from tests.evidence.promotions_to_sign import LATER, LEFT, NOW, RIGHT, Hall, forge, stated
 
 from worldgate.core.digest import canonical, sha256
 from worldgate.core.errors import NotAuthorised, NotFound, UsageError
@@ -51,6 +51,28 @@ def test_a_statement_written_by_hand_that_is_right_counts(hall: Hall, promoted: 
     forge(hall.ws, "approval", stated(hall, promoted), key="bob")
     assert hall.authorised().persons == ("bob",)
     assert verify(hall.ws, recompute=RECOMPUTE).ok
+
+
+def test_every_approval_is_considered_with_why_it_does_not_count_and_nothing_else_is(
+    hall: Hall, promoted: Decision
+) -> None:
+    good, canary = hall.approves(promoted), hall.approves(promoted, "cy", stage="canary")
+    broken = hall.ws.record(APPROVED, body={"decision": promoted.ref.digest}, actor="eve")
+    known = Known(hall.ws)
+    decided = persons.find_decision(known, promoted.ref.digest)
+    found = approvals.considered(known, decided, persons.bench(known, decided), LEFT, "site", NOW)
+    assert [(c.event, c.person, c.why_not, c.approval) for c in found] == [
+        (good.event, "bob", "", good),
+        (canary.event, "cy", "it is for stage canary", canary),
+        (broken.digest, "eve", "names no signed statement", None),
+    ]
+
+
+def test_an_approval_beyond_its_decision_says_what_would_be_within(hall: Hall, promoted: Decision) -> None:
+    with pytest.raises(UsageError) as caught:
+        hall.approves(promoted, stage="fleet")
+    assert caught.value.got == "stage fleet, the decision is for site"
+    assert caught.value.hint == f"{LEFT}, {RIGHT} as site until 2027-04-15T08:00:00Z"
 
 
 @pytest.mark.parametrize("key", ["ada", "tester"])

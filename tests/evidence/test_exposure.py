@@ -172,6 +172,12 @@ def test_a_full_window_and_an_empty_one_are_recorded(hall: Hall) -> None:
         record_exposure(hall.ws, hall.release, "left", (NOW, NOW + 1), running_ns=0, episodes=0)
 
 
+def test_an_assignment_that_was_refused_ran_nothing(hall: Hall) -> None:
+    body = {"slot": LEFT, "release": hall.release.digest}
+    hall.ws.record("deployment.refused", body=body, valid_from_ns=NOW, valid_to_ns=NOW + DAY)
+    assert since(hall).unknown == ""
+
+
 def test_only_an_exposure_tells_of_exposure(hall: Hall) -> None:
     body = {"slot": LEFT, "release": hall.release.digest, "running_ns": 5, "episodes": 1}
     hall.ws.record("exposure.guessed", body=body, valid_from_ns=NOW, valid_to_ns=NOW + DAY)
