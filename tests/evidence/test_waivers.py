@@ -503,6 +503,12 @@ def test_signed_nonsense_in_place_of_a_waiver_is_passed_over(hall: Hall, held: D
     assert len(verify(hall.ws, recompute=RECOMPUTE).problems) == 3
 
 
+def test_signed_nonsense_does_not_hide_a_waiver_that_holds(hall: Hall, held: Decision) -> None:
+    hall.ws.record(WAIVED, body={"waiver": "0" * 64, "release": hall.release.digest}, actor="bob")
+    given = hall.waives(held)
+    assert hall.decides(at=NOW + 1).payload["waivers"] == [given.digest]
+
+
 def test_a_policy_that_lost_its_document_ends_its_waivers(hall: Hall, held: Decision) -> None:
     given = hall.waives(held)
     hall.ws.store.path(hall.gate.digest).unlink()  # type: ignore[attr-defined]
