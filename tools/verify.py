@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The outsider's verifier: checks a Worldgate workspace without Worldgate.
+"""The outsider's verifier: checks a Worldgate workspace, or an evidence bundle cut from one, without Worldgate.
 
 One file, the standard library and ``cryptography``. It shares no line with the library on purpose: two programs written
 apart that agree are evidence. It checks
@@ -11,6 +11,12 @@ apart that agree are evidence. It checks
   again (binomial and sequential ones in rational arithmetic, bootstrap ones within 1e-9), and the verdict;
 - every approval and waiver: signed by persons who count, within its decision, under a nonce of its own, after it was
   decided and on this chain.
+
+Of a bundle it checks every file against the signed manifest as well; what is withheld has its place in the chain, is
+counted in the last line, and nothing it may have said is believed.
+
+Not recomputed: the words beside the figures (``statistic``, ``estimate``, ``required``, ``detail``, ``notes``,
+``missing``), which are for people. The library writes them again and demands the same bytes.
 
 Usage: ``python verify.py FOLDER [--root KEYID] [--head SEQ:HASH] [--witness FILE]``. Prints one line for each thing
 that does not hold, naming the record; exits 0 if all holds, 1 if not, 2 if it cannot be read. Without a head that
@@ -108,12 +114,21 @@ def parse(data: bytes) -> Any:
     """Read JSON, refusing what is not canonical."""
     try:
         tree = json.loads(data, parse_int=lambda t: int(t) if abs(int(t)) <= SAFE else float(t))
-        same = canonical(tree).encode() == data
+        same = canonical(tree).encode() == data and not loose_times(tree)
     except (ValueError, RecursionError) as error:
         raise Unreadable(f"not JSON: {error}") from error
     if not same:
         raise Unreadable("not canonical JSON")
     return tree
+
+
+def loose_times(value: Any, key: str = "") -> bool:
+    """Whether a time stands as a number: under a key that ends in _ns there are decimal strings."""
+    if isinstance(value, dict):
+        return any(loose_times(item, name) for name, item in value.items())
+    if isinstance(value, list):
+        return any(loose_times(item, key) for item in value)
+    return key.endswith("_ns") and isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def sha256(data: bytes) -> str:
@@ -169,11 +184,27 @@ class Workspace:
         self.seen: set[str] = set()
         self.hashes: dict[int, str] = {}
         self.decided = 0
-        meta, rows = read_ledger(root / "ledger.db")
-        self.id = meta["ledger"]
+        self.id, self.rows = self.load()
+
+    def load(self) -> tuple[str, list[Record]]:
+        """Id of the ledger and its rows."""
+        meta, rows = read_ledger(self.root / "ledger.db")
         if int(meta["schema"]) > SCHEMA:
             raise Unreadable(f"schema {meta['schema']} is newer than this verifier, which knows {SCHEMA}")
-        self.rows = [Record(row) for row in rows]
+        return meta["ledger"], [Record(row) for row in rows]
+
+    def withheld(self, digest: str) -> bool:
+        """Whether an object is not here and need not be."""
+        return False
+
+    def wanted(self, r: Record) -> bool:
+        """Whether a decision or approval is looked at."""
+        return True
+
+    def counts(self) -> list[str]:
+        """What was looked at, the last lines but one."""
+        told = f"{len(self.rows)} records, {len(self.seen)} objects, {self.decided} decisions, approvals and waivers"
+        return [f"{told}: {len(self.problems)} problems"]
 
     def wrong(self, record: Record | None, what: str) -> None:
         """Note something that does not hold."""
@@ -216,6 +247,7 @@ class Workspace:
             return
         if (r.tree["kind"], r.tree["ledger"]) != (r.kind, r.ledger):
             self.wrong(r, "is filed under another kind or ledger")
+            r.kind, r.ledger = r.tree["kind"], r.tree["ledger"]  # what was signed counts
         elif r.ledger == self.id and r.origin_seq != r.seq:
             self.wrong(r, "is this ledger's own but claims another place")
         self.records.append(r)
@@ -309,6 +341,8 @@ class Workspace:
                 if digest in self.seen:
                     continue
                 self.seen.add(digest)
+                if self.withheld(digest):
+                    continue
                 if digest in erased:
                     if (self.root / "objects" / digest[:2] / digest[2:]).exists():
                         self.wrong(r, f"object {digest[:12]} was erased and is still here")
@@ -321,19 +355,24 @@ class Workspace:
                     self.wrong(r, str(error))
 
     def decisions(self) -> None:
-        """Every decision, approval and waiver of this ledger."""
-        how = {"gate.decided": lambda ws, r: Gate(ws, r).problems(), "gate.approved": approval, "gate.waived": waiver}
+        """Every decision, approval and waiver."""
         for r in self.records:
-            if r.kind not in how or r.ledger != self.id:
+            if r.kind not in CLAIMS or not self.wanted(r):
                 continue
             self.decided += 1
             try:
-                for what in how[r.kind](self, r):
+                for what in self.claim(r):
                     self.wrong(r, what)
             except Unreadable as error:
                 self.wrong(r, f"cannot be recomputed: {error}")
             except (KeyError, ValueError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
                 self.wrong(r, f"cannot be recomputed: {type(error).__name__} {error}")
+
+    def claim(self, r: Record) -> list[str]:
+        """What is wrong with a decision, approval or waiver; with another ledger's decision, what is seen from here."""
+        if r.kind != "gate.decided":
+            return CLAIMS[r.kind](self, r)
+        return Gate(self, r).problems() if r.ledger == self.id else imported(self, r)
 
 
 def well_typed(tree: dict[str, Any]) -> bool:
@@ -1077,6 +1116,16 @@ def as_planned(plan: dict[str, Any], row: dict[str, Any], t: dict[str, Any]) -> 
     )
 
 
+def imported(ws: Workspace, record: Record) -> list[str]:
+    """A decision of another ledger: its trials and incidents are not all here, its envelope is."""
+    (made,) = record.tree["outputs"]
+    d, body, key = ws.json(made["digest"]), record.body, ws.keys.get((record.ledger, record.tree["actor"]))
+    if (body["verdict"], body["subject"]) != (d["verdict"], d["subject"]["digest"]):
+        return ["its event says another verdict or subject than the decision"]
+    same = key is not None and sha256(signed(ws, record, "decision", key)) == made["digest"]
+    return [] if same else ["its signed envelope holds another decision"]
+
+
 def close(a: str, b: str) -> bool:
     """The same text, or the same number within 1e-9."""
     if a == b or not a or not b:
@@ -1699,17 +1748,219 @@ def witness(ws: Workspace, path: Path) -> str:
     return f"{sight['seq']}:{sight['hash']}"
 
 
+CLAIMS = {"gate.decided": imported, "gate.approved": approval, "gate.waived": waiver}
+"""Kind of record, to what checks its claim."""
+
+
+# ---- bundles --------------------------------------------------------------------------------------------------------
+
+BUNDLE = "application/vnd.worldgate.bundle.v1+json"
+BUNDLE_SCHEMA = "worldgate/bundle/1"
+OUTSIDE = {"bundle.json", "bundle.dsse.json", "done"}
+MANIFEST = {"decision", "decision_seq", "files", "head", "keys", "ledger", "made_at_ns", "redacted", "schema"} | {
+    "signer", "withheld", "witness"
+}  # fmt: skip
+LINE = {"digest", "hash", "kind", "ledger", "origin_seq", "payload", "seq", "signature", "why"}
+GATES_READ = {"evidence.made", "exposure.recorded", "gate.decided", "gate.waived", "gate.withdrawn"} | {
+    "gate_policy.registered", "plan.registered", "release.registered", "scenario.made", "suite.made", "trial.run"
+}  # fmt: skip
+
+
+class Bundle(Workspace):
+    """Plain files with part of a record. A withheld record keeps its links; what it says is nobody's to check."""
+
+    def load(self) -> tuple[str, list[Record]]:
+        """The manifest, and the lines of the ledger that can be read."""
+        self.told = (self.root / "bundle.json").read_bytes()
+        self.manifest = manifest_of(parse(self.told))
+        self.hidden: dict[int, tuple[Record, str]] = {}
+        self.covered: set[str] = set()
+        self.left_out: set[str] = set()
+        self.untold = False
+        rows = []
+        lines = (self.root / "ledger.jsonl").read_bytes().split(b"\n")[:-1]
+        for number, line in enumerate(lines, 1):
+            try:
+                record, why = line_of(line)
+            except (Unreadable, ValueError) as error:
+                self.wrong(None, f"line {number} of ledger.jsonl is no record: {error}")
+                break
+            rows.append(record)
+            if why:
+                self.hidden[record.seq] = record, why
+        return self.manifest["ledger"], rows
+
+    def read(self, r: Record) -> None:
+        """As for a workspace, where there is something to read."""
+        if r.payload is not None:
+            super().read(r)
+
+    def chain(self) -> None:
+        """Files, links, and that the chain ends where the manifest says and holds the head it says was kept."""
+        for what in wrong_files(self.root, self.manifest["files"]):
+            self.wrong(None, what)
+        super().chain()
+        self.records.sort(key=lambda r: r.seq)
+        seq = max(self.hashes, default=0)
+        if {"seq": seq, "hash": self.hashes.get(seq)} != self.manifest["head"]:
+            self.wrong(None, "the chain does not end where the manifest says")
+        kept = self.manifest["witness"]
+        if kept is not None and self.hashes.get(kept["seq"]) != kept["hash"]:
+            self.wrong(None, "the head that was kept, says the manifest, is not in the chain")
+
+    def learn_keys(self, root: str | None) -> None:
+        """Keys on the maker's word, where their records are withheld; then as for a workspace; then the signature."""
+        places = {(r.ledger, r.origin_seq) for r, _ in self.hidden.values() if r.kind == "key.added"}
+        for told in self.manifest["keys"]:
+            try:
+                if (told["ledger"], told["added"]) not in places:
+                    raise KeyError("no withheld record adds it")
+                key = Key({**told, "scheme": "ed25519"}, told["added"])
+                key.known = 0
+                self.keys.setdefault((told["ledger"], told["keyid"]), key)
+            except (KeyError, ValueError) as error:
+                self.wrong(None, f"a key on the maker's word, {told['keyid'][:12]}: {error}")
+        super().learn_keys(root)
+        try:
+            self.sealed()
+        except (Unreadable, OSError, KeyError, ValueError, TypeError) as error:
+            self.wrong(None, f"the manifest's signature: {type(error).__name__} {error}")
+
+    def sealed(self) -> None:
+        """The manifest, signed by a key of the ledger that was good at its head."""
+        m, envelope = self.manifest, parse((self.root / "bundle.dsse.json").read_bytes())
+        key, (signature,) = self.keys.get((m["ledger"], m["signer"])), envelope["signatures"]
+        if key is None or not key.added <= m["head"]["seq"] <= key.revoked or signature["keyid"] != m["signer"]:
+            raise Unreadable("by a key that was not good at its head")
+        payload = base64.b64decode(envelope["payload"], validate=True)
+        if set(envelope) != {"payload", "payloadType", "signatures"} or envelope["payloadType"] != BUNDLE:
+            raise Unreadable("a statement of another type")
+        if payload != self.told or not good_signature(key.public, BUNDLE, payload, base64.b64decode(signature["sig"])):
+            raise Unreadable("it does not hold")
+
+    def withheld(self, digest: str) -> bool:
+        """An object that the manifest names as withheld, and that is not here."""
+        if digest not in self.manifest["withheld"] or (self.root / "objects" / digest[:2] / digest[2:]).is_file():
+            return False
+        self.left_out.add(digest)
+        return True
+
+    def decisions(self) -> None:
+        """The decision it is about, what that one rests on, and their approvals."""
+        seq, digest = self.manifest["decision_seq"], self.manifest["decision"]
+        made = next((r for r in self.records if r.seq == seq), None)
+        if seq in self.hidden:
+            self.untold = True
+            if self.hidden[seq][0].kind != "gate.decided":
+                self.wrong(self.hidden[seq][0], "what is said to hold the decision is another kind of record")
+        elif made is None or made.kind != "gate.decided" or [o["digest"] for o in made.tree["outputs"]] != [digest]:
+            where = made or Record((seq, "", "", "", 0, "", None, b""))
+            self.wrong(where, "the decision it is about is not where the manifest says")
+        elif self.evidence_redacted(made):
+            self.untold = True
+        else:
+            try:
+                self.covered = {digest, *map(str, self.json(digest)["admissions"])}
+            except (Unreadable, KeyError, TypeError) as error:
+                self.wrong(made, f"the decision it is about cannot be read: {error}")
+        super().decisions()
+
+    def evidence_redacted(self, made: Record) -> bool:
+        """Whether a record that gates read, or a document that the decision names, is redacted."""
+        named = {*made.tree["objects"], *(ref["digest"] for ref in made.tree["inputs"] + made.tree["outputs"])}
+        whys = [why for r, why in self.hidden.values() if r.kind in GATES_READ]
+        whys += [why for digest, why in self.manifest["withheld"].items() if digest in named]
+        return any(why.startswith("redacted") for why in whys)
+
+    def wanted(self, r: Record) -> bool:
+        """Of decisions and approvals, those that the bundle is about; waivers with them, since decisions read those."""
+        if r.kind == "gate.waived":
+            return not self.untold
+        made = [o["digest"] for o in r.tree["outputs"]] if r.kind == "gate.decided" else [r.body.get("decision")]
+        return any(digest in self.covered for digest in made if isinstance(digest, str))
+
+    def counts(self) -> list[str]:
+        """What was looked at, and what could not be."""
+        objects = f"{len(self.seen) + len(self.left_out)} objects ({len(self.left_out)} withheld)"
+        told = (
+            f"{len(self.rows)} records ({len(self.hidden)} withheld), {objects}, {self.decided} decisions and approvals"
+        )
+        out = ["the decision could not be computed again: evidence of it is redacted"] if self.untold else []
+        return [*out, f"{told}: {len(self.problems)} problems"]
+
+
+def manifest_of(tree: Any) -> dict[str, Any]:
+    """A manifest with the fields and types that it must have."""
+
+    def head(value: Any) -> bool:
+        return isinstance(value, dict) and set(value) == {"hash", "seq"} and typed(value, hash=str, seq=int)
+
+    def key(value: Any) -> bool:
+        texts = dict.fromkeys(("keyid", "ledger", "owner", "public", "role"), str)
+        known = isinstance(value, dict) and set(value) == {*texts, "added"} and typed(value, added=int, **texts)
+        return known and value["role"] in ("person", "robot", "service")
+
+    def texts(value: dict[str, Any]) -> bool:
+        return all(isinstance(item, str) for item in value.values())
+
+    if not isinstance(tree, dict) or tree.get("schema") != BUNDLE_SCHEMA or set(tree) != MANIFEST:
+        raise Unreadable("not a manifest that this verifier knows")
+    good = typed(tree, decision=str, decision_seq=int, files=dict, keys=list, ledger=str, made_at_ns=str)
+    good = good and typed(tree, redacted=list, signer=str)
+    good = good and head(tree["head"]) and (tree["witness"] is None or head(tree["witness"]))
+    good = good and typed(tree, withheld=dict) and texts(tree["files"]) and texts(tree["withheld"])
+    good = good and all(map(key, tree["keys"])) and all(isinstance(what, str) for what in tree["redacted"])
+    if not good or re.fullmatch("0|-?[1-9][0-9]*", tree["made_at_ns"]) is None:
+        raise Unreadable("a manifest with a field of another type")
+    return tree
+
+
+def typed(tree: dict[str, Any], **types: type) -> bool:
+    """Whether these fields are exactly of these types: True is no number."""
+    return all(type(tree[name]) is kind for name, kind in types.items())
+
+
+def line_of(line: bytes) -> tuple[Record, str]:
+    """A line of ledger.jsonl: the record, and why it is withheld."""
+    tree = parse(line)
+    if not isinstance(tree, dict) or set(tree) != LINE:
+        raise Unreadable("not the fields of a record")
+    good = typed(tree, digest=str, hash=str, kind=str, ledger=str, origin_seq=int, seq=int, signature=str, why=str)
+    held = isinstance(tree["payload"], str) and not tree["why"]
+    if not good or not DIGEST.fullmatch(tree["digest"]) or not (held or (tree["payload"] is None and tree["why"])):
+        raise Unreadable("not a record")
+    payload = tree["payload"].encode() if held else None
+    names = ("seq", "digest", "hash", "ledger", "origin_seq", "kind")
+    return Record((*(tree[name] for name in names), payload, bytes.fromhex(tree["signature"]))), tree["why"]
+
+
+def wrong_files(root: Path, files: dict[str, str]) -> list[str]:
+    """Files that are missing, other than the manifest says, or not named by it."""
+    out = [] if "ledger.jsonl" in files else ["the manifest does not name ledger.jsonl"]
+    for name, digest in sorted(files.items()):
+        path = root / name
+        if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
+            out.append(f"file {name!a} is missing")
+        elif sha256(path.read_bytes()) != digest:
+            out.append(f"file {name!a} is not the one that was signed")
+    for path in sorted(p for p in root.rglob("*") if not p.is_dir()):
+        name = path.relative_to(root).as_posix()
+        if name not in files and name not in OUTSIDE and not name.startswith("objects/"):
+            out.append(f"file {name!a} is not part of it")
+    return out
+
+
 def main(argv: list[str] | None = None) -> int:
     """Check a folder; returns the exit code."""
-    arguments = argparse.ArgumentParser(description="Check a Worldgate workspace without Worldgate.")
-    arguments.add_argument("folder", type=Path, help="the workspace")
+    arguments = argparse.ArgumentParser(description="Check a Worldgate workspace or bundle without Worldgate.")
+    arguments.add_argument("folder", type=Path, help="the workspace, or an evidence bundle")
     arguments.add_argument("--root", help="key id of the root of trust, learned from its people")
     arguments.add_argument("--head", help="SEQ:HASH that somebody else kept")
     arguments.add_argument("--witness", type=Path, help="a file in which somebody outside the ledger signed its head")
     told = arguments.parse_args(argv)
     try:
-        ws = Workspace(told.folder)
-    except (Unreadable, KeyError, ValueError) as error:
+        ws = (Bundle if (told.folder / "bundle.json").is_file() else Workspace)(told.folder)
+    except (Unreadable, OSError, KeyError, ValueError) as error:
         print(f"cannot be read: {error}", file=sys.stderr)
         return 2
     ws.chain()
@@ -1727,8 +1978,10 @@ def main(argv: list[str] | None = None) -> int:
     for _, line in sorted(ws.problems, key=lambda problem: problem[0]):
         print(line)
     seq = max(ws.hashes, default=0)
-    counts = f"{len(ws.rows)} records, {len(ws.seen)} objects, {ws.decided} decisions, approvals and waivers"
-    print(f"{counts}: {len(ws.problems)} problems; head {seq}:{ws.hashes.get(seq, '')}")
+    *before, last = ws.counts()
+    for line in before:
+        print(line)
+    print(f"{last}; head {seq}:{ws.hashes.get(seq, '')}")
     if not heads:
         print("unwitnessed: no head kept elsewhere was given, so a cut tail or a re-issue would not show")
     return 1 if ws.problems else 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cyclopts import App
 
+from worldgate.cli._gate_claim import claim
 from worldgate.cli._gate_prereg import prereg
 from worldgate.cli._output import JsonFlag, Table, answer
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from worldgate.record.workspace import Workspace
 
 app = App(name="gate")
+app.command(claim)
 app.command(prereg)
 NOT_PASSED = 3
 StageOption: TypeAlias = Literal["canary", "site", "fleet"]

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from cyclopts import App
 
 from worldgate.cli._output import JsonFlag, Table, answer
+from worldgate.cli._record_bundle import bundle, read_head, verify_folder
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
-
-if TYPE_CHECKING:
-    from worldgate.record.ledger import Head
 
 app = App(name="record", help="Verify the record and keep its keys.")
 keys_app = App(name="keys")
 app.command(keys_app)
+app.command(bundle)
 
 
 @app.command
 def verify(
+    folder: Path | None = None,
+    /,
     *,
     head: str | None = None,
     witness: Path | None = None,
@@ -32,10 +33,12 @@ def verify(
 
         worldgate record verify
         worldgate record verify --witness grace-412.json
+        worldgate record verify evidence --head 412:9f2c...
 
-    Exit code 1 if anything does not hold; each broken record is named.
+    Exit code 1 if anything does not hold; each broken record is named. Of a bundle, what is withheld is counted.
 
     Args:
+        folder: An evidence bundle; else the workspace is verified.
         head: SEQUENCE:HASH that somebody else kept; without one a cut tail cannot show.
         witness: File that `worldgate record witness` wrote: a head that somebody outside the ledger signed.
     """
@@ -46,7 +49,11 @@ def verify(
 
     if head is not None and witness is not None:
         raise UsageError("one head at a time", hint="--head or --witness")
-    kept, by = _head(head), ""
+    kept, by = read_head(head), ""
+    if folder is not None:
+        if witness is not None:
+            raise UsageError("of a bundle, give the head itself", got=witness, hint="--head SEQUENCE:HASH")
+        return verify_folder(folder, kept, as_json=json)
     with open_workspace(workspace) as ws:
         if witness is not None:
             sight = witnesses.read(witness, ws.ledger)
@@ -101,20 +108,6 @@ def witness(folder: Path, out: Path, /, *, key: str, workspace: WorkspaceOption 
     body = {"file": out, "ledger": sight.ledger, "head": sight.head, "keyid": sight.keyid, "name": sight.name}
     said = f"{key} saw record {sight.seq} of {folder}: {out}; key {sight.keyid}"
     answer("record.witness", body, said, as_json=json)
-
-
-def _head(text: str | None) -> Head | None:
-    from worldgate.core.errors import UsageError
-    from worldgate.record.ledger import Head
-
-    if text is None:
-        return None
-    seq, _, digest = text.partition(":")
-    if not seq.isdecimal() or not digest:
-        raise UsageError(
-            "not a head", got=ascii(text)[:80], hint="SEQUENCE:HASH, as `worldgate record verify` prints it"
-        )
-    return Head(int(seq), digest)
 
 
 @keys_app.default

@@ -119,13 +119,18 @@ def read_canonical(data: bytes) -> Any:
     """Read what is signed: JSON in its one canonical form, or nothing.
 
     Raises:
-        ValueError: no JSON, a key twice, or a number or text in any other than its canonical form.
+        ValueError: no JSON, a key twice, a number or text in any other than its canonical form, or a time as a number.
     """
-    tree = read_json(data)
     try:
+        raw = json.loads(data, parse_int=_whole)
+        if _loose_times(raw):
+            raise ValueError("a time as a number")
+        tree = restore(raw)
         same = canonical(tree) == data
     except UsageError as error:
         raise ValueError(error.what) from error
+    except RecursionError as error:
+        raise ValueError("too deep") from error
     if not same:
         raise ValueError("not canonical JSON")
     return tree
@@ -146,6 +151,15 @@ def canonical(value: Any) -> bytes:
         return rfc8785.dumps(to_json(value))
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise UsageError("text or nesting without a JSON form", got=str(error)[:80]) from error
+
+
+def _loose_times(value: Any, key: str = "") -> bool:
+    """Whether a number stands under a key that ends in ``_ns``, where :func:`canonical` puts decimal strings."""
+    if isinstance(value, dict):
+        return any(_loose_times(item, name) for name, item in value.items())
+    if isinstance(value, list):
+        return any(_loose_times(item, key) for item in value)
+    return key.endswith("_ns") and isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def digest_json(value: Any) -> str:

@@ -25,7 +25,7 @@ from worldgate.core.errors import NotAuthorised, NotFound, Tampered, UsageError
 from worldgate.core.evidence import Stage, Verdict
 from worldgate.core.names import Slot
 from worldgate.record.events import Event, Ref, is_digest
-from worldgate.record.keys import KEY_KINDS, WITHDRAWN, Keyring, PublicKey, Role
+from worldgate.record.keys import KEY_KINDS, WITHDRAWN, PublicKey, Role
 from worldgate.record.signing import read_statement, sign_statement, statement_type
 from worldgate.record.workspace import Workspace
 
@@ -47,7 +47,7 @@ class Known:
     def __init__(self, ws: Workspace, upto_seq: int | None = None) -> None:
         self.ws = ws
         self.upto_seq = ws.ledger.head().seq if upto_seq is None else upto_seq
-        self.keyring = Keyring(ws.id)
+        self.keyring = ws.ledger.keyring().blank()
         self.keyring.add(self.events(KEY_KINDS))
 
     def events(self, kinds: str | Collection[str]) -> Iterator[Event]:
@@ -253,8 +253,7 @@ def unseen(known: Known, signed: Signed[S], decided: Decided) -> str:
     seen, event, ws = signed.statement.ledger_head, signed.event, known.ws
     if event.ledger != ws.id:
         return "" if seen.ledger == event.ledger else "it was signed for another ledger"
-    place = next(ws.ledger.events(since=seen.seq - 1), None)
-    if seen.ledger != ws.id or place is None or (place.seq, place.hash) != (seen.seq, seen.hash):
+    if seen.ledger != ws.id or ws.ledger.hash_at(seen.seq) != seen.hash:
         return "it was signed on another ledger or on a fork of this one"
     return "" if decided.event.seq <= seen.seq < event.seq else "it was signed before its decision was recorded"
 

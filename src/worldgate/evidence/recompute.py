@@ -61,6 +61,9 @@ def check_decision(ws: Workspace, event: Event) -> str | None:
         return "its signed decision is another one"
     if event.ledger != ws.id:
         return None  # another ledger's trials and incidents are not all here; its own verifier recomputes it
+    seen = payload["ledger_head"]
+    if ws.ledger.hash_at(seen["seq"]) != seen["hash"] or seen["seq"] >= event.seq:
+        return "names a ledger head that is not in the chain before it"
     again = recompute(ws, ref.digest)
     return None if again == held else f"its evidence gives another decision: {sha256(again)[:12]}"
 

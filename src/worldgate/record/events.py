@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from worldgate.core.digest import canonical, read_json, sha256
+from worldgate.core.digest import canonical, read_canonical, read_json, sha256
 from worldgate.core.errors import Tampered, UsageError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -152,8 +152,8 @@ def decode(payload: bytes, *, signature: bytes, seq: int, origin_seq: int, hash:
         Tampered: not the canonical JSON of an event.
     """
     try:
-        fields = read_json(payload)
-        if not isinstance(fields, dict) or fields.keys() != _KEYS or (strict and canonical(fields) != payload):
+        fields = read_canonical(payload) if strict else read_json(payload)
+        if not isinstance(fields, dict) or fields.keys() != _KEYS:
             raise UsageError("not the canonical form of an event")
         _check_types(fields)
         return Event(

@@ -139,6 +139,7 @@ class Keyring:
         self._events: dict[str, dict[int, Event]] = {}
         self._standing: dict[str, dict[str, _Standing]] = {}
         self._trusted: dict[str, str] = {}
+        self._vouched: dict[str, dict[str, _Standing]] = {}
 
     def add(self, events: Iterable[Event]) -> None:
         """Learn key events, in any order; learning one twice changes nothing."""
@@ -152,6 +153,31 @@ class Keyring:
             touched = set(self._events) - {self.home}  # what home trusts may have changed
         for ledger in touched:
             self._replay(ledger)
+
+    def blank(self) -> Keyring:
+        """A keyring that knows what this one was told on somebody's word, and no event."""
+        out = Keyring(self.home)
+        for ledger, told in self._vouched.items():
+            for standing in told.values():
+                out.vouch(ledger, standing.key, added=standing.added)
+        return out
+
+    def vouch(self, ledger: str, key: PublicKey, *, added: int) -> None:
+        """Learn a key on somebody's word, where the record that added it is withheld. Records go before words.
+
+        Args:
+            ledger: whose key.
+            key: the key.
+            added: place of the withheld record in that ledger.
+
+        Raises:
+            ValueError: a key id that is not the digest of its public bytes.
+        """
+        if key.keyid != sha256(bytes.fromhex(key.public)):
+            raise ValueError("a key id that does not name its key")
+        self._vouched.setdefault(ledger, {}).setdefault(key.keyid, _Standing(key, added))
+        self._events.setdefault(ledger, {})
+        self._replay(ledger)
 
     def authorise(self, keyid: str, *, ledger: str, seq: int, kind: str) -> PublicKey:
         """The key that may sign an event of this kind at this place of its own ledger.
@@ -204,7 +230,8 @@ class Keyring:
         return next((keyid for keyid, standing in known.items() if standing.added == 1), None)
 
     def _replay(self, ledger: str) -> None:
-        self._standing[ledger] = {}
+        said = self._vouched.get(ledger, {})
+        self._standing[ledger] = {keyid: _Standing(held.key, held.added) for keyid, held in said.items()}
         if ledger == self.home:
             self._trusted = {}
         for seq, event in sorted(self._events[ledger].items()):

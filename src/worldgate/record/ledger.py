@@ -177,6 +177,12 @@ class Ledger:
         with self._begin() as connection:
             return _head(connection)
 
+    def hash_at(self, seq: int) -> str | None:
+        """Chain hash of a place; None where there is none."""
+        with self._begin() as connection:
+            found: str | None = connection.scalar(select(_COLUMNS.hash).where(_COLUMNS.seq == seq))
+            return found
+
     def digests(self) -> list[str]:
         """Digest of every event, in order."""
         with self._begin() as connection:
@@ -221,7 +227,7 @@ class Ledger:
                         placed[event.digest] = event
                         added.append(event)
                 if added:
-                    connection.execute(_ADD, _rows(added))
+                    connection.execute(_ADD, rows_of(added))
                     projections.project(connection, added)
         except Exception:
             self._keyring, self._keys_upto = Keyring(self.id), 0  # forget what was learned from events not kept
@@ -333,7 +339,8 @@ def _pages(connection: Connection) -> Iterator[list[Event]]:
         last = page[-1].seq
 
 
-def _rows(events: Sequence[Event]) -> list[dict[str, object]]:
+def rows_of(events: Sequence[Event]) -> list[dict[str, object]]:
+    """Events as rows of the table that keeps them."""
     return [
         {
             "seq": event.seq,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import RowMapping, create_engine, select
+from sqlalchemy import create_engine, select
 
 from worldgate.core.digest import sha256, short
 from worldgate.core.errors import NotFound, RecordError, WorldgateError
@@ -19,6 +20,7 @@ from worldgate.record.erasure import Tombstone, tombstones
 from worldgate.record.events import Event, decode
 from worldgate.record.keys import ERASED, KEY_KINDS, Keyring
 from worldgate.record.ledger import GENESIS, Head, chain_hash, check_signature
+from worldgate.record.readings import EventList, Reading
 from worldgate.record.workspace import Workspace
 
 Recompute = Callable[[Workspace, Event], str | None]
@@ -68,7 +70,7 @@ def verify(
         recompute: kind of event -> what recomputes its claim; callers hand in what rooms above this one know.
         witness: a head that somebody else kept.
     """
-    run = _Run(ws, recompute or {}, witness)
+    run = Verification(ws, recompute or {}, witness)
     run.chain()
     run.signatures()
     run.objects()
@@ -85,25 +87,34 @@ def verify(
     )
 
 
-@dataclass(slots=True)
-class _Run:
+@dataclass
+class Verification:
+    """One pass over a record, step by step; each step notes its problems and the next one goes on."""
+
     ws: Workspace
     recompute: Mapping[str, Recompute]
     witness: Head | None
     problems: list[Problem] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     """Those that could be read; only these are looked at further."""
+    keyring: Keyring = field(init=False)
+    """Who might sign, as these events tell."""
     records: int = 0
+    hashes: dict[int, str] = field(default_factory=dict)
+    """Of every place, whether or not its record could be read."""
     checked: set[str] = field(default_factory=set)
     recomputed: int = 0
     erased: Mapping[str, Tombstone] = field(default_factory=dict)
     head: Head = field(default_factory=lambda: Head(0, GENESIS))
     witnessed: bool = False
 
+    def __post_init__(self) -> None:
+        self.keyring = Keyring(self.ws.id)
+
     def chain(self) -> None:
         """Sequence, links and names of every record, by the stored bytes alone."""
         places: set[tuple[str, int]] = set()
-        for row in self._rows():
+        for row in self.rows():
             self.records += 1
             seq, digest = row["seq"], row["digest"]
             if seq != self.head.seq + 1:
@@ -113,27 +124,30 @@ class _Run:
             if link != row["hash"]:
                 self.problems.append(Problem(seq, digest, "does not follow from the record before it"))
             self.head = Head(seq, row["hash"])
+            self.hashes[seq] = row["hash"]
             self.witnessed |= self.witness == self.head
             if (row["ledger"], row["origin_seq"]) in places:
                 self.problems.append(Problem(seq, digest, "claims a place that another record has"))
             places.add((row["ledger"], row["origin_seq"]))
-            self._read(row)
+            self.read_row(row)
         if self.witness is not None and not self.witnessed:
             seen = f"record {self.witness.seq} with hash {short(self.witness.hash)}"
             self.problems.append(Problem(0, "", f"a witness saw {seen}; it is not in the chain"))
 
-    def _rows(self) -> Iterator[RowMapping]:
+    def rows(self) -> Iterator[Mapping[str, Any]]:
+        """Every stored row, in order."""
         last, table = 0, tables.events
         query = select(table).order_by(table.c.seq).limit(1000)
         while True:
             with self.ws.ledger.read() as connection:
                 rows = connection.execute(query.where(table.c.seq > last)).mappings().all()
-            yield from rows
+            yield from ({**row} for row in rows)
             if not rows:
                 return
             last = rows[-1]["seq"]
 
-    def _read(self, row: RowMapping) -> None:
+    def read_row(self, row: Mapping[str, Any]) -> None:
+        """Take in one row's payload: its digest, its form, and that it is filed where it says."""
         seq, digest = row["seq"], row["digest"]
         if sha256(row["payload"]) != digest:
             self.problems.append(Problem(seq, digest, "payload does not match its digest"))
@@ -157,13 +171,12 @@ class _Run:
 
     def signatures(self) -> None:
         """Every signature, by a key that was good at that place of its own ledger."""
-        keyring = Keyring(self.ws.id)
-        keyring.add(event for event in self.events if event.kind in KEY_KINDS)
-        if keyring.root() is None:
+        self.keyring.add(event for event in self.events if event.kind in KEY_KINDS)
+        if self.keyring.root() is None:
             self.problems.append(Problem(0, "", "has no root: record 1 is not a person's key signed by itself"))
         for event in self.events:
             try:
-                key = keyring.authorise(event.actor, ledger=event.ledger, seq=event.origin_seq, kind=event.kind)
+                key = self.keyring.authorise(event.actor, ledger=event.ledger, seq=event.origin_seq, kind=event.kind)
                 check_signature(event, key)
             except RecordError as error:
                 self.problems.append(Problem(event.seq, event.digest, error.what))
@@ -173,9 +186,10 @@ class _Run:
         self.erased = tombstones(event for event in self.events if event.kind == ERASED)
         for event in self.events:
             for digest in event.objects:
-                self._object(event, digest)
+                self.check_object(event, digest)
 
-    def _object(self, event: Event, digest: str) -> None:
+    def check_object(self, event: Event, digest: str) -> None:
+        """One object that an event promised, and its parts."""
         if digest in self.checked:
             return
         self.checked.add(digest)
@@ -188,7 +202,7 @@ class _Run:
         try:
             store.check(digest)
             for part in store.parts(digest).values():
-                self._object(event, part)
+                self.check_object(event, part)
         except NotFound:
             self.problems.append(Problem(event.seq, event.digest, f"object {short(digest)} is missing from the store"))
         except WorldgateError as error:
@@ -196,20 +210,27 @@ class _Run:
             self.problems.append(Problem(event.seq, event.digest, what))
 
     def decisions(self) -> None:
-        """Whatever a room above can recompute."""
+        """Whatever a room above can recompute, from the events that could be read; nothing is written."""
+        ledger = EventList(self.ws.id, self.events, self.keyring, self.head, self.hashes)
+        reading = Reading(self.ws.root, ledger, self.ws.store)
         for event in self.events:
             again = self.recompute.get(event.kind)
-            if again is None:
+            if again is None or not self.wanted(event):
                 continue
             self.recomputed += 1
             try:
-                wrong = again(self.ws, event)
+                wrong = again(reading, event)
             except WorldgateError as error:
                 wrong = f"cannot be recomputed: {error.what}"
             except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
                 wrong = f"cannot be recomputed: {type(error).__name__} {error}"  # signed nonsense
             if wrong is not None:
                 self.problems.append(Problem(event.seq, event.digest, wrong))
+        reading.close()
+
+    def wanted(self, event: Event) -> bool:
+        """Whether an event's claim is recomputed here."""
+        return True
 
     def projections(self) -> None:
         """The derived tables hold what follows from the events, and nothing else."""
