@@ -195,19 +195,20 @@ def test_evidence_from_the_future_fails() -> None:
     assert config.aged(answer, LATER + 1) == answer
 
 
-def test_a_rejection_and_another_population_fail(workspace: Workspace, fakes: ModuleType) -> None:
+def test_a_rejection_fails(workspace: Workspace, fakes: ModuleType) -> None:
     st.promote(workspace, fakes, model=False, normaliser="another")
     found = ask(workspace, **IN_FORCE)
     assert (found.standing, found.reason) == (Standing.FAILED, "the newest gate said REJECT")
-    simulated = st.register_release(workspace, fakes, "r2")
-    held, kind = promotions.suite(workspace, 80, name="other"), "promotion-simulated"
-    policy_ref = st.tried(workspace, simulated, held, [True] * 70, policy=kind, origin=Origin.SIMULATED)
-    decide(workspace, policy_ref, simulated, scope=Scope(slots=(st.SLOT,)), now_ns=st.NOW + st.HOUR)
-    query = {**IN_FORCE, "release": "r2"}
-    assert "another population" in ask(workspace, **query).reason
-    told_so = ask(workspace, **query, population="simulated stands in for real")
-    assert "another population" not in told_so.reason
-    assert told_so.population == "simulated stands in for real"
+
+
+def test_another_population_counts_only_where_the_question_says_so(workspace: Workspace, fakes: ModuleType) -> None:
+    release, suite = st.register_release(workspace, fakes), st.make_suite(workspace)
+    rules = st.tried(workspace, release, suite, [True] * 70, policy="promotion-simulated", origin=Origin.SIMULATED)
+    decide(workspace, rules, release, scope=Scope(slots=(st.SLOT,)), now_ns=st.NOW + st.HOUR)
+    assert "another population" in ask(workspace, **IN_FORCE).reason
+    said = ask(workspace, **IN_FORCE, population="simulated stands in for real")
+    assert "too few persons" in said.reason
+    assert said.population == "simulated stands in for real"
 
 
 CHECK = {"kind": "check", "check": "success", "release": "r1", "place": st.SLOT}
