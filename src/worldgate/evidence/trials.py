@@ -152,7 +152,12 @@ def iterate_trials(
 
 
 def record_trials(
-    ws: Workspace, trials: Sequence[Trial], *, chosen_by: str = "", actor: str | None = None
+    ws: Workspace,
+    trials: Sequence[Trial],
+    *,
+    chosen_by: str = "",
+    sources: Sequence[Ref] = (),
+    actor: str | None = None,
 ) -> list[Ref]:
     """Keep trials and record one ``trial.run`` each, all in one transaction.
 
@@ -160,6 +165,7 @@ def record_trials(
         ws: the workspace.
         trials: in the order in which they were run: the sequential gate reads them in ledger order.
         chosen_by: digest of the world model that chose the scenarios; empty: none was used.
+        sources: what else they came from: the sheet that an operator filled in.
         actor: key that signs.
     """
     refs, drafts = [], []
@@ -172,6 +178,7 @@ def record_trials(
         inputs += [Ref("world_model", chosen_by)] if chosen_by else []
         inputs += [Ref("plan", trial.plan)] if trial.plan else []
         inputs += [Ref("world_model", trial.world)] if trial.world else []
+        inputs += sources
         body = {
             "trial": ref.digest,
             "release": trial.release,
