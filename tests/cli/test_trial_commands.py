@@ -124,6 +124,7 @@ def test_what_was_called_recorded_survives_kill_9_and_the_next_server_goes_on(pl
     assert rows_on_ledger(root) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_killed_server_never_leaves_half_a_trial(place: tuple[Path, str]) -> None:
     """Killed at once after the request, not after its answer: the row stands whole or not at all."""
     root, plan = place

@@ -43,7 +43,7 @@ COMMANDS = (
     Command("gate", GATES, "worldgate.cli.gate:app", GATE),
     Command("fleet", GATES, "worldgate.cli.fleet:app", "Say which release runs, and ran, on which arm."),
     Command("incident", GATES, "worldgate.cli.incident:app", INCIDENT),
-    Command("replay", GATES, "worldgate.cli.replay:replay", REPLAY),
+    Command("replay", GATES, "worldgate.cli.replay:app", REPLAY),
     Command("show", LOOK, "worldgate.cli.show:app", "Show what anything is, what made it and what it touched."),
     Command("query", LOOK, "worldgate.cli.query:query", QUERY),
     Command("run", LOOK, "worldgate.cli.run:run", "Run a recipe from start to report."),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from worldgate.cli._output import JsonFlag, Table, answer
+from worldgate.cli._replay_episodes import episodes
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 from worldgate.core.errors import UsageError
 
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 
     from worldgate.fleet.replay import Replay
 
+app = App(name="replay", help="Replay an incident beside what happened, in the world models admitted there.")
+app.command(episodes)
 Many = Annotated[tuple[str, ...], Parameter(negative=())]
 
 
+@app.default
 def replay(
     incident: str,
     /,
