@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from worldgate.core.digest import sha256
 from worldgate.evidence import plans, scenarios
@@ -17,10 +18,10 @@ CODES = ("power cut", "wrong scene")
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 
 
-def scene(ws: Workspace, number: int) -> Ref:
+def scene(ws: Workspace, number: int, **changes: Any) -> Ref:
     """A scene that can be told from the others."""
-    made = scenarios.Scenario(name=f"cup-{number}", site="bench", initial={"x": number}, attributes={"light": "dim"})
-    return scenarios.register(ws, made)
+    fields: dict[str, Any] = {"initial": {"x": number}, "attributes": {"light": "dim"}, **changes}
+    return scenarios.register(ws, scenarios.Scenario(name=f"cup-{number}", site="bench", **fields))
 
 
 def release(ws: Workspace, name: str) -> Ref:
@@ -32,10 +33,16 @@ def release(ws: Workspace, name: str) -> Ref:
 
 
 def registered(
-    ws: Workspace, *, baseline: bool = False, scenes: int = 4, slots: Sequence[str] = (SLOT,), attempts: int = 1
+    ws: Workspace,
+    *,
+    baseline: bool = False,
+    scenes: int = 4,
+    slots: Sequence[str] = (SLOT,),
+    attempts: int = 1,
+    **changes: Any,
 ) -> str:
-    """The digest of a plan that was just put on the ledger."""
-    listed = tuple(scene(ws, number).digest for number in range(scenes))
+    """The digest of a plan that was just put on the ledger; changes are those of its scenes."""
+    listed = tuple(scene(ws, number, **changes).digest for number in range(scenes))
     suite = scenarios.Suite(name="cups", role="gate-holdout", scenarios=listed, attempts=attempts)
     made = plans.make(
         ws,

@@ -659,6 +659,7 @@ class Gate:
         self.docs = {item["schema"]: ws.json(item["digest"]) for item in self.d["evidence"]}
         self.training = self.docs.get("worldgate/training/1")
         self.gap = self.read_gap(self.docs.get("worldgate/gap/1"))
+        self.regression = self.read_regression(self.docs.get("worldgate/regression/1"))
         self.plan: dict[str, Any] | None = None
         self.attempt = 0
         self.runs: list[dict[str, Any]] = []
@@ -692,7 +693,7 @@ class Gate:
             out.append("holds longer than its policy allows")
         out += self.trained()
         if d["gate"] == "promotion":
-            out += self.gather()
+            out += self.gather() + self.newest_regression()
             if d["scope"]["hardware"] != self.hardware():
                 out.append("binds other hardware than its arms had")
             told = (d["approvals_needed"], d["approvers"], d["scope"]["stage"])
@@ -908,6 +909,23 @@ class Gate:
         here = [e for e in report["episodes"] if e["site"] in self.sites]
         return {**report, "episodes": here} if set(self.sites) <= {e["site"] for e in here} else None
 
+    def read_regression(self, made: Any) -> Any:
+        """Recorded episodes open loop with what counts here, or None."""
+        if made is not None and made["subject"] != self.d["subject"]["digest"]:
+            raise Unreadable("recorded episodes through another release")
+        if made is None or made["origin"] not in self.origins:
+            return None
+        return {**made, "episodes": [e for e in made["episodes"] if e["site"] in self.sites]}
+
+    def newest_regression(self) -> list[str]:
+        """The newest about the release must be the one that was seen, where the policy asks for one."""
+        told = (r.body for r in self.past("evidence.made") if r.body["schema"] == "worldgate/regression/1")
+        made = [body["evidence"] for body in told if body["subject"] == self.d["subject"]["digest"]]
+        asked = any(spec["check"] == "regression" for spec in self.policy["checks"])
+        seen = [i["digest"] for i in self.d["evidence"] if i["schema"] == "worldgate/regression/1"]
+        held = seen == (made[-1:] if asked else [])
+        return [] if held else ["did not see the newest recorded episodes that the ledger holds of its release"]
+
     def judged(self) -> list[dict[str, Any]]:
         """Signals that the policy decides about."""
         patterns = [p.replace("[", "[[]") for p in self.policy["signals"]]
@@ -959,6 +977,8 @@ class Gate:
                 out.append(f"{about}: says bound {claim['bound'] or 'none'}, its evidence gives {bound or 'none'}")
         if [c["blocking"] for c in claimed] != blocking:
             out.append("blocks on other checks than its policy")
+        if {name for (name, _), rests in zip(found, blocking, strict=True) if rests} <= ADVISES:
+            out.append("rests on advice alone, which promotes nothing")
         out += self.waivers(found)
         resting = [
             (result[1], c["waived"]) for (_, result), rests, c in zip(found, blocking, claimed, strict=True) if rests
@@ -1408,6 +1428,26 @@ def check_incidents(params: Any, gate: Gate) -> list[Result]:
     return [("", status, str(failed + missing), len(wanted))]
 
 
+def check_regression(params: Any, gate: Gate) -> list[Result]:
+    """No farther from recorded episodes than the old release, open loop."""
+    made, limit, alpha = gate.regression, Fraction(params["limit"]), Fraction(params["alpha"])
+    if made is None or (gate.plan and gate.plan["baseline"] not in ("", made["baseline"])):
+        return [("", "INCONCLUSIVE", "", 0)]
+    learned = {*gate.training["episodes"], *gate.training.get("logs", [])} if gate.training else set()
+    rows = [e for e in made["episodes"] if not {e["episode"], e["log"]} & learned]
+    n, pairs = len(rows), [(e["new"]["mean"], (e["old"] or {"mean": None})["mean"]) for e in rows]
+    if any(e["new"]["nonfinite"] for e in rows):
+        return [("", "FAIL", "", n)]
+    if n < math.ceil(-math.log2(float(alpha))) or not made["baseline"] or any(None in pair for pair in pairs):
+        return [("", "INCONCLUSIVE", "", n)]
+    new, old = [float(a) for a, _ in pairs], [float(b) for _, b in pairs]
+    low, high = ratio_interval(new, old, alpha, params["resamples"], params["seed"])
+    status = "PASS" if high <= limit else "FAIL" if low > limit else "INCONCLUSIVE"
+    return [("", status, plain(high), n)]
+
+
+ADVISES = {"regression"}
+"""Checks that can block and not promote."""
 CHECKS = {
     "action_sensitivity": check_sensitivity,
     "admitted": check_admitted,
@@ -1417,6 +1457,7 @@ CHECKS = {
     "identity": check_identity,
     "incidents": check_incidents,
     "not_worse": check_not_worse,
+    "regression": check_regression,
     "schema": check_schema,
     "skill": check_skill,
     "strata": check_strata,

@@ -21,7 +21,6 @@ from worldgate.console.desk import Desk
 from worldgate.console.serving import Place, listen
 from worldgate.console.trials import app
 from worldgate.evidence import sheets
-from worldgate.evidence.sheets import Rubric
 from worldgate.record.workspace import Workspace
 
 TOKEN = "a-token-that-nobody-can-guess-0001"
@@ -49,10 +48,9 @@ def plan(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> str:
     picture = np.full((120, 160, 3), 200, np.uint8)
     cv2.rectangle(picture, (60, 50), (90, 80), (40, 40, 200), -1)
     digest = workspace.store.put_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    rubric = Rubric(criterion="the cup stands on the saucer", goals=("held", "set down"), photograph=digest)
-    monkeypatch.setattr(sheets, "rubric_of", lambda tree: rubric)
     monkeypatch.setattr("tests.plans_to_run.NOW", 1)
-    return registered(workspace, baseline=True)
+    shown = {"criterion": "the cup stands on the saucer", "rubric": ("held", "set down"), "photo": digest}
+    return registered(workspace, baseline=True, **shown)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from worldgate.console.desk import Desk, DeskConfig
 from worldgate.console.trials import app
 from worldgate.core.errors import DataRefused
 from worldgate.evidence import plans, sheets
-from worldgate.evidence.sheets import REFUSED, Rubric
+from worldgate.evidence.sheets import REFUSED
 from worldgate.record.workspace import Workspace
 
 TOKEN = "a-token-that-nobody-can-guess-0001"
@@ -210,22 +210,27 @@ def test_a_gate_that_cannot_be_asked_says_nothing_of_why(
     assert (reply.status, reply.json) == (503, {"unknown": True})
 
 
-def test_the_photograph_is_shown_only_if_it_is_one(
-    workspace: Workspace, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = registered(workspace, scenes=1)
+def test_the_photograph_is_shown_only_if_it_is_one(tmp_path: Path, clock: Clock) -> None:
     shown = {}
     for name, data in (("png", PNG), ("html", b"<script>alert(1)</script>"), ("large", PNG + bytes(9 << 20))):
-        digest = workspace.store.put_bytes(data)
-        monkeypatch.setattr(sheets, "rubric_of", lambda tree, digest=digest: Rubric(photograph=digest))
-        shown[name] = entered(desk_of(workspace, plan, clock)).get("/photograph/1")
-    assert (shown["png"].status, shown["png"].headers["content-type"], shown["png"].body) == (200, "image/png", PNG)
-    assert (shown["html"].status, shown["large"].status) == (404, 404)
-    monkeypatch.setattr(sheets, "rubric_of", lambda tree: Rubric(photograph="f" * 64))
-    device = entered(desk_of(workspace, plan, clock))
-    assert [device.get(f"/photograph/{row}").status for row in (0, 1, 2)] == [404, 404, 404]
-    monkeypatch.setattr(sheets, "rubric_of", lambda tree: Rubric())
-    assert entered(desk_of(workspace, plan, clock)).get("/photograph/1").status == 404
+        ws = Workspace.init(tmp_path / name, person="tester")
+        plan = registered(ws, scenes=1, photo=ws.store.put_bytes(data))
+        device = entered(desk_of(ws, plan, clock))
+        assert lease(device)["rows"][0]["photograph"]
+        shown[name] = [device.get(f"/photograph/{row}") for row in (1, 0, 2)]
+    first = shown["png"][0]
+    assert (first.status, first.headers["content-type"], first.body) == (200, "image/png", PNG)
+    assert [[reply.status for reply in replies] for replies in shown.values()] == [
+        [200, 404, 404],
+        [404] * 3,
+        [404] * 3,
+    ]
+
+
+def test_without_a_photograph_there_is_none(workspace: Workspace, clock: Clock) -> None:
+    device = entered(desk_of(workspace, registered(workspace, scenes=1), clock))
+    assert not lease(device)["rows"][0]["photograph"]
+    assert device.get("/photograph/1").status == 404
 
 
 # ---- blinding -------------------------------------------------------------------------------------------------------
@@ -274,9 +279,9 @@ def test_no_answer_names_a_release_a_side_of_the_plan_or_a_trial(workspace: Work
 
 
 def test_sides_are_told_in_the_order_of_the_pair(workspace: Workspace, clock: Clock) -> None:
-    plan = registered(workspace, baseline=True)
-    device = entered(desk_of(workspace, plan, clock, pairs_ahead=9))
-    assert [row["side"] for row in lease(device)["rows"]] == ["A", "B"] * 4
+    plan = registered(workspace, baseline=True, scenes=12)
+    device = entered(desk_of(workspace, plan, clock, pairs_ahead=12))
+    assert [row["side"] for row in lease(device)["rows"]] == ["A", "B"] * 12
     sides = [row.side for row in plans.load(workspace, plan).rows]
     assert sides[::2] != sides[1::2]
     assert len(set(sides[::2])) == 2  # A is not always the same release

@@ -21,6 +21,7 @@ from worldgate.core.worlds import ModelSpec, Signal
 from worldgate.evidence.gap_report import EpisodeGap, Errors, GapConfig, GapReport, SignalInfo
 from worldgate.evidence.gate_evidence import GateEvidence, TrainingRecord
 from worldgate.evidence.planned import Planned
+from worldgate.evidence.regression_table import Regression, RegressionConfig, Replayed, Trace
 
 GATES = sorted(seams.cards("gates"))
 METRICS = [name for name in sorted(seams.cards("metrics")) if hasattr(seams.load("metrics", name), "measure")]
@@ -62,6 +63,24 @@ def gap(model: Any, *, baseline: float | None = 1.0, episodes: int = 16, nonfini
     )  # fmt: skip
 
 
+def regressed(
+    new: float | None, *, old: float = 1.0, episodes: int = 16, nonfinite: int = 0, baseline: str = promotions.OLD
+) -> Regression:
+    """Recorded episodes open loop, each saying the same."""
+    rows = [
+        Replayed(
+            episode=format(100 + i, "064x"), log=format(200 + i, "064x"), name=f"episode_{i}", site="bench", rows=50,
+            skipped=0, new=Trace(mean=new, moments=(new,), nonfinite=nonfinite),
+            old=Trace(mean=old, moments=(old,)) if baseline else None,
+        )
+        for i in range(episodes)
+    ]  # fmt: skip
+    return Regression(
+        subject=DIGEST["model"], baseline=baseline, origin=Origin.REAL, rate_hz=10, action=STATE, spread=(1.0,),
+        config=RegressionConfig(), episodes=tuple(rows),
+    )  # fmt: skip
+
+
 PLAN = promotions.imagined_plan(200, baseline=True, strata=("dim", "bright"), wires=1)
 
 
@@ -87,7 +106,7 @@ def evidence(**changes: Any) -> GateEvidence:
     }
     fields: dict[str, Any] = {
         "subject": DIGEST["model"], "sites": ("bench",), "slots": ("bench/ur5/left",), "now_ns": 1_000, "gap": gap(0.1),
-        "training": training, "release": manifest, **runs(tried()),
+        "training": training, "release": manifest, "regression": regressed(1.0), **runs(tried()),
     }  # fmt: skip
     return GateEvidence(**{**fields, **changes})
 
@@ -99,16 +118,22 @@ def results(name: str, given: GateEvidence) -> tuple[CheckResult, ...]:
 
 
 NOTHING: dict[str, dict[str, Any]] = {
-    "nothing at all": {"gap": None, "training": None, "release": None, "planned": None, "trials": ()},
-    "an empty report and no trials": {"gap": gap(0.1, episodes=0), **runs(tried(0))},
-    "a report without values": {"gap": gap(None), **runs(tried(0))},
-    "a model that gave NaN": {"gap": gap(None, nonfinite=4), **runs(tried(0))},
-    "one episode": {"gap": gap(0.1, episodes=1), **runs(tried(3))},
-    "no baseline": {"gap": gap(0.1, baseline=None), **runs(tried(0))},
-    "nothing but excluded trials": {"gap": gap(None), **runs(tried(excluded="camera"))},
-    "trials before their plan": {"gap": gap(None), **runs(tried(early=True))},
-    "imagined trials": {"gap": gap(None), **runs(tried(executor=Origin.IMAGINED))},
-}
+    "nothing at all": {
+        "gap": None, "regression": None, "training": None, "release": None, "planned": None, "trials": (),
+    },
+    "an empty report and no trials": {
+        "gap": gap(0.1, episodes=0), "regression": regressed(1.0, episodes=0), **runs(tried(0)),
+    },
+    "a report without values": {"gap": gap(None), "regression": regressed(None), **runs(tried(0))},
+    "a model that gave NaN": {
+        "gap": gap(None, nonfinite=4), "regression": regressed(None, nonfinite=4), **runs(tried(0)),
+    },
+    "one episode": {"gap": gap(0.1, episodes=1), "regression": regressed(1.0, episodes=1), **runs(tried(3))},
+    "no baseline": {"gap": gap(0.1, baseline=None), "regression": regressed(1.0, baseline=""), **runs(tried(0))},
+    "nothing but excluded trials": {"gap": gap(None), "regression": None, **runs(tried(excluded="camera"))},
+    "trials before their plan": {"gap": gap(None), "regression": None, **runs(tried(early=True))},
+    "imagined trials": {"gap": gap(None), "regression": None, **runs(tried(executor=Origin.IMAGINED))},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", GATES)

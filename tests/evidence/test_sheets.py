@@ -161,14 +161,8 @@ def test_what_may_be_told_ends_at_the_last_whole_pair(workspace: Workspace, book
     assert book.whole == pair
 
 
-def test_a_rubric_gives_goals_and_the_trial_counts_them(
-    workspace: Workspace, plan: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tree = {"criterion": "upright", "rubric": ["held", "set down"], "photograph": "a" * 64}
-    rubric = sheets.rubric_of(tree)
-    assert (rubric.criterion, rubric.goals, rubric.photograph) == ("upright", ("held", "set down"), "a" * 64)
-    assert sheets.rubric_of({"name": "of an older version"}) == sheets.Rubric()
-    monkeypatch.setattr(sheets, "rubric_of", lambda tree: rubric)
+def test_a_rubric_gives_goals_and_the_trial_counts_them(workspace: Workspace) -> None:
+    plan = registered(workspace, rubric=("held", "set down"))
     book = Book(workspace, plan)
     with pytest.raises(DataRefused, match="sub-goals"):
         book.record(made(plan), now_ns=LATER)

@@ -136,10 +136,8 @@ class Desk:
 
     def photograph(self, number: int) -> tuple[bytes, str] | None:
         """The picture of a row's initial state and its type; ``None``: there is none that can be shown."""
-        if not 1 <= number <= len(self.plan.rows) or not self.book.rubrics[number - 1].photograph:
-            return None
-        digest = self.book.rubrics[number - 1].photograph
-        data = self.ws.store.get(digest) if self.ws.store.has(digest) else b""
+        digest = self.book.scenes[number - 1].photo if 1 <= number <= len(self.plan.rows) else ""
+        data = self.ws.store.get(digest) if digest and self.ws.store.has(digest) else b""
         kind = next((kind for head, kind in _PICTURES.items() if data.startswith(head)), "")
         return (data, kind) if kind and len(data) <= LARGEST_PICTURE else None
 
@@ -148,17 +146,16 @@ class Desk:
         return {"recorded": len(self.book.done), "open": len(self.plan.rows) - len(self.book.done)}
 
     def _row(self, number: int) -> dict[str, Any]:
-        row, rubric = self.plan.rows[number - 1], self.book.rubrics[number - 1]
+        row, scene = self.plan.rows[number - 1], self.book.scenes[number - 1]
         place = sum(other.pair == row.pair for other in self.plan.rows[: number - 1])
-        scenario = self.ws.get_json(row.scenario)
         return {
             "row": number,
             "side": _SIDES[place] if self.blinded else "",
             "pair": row.pair,
             "slot": row.slot,
-            "scenario": scenario["name"],
-            "attributes": {key: str(value) for key, value in scenario.get("attributes", {}).items()},
-            "criterion": rubric.criterion,
-            "goals": list(rubric.goals),
-            "photograph": bool(rubric.photograph),
+            "scenario": scene.name,
+            "attributes": {key: str(value) for key, value in scene.attributes.items()},
+            "criterion": scene.criterion,
+            "goals": list(scene.rubric),
+            "photograph": bool(scene.photo),
         }

@@ -27,7 +27,7 @@ class Made:
     evidence: Ref
     regression: Regression
     learned: frozenset[str]
-    """Ids of its episodes that the release or the old one learned from."""
+    """Ids of its episodes that the release learned from."""
 
 
 def actor(ws: Workspace, release: Ref) -> Actor:
@@ -84,13 +84,13 @@ def regress_recorded(
     return Made(
         evidence=put(ws, made, inputs=inputs),
         regression=made,
-        learned=learned(ws, made, [ref for ref in (new, old) if ref is not None]),
+        learned=learned(ws, made),
     )
 
 
-def learned(ws: Workspace, made: Regression, subjects: list[Ref]) -> frozenset[str]:
-    """Episodes of a regression that any of these releases learned from, by the ledger's training records."""
-    weights = {digest for ref in subjects for digest in ws.get_json(ref.digest).get("weights", {}).values()}
+def learned(ws: Workspace, made: Regression) -> frozenset[str]:
+    """Episodes of a regression that its release learned from, by the ledger's training records."""
+    weights = set(ws.get_json(made.subject).get("weights", {}).values())
     told: set[str] = set()
     for event in ws.ledger.events("evidence.made"):
         if event.body["schema"] == TRAINING_SCHEMA and event.body["subject"] in weights:

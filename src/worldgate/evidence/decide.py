@@ -30,6 +30,8 @@ from worldgate.evidence.gap_report import SCHEMA as GAP
 from worldgate.evidence.gap_report import GapReport
 from worldgate.evidence.gate_evidence import TRAINING_SCHEMA, GateEvidence, TrainingRecord
 from worldgate.evidence.policy import CheckSpec, GatePolicy
+from worldgate.evidence.regression_table import SCHEMA as REGRESSION
+from worldgate.evidence.regression_table import Regression
 from worldgate.record.events import Ref
 from worldgate.record.signing import sign_statement, statement_type
 from worldgate.record.workspace import Workspace
@@ -37,7 +39,7 @@ from worldgate.record.workspace import Workspace
 SCHEMA = "worldgate/decision/1"
 DECIDED = persons.DECIDED
 RELEASE_SCHEMA = "worldgate/release/1"
-_LEDGERS = frozenset({trials.LIST_SCHEMA, TRAINING_SCHEMA, RELEASE_SCHEMA, plans.SCHEMA})
+_LEDGERS = frozenset({trials.LIST_SCHEMA, TRAINING_SCHEMA, RELEASE_SCHEMA, plans.SCHEMA, REGRESSION})
 """Documents taken from the ledger, whatever the caller gives."""
 DAY_NS = 86_400 * 1_000_000_000
 
@@ -230,6 +232,7 @@ def read_evidence(policy: GatePolicy, inputs: Inputs) -> GateEvidence:
     gaps = docs.pop(GAP, [])
     lists = docs.pop(trials.LIST_SCHEMA, [])
     plan = next(iter(docs.pop(plans.SCHEMA, [])), None)
+    regression = next(iter(docs.pop(REGRESSION, [])), None)
     if docs:
         raise UsageError("evidence that no gate reads", got=next(iter(docs)), hint="a gap report or training record")
     found = _planned(policy, plan, lists[0], sites, notes) if plan is not None and lists else None
@@ -246,6 +249,7 @@ def read_evidence(policy: GatePolicy, inputs: Inputs) -> GateEvidence:
         release=release,
         trials=_trials(policy, inputs.subject, lists[0], sites, notes) if lists else (),
         planned=found,
+        regression=_regression(policy, inputs.subject, regression, sites, notes) if regression is not None else None,
         trained_on=tuple(lists[0]["trained_on"]) if lists else (),
         oldest_ns=min(began, default=0) if policy.kind == "promotion" else min(inputs.made_ns.values(), default=0),
         admissions={p["subject"]["digest"]: p for _, p in inputs.admissions},
@@ -304,6 +308,24 @@ def _gap(
         notes.append(f"no held-out episode of site {unseen[0]}: nothing can be admitted there")
         return None
     return here
+
+
+def _regression(
+    policy: GatePolicy, subject: Ref, tree: Mapping[str, Any], sites: Sequence[str], notes: list[str]
+) -> Regression | None:
+    """Recorded episodes open loop, with what counts here."""
+    made = Regression.from_json(tree)
+    if made.subject != subject.digest:
+        raise UsageError(
+            "recorded episodes through another release", got=short(made.subject), where=short(subject.digest)
+        )
+    if made.origin not in policy.origins:
+        notes.append(f"{len(made.episodes)} {made.origin} episodes open loop do not count: {policy.population}")
+        return None
+    here = tuple(row for row in made.episodes if row.site in sites)
+    if len(here) < len(made.episodes):
+        notes.append(f"{len(made.episodes) - len(here)} episodes open loop of other sites do not count")
+    return replace(made, episodes=here)
 
 
 def _trials(
@@ -454,6 +476,8 @@ def gather(
         admissions = _newest_admissions(ws, models, upto_seq=head[0])
         incidents = scenarios.incident_scenarios(ws, upto_seq=head[0])
         waived = waiving.in_force(ws, policy, subject.digest, scope.slots, now_ns=decided_at_ns, upto_seq=head[0])
+        if any(spec.check == "regression" for spec in policy.checks):
+            documents += _newest_regression(ws, subject.digest, upto_seq=head[0])
     given_ns = _made(ws, {digest for digest, _ in documents}, upto_seq=head[0]) if policy.kind == "admission" else {}
     told = (event for event in ws.ledger.events(hardware.CONFIGURED) if event.seq <= head[0])
     training = _training(ws, trained, upto_seq=head[0])
@@ -528,6 +552,15 @@ def _training(ws: Workspace, subjects: set[str], *, upto_seq: int) -> str | None
         if event.seq <= upto_seq and body["schema"] == TRAINING_SCHEMA and body["subject"] in subjects:
             return str(body["evidence"])
     return None
+
+
+def _newest_regression(ws: Workspace, release: str, *, upto_seq: int) -> list[tuple[str, Mapping[str, Any]]]:
+    """The newest document about a release open loop, whoever made it."""
+    found = ""
+    for event in ws.ledger.events("evidence.made"):
+        if event.seq <= upto_seq and event.body["schema"] == REGRESSION and event.body["subject"] == release:
+            found = str(event.body["evidence"])
+    return [(found, ws.get_json(found))] if found else []
 
 
 def _newest_admissions(ws: Workspace, models: set[str], *, upto_seq: int) -> list[tuple[str, Mapping[str, Any]]]:

@@ -19,6 +19,7 @@ from worldgate.core.streams import Origin
 from worldgate.core.worlds import ModelSpec, Signal
 from worldgate.evidence.gap_report import GapReport, SignalInfo
 from worldgate.evidence.planned import Planned
+from worldgate.evidence.regression_table import Regression
 from worldgate.evidence.trials import RecordedTrial
 
 TRAINING_SCHEMA = "worldgate/training/1"
@@ -98,6 +99,9 @@ class GateEvidence:
     """The newest plan and what came of its rows: all that a bound may rest on."""
     trained_on: tuple[Mapping[str, str], ...] = ()
     """Scenes of the plan whose recording something upstream learned from: ``{scenario, source, by}``."""
+    regression: Regression | None = None
+    """The newest of the release: recorded episodes open loop; only episodes of the scope's sites and an origin that
+    counts."""
     oldest_ns: int = 0
     """When the oldest evidence was made; 0: unknown."""
     admissions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

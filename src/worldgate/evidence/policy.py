@@ -101,7 +101,8 @@ def read(tree: Mapping[str, Any], *, where: str) -> GatePolicy:
     """Decode and complete a policy.
 
     Raises:
-        ConfigError: an unknown key, check or parameter, a check twice, no check, or a check of the other kind of gate.
+        ConfigError: an unknown key, check or parameter, a check twice, no check, a check of the other kind of gate, or
+            no blocking check besides those that only advise.
     """
     policy = decode(GatePolicy, tree, where=where)
     if policy.schema != SCHEMA:
@@ -118,6 +119,10 @@ def read(tree: Mapping[str, Any], *, where: str) -> GatePolicy:
     if policy.approvers and len({Name(person) for person in policy.approvers}) < policy.approvals:
         raise ConfigError("fewer approvers than approvals", got=", ".join(policy.approvers), where=where)
     full = tuple(_complete(spec, policy.kind, where) for spec in policy.checks)
+    if all(getattr(seams.load("gates", s.check), "ADVISES", False) for s in full if s.blocking):
+        raise ConfigError(
+            "a gate that rests on advice alone", got=", ".join(s.check for s in full), where=f"{where}:checks"
+        )
     if len({(s.check, canonical(s.params)) for s in full}) != len(full):
         raise ConfigError("a check stands twice with the same parameters", where=f"{where}:checks")
     return decode(GatePolicy, {**policy.to_json(), "checks": to_json(full)}, where=where)

@@ -20,7 +20,6 @@ from worldgate.evidence.baselines import wrap
 from worldgate.evidence.regression_table import RegressionConfig, Trace, trace
 from worldgate.evidence.windows import FrameReader, Tracks, circular, read_tracks
 
-
 _MEASURED = frozenset({Kind.DEPTH, Kind.SEGMENTATION})
 """Pictures that are not colour are not judged here; see ``worldgate gap``."""
 

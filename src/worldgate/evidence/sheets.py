@@ -21,7 +21,7 @@ from worldgate.core.digest import short, to_json
 from worldgate.core.errors import DataRefused
 from worldgate.core.evidence import Trial
 from worldgate.core.times import SECOND
-from worldgate.evidence import plans
+from worldgate.evidence import plans, scenarios
 from worldgate.evidence.plans import EvalPlan, Row
 from worldgate.evidence.trials import record_trials
 from worldgate.record.events import Ref
@@ -84,27 +84,6 @@ class Sheet:
         if tree.get("schema") != SCHEMA:
             raise DataRefused("not a sheet this version reads", got=tree.get("schema"), where=where)
         return decode(cls, tree, where=where)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rubric:
-    """How a run is judged at the cell, as its scenario says it."""
-
-    criterion: str = ""
-    """When it has succeeded, in words."""
-    goals: tuple[str, ...] = ()
-    """Sub-goals, in order."""
-    photograph: str = ""
-    """Digest of a picture of the initial state; empty: none."""
-
-
-def rubric_of(scenario: Mapping[str, Any]) -> Rubric:
-    """The rubric in a scenario's document; a scenario of a version that had none has an empty one."""
-    return Rubric(
-        criterion=str(scenario.get("criterion") or ""),
-        goals=tuple(str(goal) for goal in scenario.get("rubric") or ()),
-        photograph=str(scenario.get("photograph") or ""),
-    )
 
 
 def check(plan: EvalPlan, sheet: Sheet, goals: Sequence[str], *, now_ns: int) -> Row:
@@ -185,7 +164,8 @@ class Book:
         if not registered:
             raise DataRefused("this plan is not on the ledger", got=short(plan), hint="worldgate gate prereg")
         ws.signer(actor)  # learn now whether the key can be used
-        self.rubrics = [rubric_of(ws.get_json(row.scenario)) for row in self.plan.rows]
+        scenes = {digest: scenarios.load(ws, digest) for digest in {row.scenario for row in self.plan.rows}}
+        self.scenes = [scenes[row.scenario] for row in self.plan.rows]
         """One a row."""
         self.whole = registered[0]
         """The ledger's sequence when every pair that had begun was complete: what may be told without unblinding."""
@@ -237,7 +217,7 @@ class Book:
         """
         if sheet.plan != self.digest:
             raise DataRefused("a sheet of another plan", got=ascii(sheet.plan)[:12], where=short(self.digest))
-        goals = self.rubrics[sheet.row - 1].goals if 1 <= sheet.row <= len(self.plan.rows) else ()
+        goals = self.scenes[sheet.row - 1].rubric if 1 <= sheet.row <= len(self.plan.rows) else ()
         row = check(self.plan, sheet, goals, now_ns=now_ns)
         with locked(self.ws.cache / "trials" / f"{short(self.digest)}.lock"):
             self.refresh()
