@@ -201,3 +201,18 @@ def test_a_device_without_the_token_is_told_where_to_find_it(browser: Browser, d
         browser.until("document.body.innerText.includes('not the token of this desk')")
         browser.open(url.split("?")[0], width=390, height=844)
         browser.until("document.body.innerText.includes('worldgate trial run')")
+
+
+def test_a_plan_of_two_arms_asks_which_one_is_here(
+    browser: Browser, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.plans_to_run.NOW", 1)
+    slots = ("bench/ur5/left", "bench/ur5/right")
+    desk = Desk(workspace, registered(workspace, slots=slots), actor="tester")
+    with serving(desk) as url:
+        browser.open(url, width=390, height=844)
+        on_screen(browser, "arm")
+        browser.press("bench/ur5/right")
+        one_run(browser)
+        browser.until(f"{DONE} === 'Recorded'")
+    assert [t["slot"] for t in trials(workspace)] == ["bench/ur5/right"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from tests.plans_to_run import NOW, registered
 
+from worldgate.evidence import plans
 from worldgate.evidence.left import left
 from worldgate.evidence.sheets import Book, Sheet
 from worldgate.record.workspace import Workspace
@@ -36,3 +39,13 @@ def test_what_was_not_yet_on_the_ledger_is_not_told(workspace: Workspace) -> Non
         book.record(sheet, now_ns=NOW + 10**12)
     assert left(workspace, plan, now_ns=NOW + 10**12, upto_seq=begun) == told
     assert left(workspace, plan, now_ns=NOW + 10**12) != told
+
+
+def test_a_plan_that_a_newer_one_replaced_is_told_so(workspace: Workspace) -> None:
+    plan = registered(workspace, scenes=2)
+    held = plans.load(workspace, plan)
+    newer = plans.register(workspace, dataclasses.replace(held, name="again"))
+    told = left(workspace, plan, now_ns=NOW + 1)
+    assert not told.decided
+    assert f"a newer plan of this release stands on the ledger, {newer.digest[:12]}" in told.missing[0]
+    assert "newer" not in left(workspace, newer.digest, now_ns=NOW + 1).missing[0]

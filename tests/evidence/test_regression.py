@@ -16,7 +16,7 @@ from worldgate.core.digest import sha256
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.streams import Array, FloatArray, Origin
-from worldgate.core.worlds import Signal
+from worldgate.core.worlds import Frame, Signal
 from worldgate.evidence.bootstrap import ratio_interval
 from worldgate.evidence.regression import Actor, regress
 from worldgate.evidence.regression_page import write_page
@@ -255,3 +255,57 @@ def test_it_is_kept_as_evidence_about_the_release(workspace: Workspace, episodes
     (event,) = workspace.ledger.events("evidence.made")
     assert (event.body["subject"], event.body["schema"]) == (made.subject, "worldgate/regression/1")
     assert Regression.from_json(workspace.get_json(ref.digest)) == made
+
+
+def test_a_release_that_sees_pictures_is_shown_them_at_its_own_size(fakes: ModuleType) -> None:
+    episodes = [fakes.episode(seed, video=True) for seed in range(2)]
+    camera = "observation.images.front"
+    sizes: list[tuple[int, ...]] = []
+
+    @dataclass
+    class Looker:
+        digest: str = sha256(b"looker")
+
+        def reset(self, *, seed: int) -> None: ...
+
+        def act(self, observation: Mapping[str, Array]) -> FloatArray:
+            sizes.append(observation[camera].shape)
+            return np.zeros(2)
+
+    done: list[tuple[int, int]] = []
+    seen = actor(Looker(), observation=(Signal(name=camera, shape=(16, 16, 3)),))
+    regress(episodes, seen, read_frames=fakes.read_frames, progress=lambda number, total: done.append((number, total)))
+    assert set(sizes) == {(16, 16, 3)}
+    assert done == [(1, 2), (2, 2)]
+
+
+def test_a_world_model_that_leaves_a_stream_out_is_refused(fakes: ModuleType, episodes: list[Episode]) -> None:
+    class Silent(fakes.FakeModel):  # type: ignore[misc, name-defined]
+        def open(self, prompt: Any, *, samples: int = 1, seed: int) -> Any:
+            return self
+
+        def step(self, actions_BKA: Any) -> Frame:
+            return Frame()
+
+    with pytest.raises(DataRefused, match="predicted nothing"):
+        regress(episodes, actor(Recaller(recalled(episodes))), world=Silent())
+
+
+def test_a_page_of_a_world_model_that_broke_says_why_there_is_no_bound(
+    fakes: ModuleType, episodes: list[Episode], tmp_path: Path
+) -> None:
+    made = regress(episodes, actor(Recaller(recalled(episodes))), world=fakes.FakeModel(broken=True))
+    first = dataclasses.replace(made.episodes[0], world={}, hold={})
+    made = dataclasses.replace(made, episodes=(first, *made.episodes[1:]))
+    assert "an interval over episodes needs at least two" in write_page(tmp_path / "page.html", made).read_text()
+
+
+def test_a_moment_without_rows_is_no_moment(fakes: ModuleType) -> None:
+    episode = told_apart(fakes.episode(1), 1)
+    rows = episode.streams["observation.state"]
+    gap = rows.gap.copy()
+    gap[:10] = True
+    held = dataclasses.replace(rows, gap=gap)
+    episode = dataclasses.replace(episode, streams={**episode.streams, "observation.state": held})
+    made = regress([episode], actor(Recaller(recalled([episode]))))
+    assert min(moment.start_s for moment in moments(made)) == 1.0

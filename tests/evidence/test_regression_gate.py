@@ -93,6 +93,7 @@ CASES: dict[str, tuple[list[float | None], str]] = {
     "as close as the old one": ([*ERRORS], "PASS"),
     "twice as far": ([2 * e for e in ERRORS], "FAIL"),
     "about at the limit": ([1.25 * e for e in reversed(ERRORS)], "INCONCLUSIVE"),
+    "a number missing of the old one": ([*ERRORS], "INCONCLUSIVE"),
     "not a number": ([None, *ERRORS[1:]], "FAIL"),
 }
 
@@ -102,7 +103,11 @@ def test_two_verifiers_agree_on_what_recorded_episodes_say(
     tool: ModuleType, workspace: Workspace, release: Ref, capsys: pytest.CaptureFixture[str], case: str
 ) -> None:
     new, status = CASES[case]
-    put(workspace, said(release, new, ERRORS))
+    held = said(release, new, ERRORS)
+    if case == "a number missing of the old one":
+        first = dataclasses.replace(held.episodes[0], old=Trace(mean=None, moments=(None,), nonfinite=1))
+        held = dataclasses.replace(held, episodes=(first, *held.episodes[1:]))
+    put(workspace, held)
     made = decided(workspace, release, policy())
     assert {c.check: c.status.value for c in made.checks} == {"holdout": "PASS", "regression": status}
     wanted = {"PASS": Verdict.PROMOTE, "FAIL": Verdict.REJECT, "INCONCLUSIVE": Verdict.HOLD}

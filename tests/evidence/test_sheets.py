@@ -64,6 +64,13 @@ def test_a_sheet_becomes_the_trial_of_its_row_signed_by_the_operator(
     assert verify(workspace).ok
 
 
+def test_a_trial_outside_the_plan_takes_no_row(workspace: Workspace, book: Book, plan: str) -> None:
+    loose = dataclasses.replace(sheets.trial_of(book.plan, plan, book.plan.rows[0], made(plan)), plan="", row=0)
+    record_trials(workspace, [loose])
+    book.refresh()
+    assert book.done == frozenset()
+
+
 def test_each_side_of_a_pair_becomes_its_own_release(book: Book, plan: str, workspace: Workspace) -> None:
     for row in (1, 2):
         book.record(made(plan, row), now_ns=LATER)

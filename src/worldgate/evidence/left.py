@@ -38,6 +38,10 @@ def left(ws: Workspace, plan: str, *, now_ns: int, upto_seq: int | None = None) 
     held = plans.load(ws, plan)
     policy = policies.read(ws.get_json(held.policy), where=short(held.policy))
     head = ws.ledger.head()
+    newest = plans.newest(ws, held.release, sorted(held.sites), upto_seq=head.seq)
+    if newest is not None and newest.body["plan"] != plan:
+        newer = f"a newer plan of this release stands on the ledger, {short(str(newest.body['plan']))}: run that one"
+        return Left(decided=False, missing=(newer,))
     inputs = gather(
         ws,
         policy,
