@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from worldgate.fleet.replay import Replay
 
-app = App(name="replay", help="Replay an incident beside what happened, in the world models admitted there.")
+app = App(name="replay")
 app.command(episodes)
 Many = Annotated[tuple[str, ...], Parameter(negative=())]
 
