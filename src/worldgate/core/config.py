@@ -26,7 +26,9 @@ T = TypeVar("T")
 _UNKNOWN = frozenset({"unexpected_keyword_argument", "extra_forbidden"})
 
 PREFIX = "WORLDGATE_"
-RESERVED = frozenset({"WORLDGATE_REQUIRE", "WORLDGATE_WORKSPACE", "WORLDGATE_DATA", "WORLDGATE_LIMITS"})
+RESERVED = frozenset(
+    {"WORLDGATE_REQUIRE", "WORLDGATE_BROWSER", "WORLDGATE_WORKSPACE", "WORLDGATE_DATA", "WORLDGATE_LIMITS"}
+)
 RESERVED |= {"WORLDGATE_ENGINE", "WORLDGATE_WORKERS", "WORLDGATE_FUZZ_S"}
 """Variables of the program and its tests, which are no configuration keys."""
 
