@@ -1,6 +1,6 @@
 """A browser where one is found; with ``WORLDGATE_REQUIRE=all`` its absence is a failure.
 
-``WORLDGATE_BROWSER=none`` is what CI says of a machine on which none could be installed: then the tests skip, and say so.
+``WORLDGATE_BROWSER=none`` is what CI says of a machine on which none could be installed: the tests skip, and say so.
 """
 
 from __future__ import annotations
