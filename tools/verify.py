@@ -664,8 +664,10 @@ class Gate:
         self.attempt = 0
         self.runs: list[dict[str, Any]] = []
         self.learned: list[dict[str, str]] = []
+        self.measured = self.read_measured(self.docs.get("worldgate/site-gap/1"))
         self.listed: list[dict[str, Any]] = []
         self.trials: list[dict[str, Any]] = []
+        self.both: list[dict[str, Any]] = []
         self.horizons: dict[str, int] = {}
 
     def past(self, *kinds: str) -> list[Record]:
@@ -691,7 +693,7 @@ class Gate:
             or int(d["not_before_ns"]) < self.now
         ):
             out.append("holds longer than its policy allows")
-        out += self.trained()
+        out += self.trained() + self.paired_seen()
         if d["gate"] == "promotion":
             out += self.gather() + self.newest_regression()
             if d["scope"]["hardware"] != self.hardware():
@@ -885,7 +887,8 @@ class Gate:
         """When the oldest evidence was made; 0: unknown."""
         if self.d["gate"] == "promotion":
             return min((int(r["first"]["started_ns"]) for r in self.runs), default=0)
-        names = {i["digest"] for i in self.d["evidence"] if i["schema"] != "worldgate/training/1"}
+        gathered = ("worldgate/training/1", "worldgate/paired-trials/1")
+        names = {i["digest"] for i in self.d["evidence"] if i["schema"] not in gathered}
         made = dict.fromkeys(names, 0)
         for r in self.past("evidence.made"):
             if made.get(r.body["evidence"]) == 0:
@@ -926,12 +929,42 @@ class Gate:
         held = seen == (made[-1:] if asked else [])
         return [] if held else ["did not see the newest recorded episodes that the ledger holds of its release"]
 
+    def read_measured(self, report: Any) -> Any:
+        """The site report with what counts here, or None."""
+        if report is None:
+            return None
+        if report["subject"] != self.d["subject"]["digest"]:
+            raise Unreadable("a site report of another world model")
+        here = [e for e in report["episodes"] if e["site"] in self.sites]
+        known = [e["episode"] for e in report["episodes"]]
+        if len(set(known)) < len(known) or set(known) & {c["episode"] for c in report["calibration"]}:
+            raise Unreadable("a site report with an episode that stands twice")
+        seen = report["origin"] in self.origins and set(self.sites) <= {e["site"] for e in here}
+        return {**report, "episodes": here} if seen else None
+
+    def paired_seen(self) -> list[str]:
+        """A policy that asks about pairs was shown every trial in the world model, and the others of those releases."""
+        world, rows = self.d["subject"]["digest"], {}
+        seen = [i["digest"] for i in self.d["evidence"] if i["schema"] == "worldgate/paired-trials/1"]
+        asked = {"missed_violations", "optimism", "rank"} & {spec["check"] for spec in self.policy["checks"]}
+        if not asked or self.d["gate"] != "admission":
+            return ["was shown pairs that its policy does not ask for"] if seen else []
+        for r in self.past("trial.run"):
+            rows.setdefault(r.body["trial"], {"digest": r.body["trial"], **self.ws.json(r.body["trial"])})
+        inside = {k for k, t in rows.items() if t["executor"] == "imagined" and t.get("world", "") == world}
+        releases = {rows[k]["release"] for k in inside}
+        kept = [t for k, t in rows.items() if k in inside or (t["executor"] != "imagined" and t["release"] in releases)]
+        told = {"schema": "worldgate/paired-trials/1", "trials": kept, "world": world}
+        self.both = kept
+        same = [sha256(canonical(told).encode())] == seen
+        return [] if same else ["did not see the trials in the world model that the ledger holds"]
+
     def judged(self) -> list[dict[str, Any]]:
         """Signals that the policy decides about."""
         patterns = [p.replace("[", "[[]") for p in self.policy["signals"]]
         return [
             s
-            for s in self.gap["signals"]
+            for s in (self.gap["signals"] if self.gap else [])
             if s["better"] == "lower" and any(fnmatch.fnmatchcase(s["name"], p) for p in patterns)
         ]
 
@@ -1262,11 +1295,12 @@ def check_schema(params: Any, gate: Gate) -> list[Result]:
     spec = gap["spec"]
     used = [*spec["states"], *spec["cameras"], *([spec["action"]] if spec["action"] else [])]
     identity = counted(differences(used, spec, training) + (training["subject"] != spec["digest"]))
-    if gap["cross_validated"]:
-        return [identity, counted(sum(e["model"] == gap["subject"] for e in gap["episodes"]))]
-    if not training["episodes"]:
+    judged = {e["episode"] for e in (gate.measured or {"episodes": []})["episodes"]}
+    own = sum(e["model"] == gap["subject"] for e in gap["episodes"]) if gap["cross_validated"] else 0
+    judged |= set() if gap["cross_validated"] else {e["episode"] for e in gap["episodes"]}
+    if judged and not training["episodes"]:
         return [identity, ("", "INCONCLUSIVE", "", 0)]
-    return [identity, counted(sum(e["episode"] in training["episodes"] for e in gap["episodes"]))]
+    return [identity, counted(own + len(judged & set(training["episodes"])))]
 
 
 def check_identity(params: Any, gate: Gate) -> list[Result]:
@@ -1448,16 +1482,546 @@ def check_regression(params: Any, gate: Gate) -> list[Result]:
 
 ADVISES = {"regression"}
 """Checks that can block and not promote."""
+
+
+# ---- gates over what was measured in each episode -------------------------------------------------------------------
+
+
+class Broken(Unmeasured):
+    """The model gave NaN or infinity."""
+
+
+def rational(value: float) -> Fraction:
+    """The number that its shortest decimal names."""
+    return Fraction(repr(value))
+
+
+def column(gate: Gate, figure: str, step: int, who: str = "model") -> list[tuple[str, list[float]]]:
+    """(episode, sums) of every episode that measured a figure."""
+    out = []
+    for e in gate.measured["episodes"]:
+        for row in e["rows"]:
+            if (row["figure"], row["step"], row["contender"]) == (figure, step, who):
+                if None in row["sums"]:
+                    raise Broken if who == "model" else Unmeasured
+                out.append((e["episode"], row["sums"]))
+    if not out:
+        raise Unmeasured
+    return out
+
+
+def named(gate: Gate, end: str, step: int) -> list[str]:
+    """Figures with this end that the model has at a step."""
+    rows = [row for e in gate.measured["episodes"] for row in e["rows"]]
+    found = {row["figure"] for row in rows if row["step"] == step and row["contender"] == "model"}
+    return sorted(f for f in found if f.endswith(end))
+
+
+def labels(gate: Gate, end: str, step: int, wanted: list[str]) -> list[str]:
+    """What they are of: those wanted, else all but cameras, else cameras."""
+    found = [f.removesuffix(end) for f in named(gate, end, step)]
+    chosen = [f for f in found if (f in wanted if wanted else f not in gate.measured["cameras"])]
+    return chosen or ([] if wanted else found)
+
+
+def about(gate: Gate, stream: str) -> bool:
+    """Whether the policy decides about a stream."""
+    both = [(p, p.split("[")[0].split("/")[0]) for p in gate.policy["signals"]]
+    return any(fnmatch.fnmatchcase(stream, p.replace("[", "[[]")) for pair in both for p in pair)
+
+
+def step_at(gate: Gate, seconds: float) -> int:
+    """The step nearest to a horizon in seconds."""
+    return max(1, round(seconds * gate.measured["rate_hz"]))
+
+
+def guarded(gate: Gate, signal: str, compute: Any) -> Result:
+    """FAIL where the model gave NaN, INCONCLUSIVE where something is missing."""
+    try:
+        return compute()
+    except Broken:
+        return signal, "FAIL", "", len(gate.measured["episodes"])
+    except Unmeasured:
+        return signal, "INCONCLUSIVE", "", len(gate.measured["episodes"])
+
+
+def nothing(gate: Gate) -> list[Result]:
+    """There is nothing to judge."""
+    return [("", "INCONCLUSIVE", "", len(gate.measured["episodes"]) if gate.measured else 0)]
+
+
+def band(signal: str, lower: Decimal, upper: Decimal, low: str | None, high: str | None, n: int) -> Result:
+    """Within [low, high], beyond one end, or neither; the bound nearer to breaking its end."""
+    ends = [(lower, Decimal(low), 1)] if low is not None else []
+    ends += [(upper, Decimal(high), -1)] if high is not None else []
+    slack = [(Fraction(bound) - Fraction(end)) * sign for bound, end, sign in ends]
+    out = (high is not None and lower > Decimal(high)) or (low is not None and upper < Decimal(low))
+    status = "PASS" if min(slack) >= 0 else "FAIL" if out else "INCONCLUSIVE"
+    return signal, status, plain(ends[slack.index(min(slack))][0]), n
+
+
+def quotient(pairs: list[tuple[float, float]], params: Any) -> tuple[Decimal, Decimal]:
+    """Bounds of a sum over a sum, lifted above 0 by a power of two times the divisor where it must be."""
+    if len(pairs) < math.ceil(-math.log2(float(Fraction(params["alpha"])))):
+        raise Unmeasured
+    if any(b < 0 or (b == 0 and a < 0) for a, b in pairs):
+        raise Unmeasured
+    shift = 0
+    while any(a + shift * b < 0 for a, b in pairs):
+        shift = max(1, 2 * shift)
+    above, below = [float(a + shift * b) for a, b in pairs], [float(b) for _, b in pairs]
+    low, high = ratio_interval(above, below, Fraction(params["alpha"]), params["resamples"], params["seed"])
+    return to_12(Fraction(low) - shift, up=False), to_12(Fraction(high) - shift, up=True)
+
+
+def check_following(params: Any, gate: Gate) -> list[Result]:
+    """Responds to actions as reality does, and stands still when told to."""
+    if not gate.measured or not gate.measured["episodes"]:
+        return nothing(gate)
+    step = step_at(gate, params["horizon_s"])
+    names = labels(gate, "/action_gain", step, params["labels"])
+    streams = [f.removesuffix("/still_motion") for f in named(gate, "/still_motion", 0)]
+    streams = [s for s in streams if about(gate, s)]
+    if not names or not streams:
+        return nothing(gate)
+
+    def follows(label: str) -> Result:
+        real = [[rational(v) for v in s] for _, s in column(gate, f"{label}/action_r2", step, "real")]
+        n, error, y, yy = (sum(s[i] for s in real) for i in range(4))
+        spread = yy - y * y / n if n else 0
+        if spread <= 0 or 1 - error / spread < Fraction(params["readout"]):
+            raise Unmeasured
+        model = column(gate, f"{label}/action_gain", step)
+        try:
+            truth = dict(column(gate, f"{label}/action_gain", step, "real"))
+        except Unmeasured:
+            truth = {}
+        pairs = [(s[1], truth[e][1]) for e, s in model if e in truth] or [(s[1], s[0]) for _, s in model]
+        if any(not below > 0 for _, below in pairs):
+            raise Unmeasured
+        return band(label, *quotient(pairs, params), params["low"], params["high"], len(pairs))
+
+    def stands(stream: str) -> Result:
+        model, real = column(gate, f"{stream}/still_motion", 0), dict(column(gate, f"{stream}/still_motion", 0, "real"))
+        pairs = [(s[0], real[e][0]) for e, s in model]
+        return band(f"{stream} standing still", *quotient(pairs, params), None, params["still"], len(pairs))
+
+    out = [guarded(gate, name, functools.partial(follows, name)) for name in names]
+    return out + [guarded(gate, f"{s} standing still", functools.partial(stands, s)) for s in streams]
+
+
+def over_episodes(
+    gate: Gate, params: Any, figure: str, signal: str, low: str | None, high: str | None, parts: Any, step: int = 0
+) -> Result:
+    """A quotient of sums by its bootstrap interval; episodes without a divisor tell nothing."""
+
+    def compute() -> Result:
+        pairs = [parts(s) for _, s in column(gate, figure, step)]
+        pairs = [pair for pair in pairs if pair[1] > 0]
+        return band(signal, *quotient(pairs, params), low, high, len(pairs))
+
+    return guarded(gate, signal, compute)
+
+
+def check_counterfactual(params: Any, gate: Gate) -> list[Result]:
+    """The imagined change of outcome on the real one."""
+    if not gate.measured or not gate.measured["episodes"]:
+        return nothing(gate)
+    step, end = step_at(gate, params["horizon_s"]), "/counterfactual_gain"
+    streams = [f.removesuffix(end) for f in named(gate, end, step)]
+    return [
+        over_episodes(gate, params, s + end, s, params["low"], params["high"], lambda v: (v[1], v[0]), step)
+        for s in streams
+        if about(gate, s)
+    ] or nothing(gate)
+
+
+def check_calibration(params: Any, gate: Gate) -> list[Result]:
+    """Coverage of 90 % within a tolerance."""
+    if not gate.measured or not gate.measured["episodes"]:
+        return nothing(gate)
+    step, off = step_at(gate, params["horizon_s"]), Fraction(params["tolerance"])
+    low, high = plain(to_12(Fraction("0.9") - off, up=True)), plain(to_12(Fraction("0.9") + off, up=False))
+    figures = [f for kind in params["kinds"] for f in named(gate, f"/coverage_90_{kind}", step)]
+    return [
+        over_episodes(gate, params, f, f.replace("/coverage_90_", " "), low, high, lambda v: (v[0], v[1]), step)
+        for f in figures
+        if about(gate, f.split("/")[0])
+    ] or nothing(gate)
+
+
+def check_layout(params: Any, gate: Gate) -> list[Result]:
+    """Cells and ways of the site's layout."""
+    if not gate.measured or not gate.measured["episodes"]:
+        return nothing(gate)
+    if params["layout"] and gate.measured["layout"] != params["layout"]:
+        return nothing(gate)
+    step = step_at(gate, params["horizon_s"])
+    ends = (("/occupied_iou", params["occupied"], None), ("/free_iou", params["free"], None))
+    return [
+        over_episodes(gate, params, f, f, low, high, lambda v: (v[0], v[1]), step)
+        for end, low, high in (*ends, ("/path_error", None, params["path"]))
+        for f in named(gate, end, step)
+    ] or nothing(gate)
+
+
+def median_bounds(values: list[Fraction], alpha: Fraction) -> tuple[Decimal, Decimal]:
+    """Order-statistic bounds of a median, each one-sided."""
+    n, half, ranked = len(values), Fraction(1, 2), sorted(values)
+    low = sum(binomial(n, half, range(r + 1)) <= alpha for r in range(n))
+    high = n + 1 - sum(binomial(n, half, range(r, n + 1)) <= alpha for r in range(1, n + 1))
+    if low == 0 or high > n:
+        raise Unmeasured
+    return to_12(ranked[low - 1], up=False), to_12(ranked[high - 1], up=True)
+
+
+def halves(v: list[float]) -> tuple[float, float]:
+    """F1 as a quotient, from hits, false and missed ones."""
+    return 2 * v[0], 2 * v[0] + v[1] + v[2]
+
+
+def check_contact(params: Any, gate: Gate) -> list[Result]:
+    """Onsets: F1 and median lateness."""
+    if not gate.measured or not gate.measured["episodes"]:
+        return nothing(gate)
+
+    def timing(label: str) -> Result:
+        medians = []
+        for _, counts in column(gate, f"{label}/onset_late", 0):
+            late = [i - len(counts) // 2 for i, count in enumerate(counts) for _ in range(int(count))]
+            medians += [Fraction(late[(len(late) - 1) // 2] + late[len(late) // 2], 2)] if late else []
+        low, high = median_bounds(medians, Fraction(params["alpha"]))
+        return band(f"{label} timing", low, high, "-" + params["frames"], params["frames"], len(medians))
+
+    used = gate.measured["settings"].get("contact_tolerance_s")
+    if used is None or rational(used) > Fraction(params["tolerance_s"]):
+        return nothing(gate)
+    out: list[Result] = []
+    for label in labels(gate, "/onset_f1", 0, params["labels"]):
+        figure, name = f"{label}/onset_f1", f"{label} F1"
+        out.append(over_episodes(gate, params, figure, name, params["f1"], None, halves))
+        out.append(guarded(gate, f"{label} timing", functools.partial(timing, label)))
+    return out or nothing(gate)
+
+
+def poisson(events: int, alpha: Fraction, upper: bool) -> Decimal:
+    """Garwood's bound of a mean."""
+    limit = PRECISE.divide(Decimal(alpha.numerator), Decimal(alpha.denominator))
+    most, low, high = (events if upper else events - 1), Decimal(0), Decimal(10 * events + 100)
+    for _ in range(120 if events or upper else 0):
+        middle = PRECISE.divide(PRECISE.add(low, high), Decimal(2))
+        term = total = Decimal(1)
+        for i in range(1, most + 1):
+            term = PRECISE.divide(PRECISE.multiply(term, middle), Decimal(i))
+            total = PRECISE.add(total, term)
+        above = PRECISE.multiply(PRECISE.exp(-middle), total) > (limit if upper else 1 - limit)
+        low, high = (middle, high) if above else (low, middle)
+    return high if upper else low
+
+
+def check_plausibility(params: Any, gate: Gate) -> list[Result]:
+    """Violations a minute: the wider of Garwood's bound and the bootstrap's."""
+    if not gate.measured or not gate.measured["episodes"]:
+        return nothing(gate)
+    known = [f.removeprefix("violations/") for f in named(gate, "", 0) if f.startswith("violations/")]
+    alpha, futures = Fraction(params["alpha"]), gate.measured["samples"]
+
+    def one(kind: str) -> Result:
+        pairs = [(s[0], s[1]) for _, s in column(gate, f"violations/{kind}", 0) if s[1] > 0]
+        low, high = quotient(pairs, params)
+        column(gate, f"violations/{kind}", 0, "real")
+        minutes = sum((rational(t) for _, t in pairs), Fraction(0)) / futures
+        few = sum((rational(e) for e, _ in pairs), Fraction(0)) / futures
+        most = max(Fraction(poisson(math.ceil(few), alpha, upper=True)) / minutes, Fraction(high))
+        least = min(Fraction(poisson(math.floor(few), alpha, upper=False)) / minutes, Fraction(low))
+        struck, n = sum(e > 0 for e, _ in pairs), len(pairs)
+        if struck:
+            burst = (few / struck) / (minutes / n)
+            most = max(most, (1 - Fraction(binomial_lower(n - struck, n, alpha))) * burst)
+            least = min(least, Fraction(binomial_lower(struck, n, alpha)) * burst)
+        return band(kind, to_12(least, up=False), to_12(most, up=True), None, params["limit"], len(pairs))
+
+    return [guarded(gate, k, functools.partial(one, k)) for k in params["kinds"] or known] or nothing(gate)
+
+
+def check_determinism(params: Any, gate: Gate) -> list[Result]:
+    """The same seed gives the same bytes."""
+    if not gate.measured or not gate.measured["episodes"]:
+        return nothing(gate)
+
+    def compute() -> Result:
+        held = [s for _, s in column(gate, "same_seed", 0) if s[1] > 0]
+        wrong = sum(s[0] < s[1] for s in held)
+        few = len(held) < max(1, params["least"])
+        return "", "FAIL" if wrong else "INCONCLUSIVE" if few else "PASS", str(wrong), len(held)
+
+    return [guarded(gate, "", compute)]
+
+
+def thinned(rows: list[Any]) -> list[Any]:
+    """At most 128, evenly spread."""
+    count = min(128, len(rows))
+    return [rows[(i * (len(rows) - 1)) // max(count - 1, 1)] for i in range(count)]
+
+
+def permutation_p(here: list[list[int]], there: list[list[int]], count: int, seed: int) -> Fraction:
+    """The share of relabellings whose energy distance is as large, by the city-block distance of whole numbers."""
+    points, m, n, mask = [*here, *there], len(here), len(there), (1 << 64) - 1
+    apart = [[sum(abs(a - b) for a, b in zip(p, q, strict=True)) for q in points] for p in points]
+    totals = [sum(row) for row in apart]
+
+    def distance(chosen: list[int]) -> int:
+        inside = sum(apart[i][j] for i in chosen for j in chosen)
+        between = sum(totals[i] for i in chosen) - inside
+        return 2 * between * m * n - inside * n * n - (sum(totals) - inside - 2 * between) * m * m
+
+    def mixed(i: int) -> int:
+        z = (seed + i * 0x9E3779B97F4A7C15) & mask
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        return z ^ (z >> 31)
+
+    observed, larger = distance(list(range(m))), 0
+    for b in range(count):
+        keys = [mixed(b * (m + n) + i + 1) for i in range(m + n)]
+        larger += distance(sorted(range(m + n), key=keys.__getitem__)[:m]) >= observed
+    return Fraction(1 + larger, 1 + count)
+
+
+def check_drift(params: Any, gate: Gate) -> list[Result]:
+    """The drift alarm."""
+    if not gate.measured or not gate.measured["episodes"]:
+        return nothing(gate)
+    report, alpha = gate.measured, Fraction(params["alpha"])
+    here = thinned([e["features"] for e in report["episodes"]])
+    there = thinned([c["features"] for c in report["calibration"]])
+    few = not report["features"] or min(len(here), len(there)) < params["least"]
+    if (
+        few
+        or max(Fraction(1, 1 + params["permutations"]), Fraction(1, math.comb(len(here + there), len(here)))) > alpha
+    ):
+        return nothing(gate)
+    p = permutation_p(here, there, params["permutations"], params["seed"])
+    return [("", "FAIL" if p <= alpha else "PASS", plain(to_12(p, up=False)), len(report["episodes"]))]
+
+
+# ---- gates over pairs of trials -------------------------------------------------------------------------------------
+
+
+class Pairs:
+    """Trials of one release on one scenario with one seed at one site, for real and in the world model."""
+
+    def __init__(self, gate: Gate, probability: str, alpha: str) -> None:
+        reached = [self.horizon(gate, s, Fraction(probability), Fraction(alpha)) for s in gate.judged()]
+        steps = min(reached, default=0)
+        sides: tuple[dict[Any, Any], dict[Any, Any]] = ({}, {})
+        for t in gate.both:
+            imagined, site = t["executor"] == "imagined", t["slot"].split("/")[0]
+            if site not in gate.sites or not (imagined or t["executor"] in gate.origins):
+                continue
+            cut = t["excluded"].startswith("beyond the valid horizon")
+            fits = not imagined or (0 < t["metrics"].get("steps", 0) <= steps and not cut)
+            key = (t["scenario"], t["release"], t["seed"], site)
+            sides[imagined].setdefault(key, t if fits else None)
+        ran, said = sides
+        self.run = {key[0] for key in ran}
+        self.rows = [(key[0], key[1], t, said[key]) for key, t in ran.items() if said.get(key) is not None]
+
+    @staticmethod
+    def horizon(gate: Gate, signal: Any, wanted: Fraction, alpha: Fraction) -> int:
+        """H(epsilon) of a signal in steps; 0 without one."""
+        rows = [e["signals"][signal["name"]] for e in gate.gap["episodes"] if signal["name"] in e["signals"]]
+        rows = [r for r in rows if max(r["measured"], default=0) > 0 or r["nonfinite"]]
+        for step in range(gate.gap["steps"] if rows and signal["epsilon"] is not None else 0):
+            shares = [Fraction(r["within"][step], r["measured"][step]) for r in rows if r["measured"][step]]
+            if Fraction(mean_lower(shares, alpha)) < wanted:
+                return step
+        return gate.gap["steps"] if rows and signal["epsilon"] is not None else 0
+
+    def selective(self, share: str) -> bool:
+        """Whether too few of the scenes that were run are paired."""
+        return not self.run or Fraction(len({r[0] for r in self.rows}), len(self.run)) < Fraction(share)
+
+    def scenes(self, counts: Any, event: Any, pick: Any) -> list[bool]:
+        """One value a scene: of the pairs that count, the largest or least."""
+        found: dict[str, list[bool]] = {}
+        for scene, _, real, said in self.rows:
+            if counts(real):
+                found.setdefault(scene, []).append(event(real, said))
+        return [pick(values) for values in found.values()]
+
+
+def succeeded(t: Any) -> bool:
+    """For real; an excluded run did not."""
+    return t["success"] and not t["excluded"]
+
+
+def said_so(t: Any) -> bool:
+    """In the world model; an excluded run did."""
+    return t["success"] or bool(t["excluded"])
+
+
+def violated(t: Any) -> bool:
+    """For real, or nobody knows."""
+    return t["violations"] > 0 or bool(t["excluded"])
+
+
+def foretold(t: Any) -> bool:
+    """The world model said that a limit would be crossed."""
+    return t["violations"] > 0 and not t["excluded"]
+
+
+def shown_share(signal: str, events: list[bool], limit: str, alpha: Fraction, upper: bool) -> Result:
+    """Clopper and Pearson's bound of a share against a limit."""
+    k, n = sum(events), len(events)
+    if not n:
+        return signal, "INCONCLUSIVE", "", 0
+    low, high = Fraction(binomial_lower(k, n, alpha)), 1 - Fraction(binomial_lower(n - k, n, alpha))
+    bar = Fraction(limit)
+    status = "PASS" if (high <= bar if upper else low >= bar) else "INCONCLUSIVE"
+    status = "FAIL" if (low > bar if upper else high < bar) else status
+    return signal, status, plain(to_12(high, up=True) if upper else to_12(low, up=False)), n
+
+
+def mean_band(gate: Gate, params: Any, figure: str, signal: str, low: str | None, high: str | None) -> Result:
+    """A mean of shares by Chernoff and Hoeffding."""
+
+    def compute() -> Result:
+        values = [rational(s[0]) / rational(s[1]) for _, s in column(gate, figure, 0) if s[1] > 0]
+        if not values:
+            raise Unmeasured
+        alpha = Fraction(params["alpha"])
+        least, most = mean_lower(values, alpha), 1 - Fraction(mean_lower([1 - v for v in values], alpha))
+        return band(signal, Decimal(least), to_12(most, up=True), low, high, len(values))
+
+    return guarded(gate, signal, compute)
+
+
+def check_optimism(params: Any, gate: Gate) -> list[Result]:
+    """Imagined success where reality fails, and known failures seen."""
+    out: list[Result] = []
+    if "episodes" in params["on"]:
+        measured = gate.measured and gate.measured["episodes"]
+        names = labels(gate, "/optimism", 0, params["labels"]) if measured else []
+        for name in names:
+            out.append(mean_band(gate, params, f"{name}/optimism", f"{name} optimism", None, params["limit"]))
+            out.append(mean_band(gate, params, f"{name}/recall", f"{name} recall", params["recall"], None))
+        out += [] if names else nothing(gate)
+    if "trials" in params["on"]:
+        pairs, alpha = Pairs(gate, params["probability"], params["alpha"]), Fraction(params["alpha"])
+        if pairs.selective(params["share"]):
+            n = len({r[0] for r in pairs.rows})
+            return out + [(f"paired trials {kind}", "INCONCLUSIVE", "", n) for kind in ("optimism", "recall")]
+        wrong = pairs.scenes(lambda t: True, lambda real, said: said_so(said) and not succeeded(real), any)
+        caught = pairs.scenes(
+            lambda t: not succeeded(t) or violated(t), lambda real, said: not said_so(said) or foretold(said), all
+        )
+        out.append(shown_share("paired trials optimism", wrong, params["limit"], alpha, upper=True))
+        out.append(shown_share("paired trials recall", caught, params["recall"], alpha, upper=False))
+    return out or [("", "INCONCLUSIVE", "", 0)]
+
+
+def check_missed(params: Any, gate: Gate) -> list[Result]:
+    """Limits crossed for real that the model did not see."""
+    out: list[Result] = []
+    alpha = Fraction(params["alpha"])
+    if "episodes" in params["on"]:
+        measured = gate.measured and gate.measured["episodes"]
+        ends = ("/force_crossings", "/clearance_crossings")
+        figures = [f for end in ends for f in named(gate, end, 0)] if measured else []
+
+        def one(figure: str) -> Result:
+            name = "force_limit_n" if figure.endswith(ends[0]) else "clearance_limit_m"
+            used = gate.measured["settings"].get(name)
+            if params[name] and (used is None or rational(used) != Fraction(params[name])):
+                raise Unmeasured
+            events = [s[2] > 0 for _, s in column(gate, figure, 0) if s[0] + s[2] > 0]
+            return shown_share(figure, events, params["limit"], alpha, upper=True)
+
+        out += [guarded(gate, f, functools.partial(one, f)) for f in figures] or nothing(gate)
+    if "trials" in params["on"]:
+        pairs = Pairs(gate, params["probability"], params["alpha"])
+        if pairs.selective(params["share"]):
+            out.append(("paired trials", "INCONCLUSIVE", "", len({r[0] for r in pairs.rows})))
+        else:
+            missed = pairs.scenes(violated, lambda real, said: not foretold(said), any)
+            out.append(shown_share("paired trials", missed, params["limit"], alpha, upper=True))
+    return out or [("", "INCONCLUSIVE", "", 0)]
+
+
+def fisher_bounds(real: list[Fraction], said: list[Fraction], alpha: Fraction) -> tuple[Decimal, Decimal] | None:
+    """Bounds of Pearson's correlation by Fisher's z."""
+    n = len(real)
+    a, b = [v - sum(real) / n for v in real], [v - sum(said) / n for v in said]
+    below = sum(v * v for v in a) * sum(v * v for v in b)
+    if below == 0:
+        return None
+    xy = sum(x * y for x, y in zip(a, b, strict=True))
+    square = xy * xy / below
+    r = PRECISE.sqrt(PRECISE.divide(Decimal(square.numerator), Decimal(square.denominator)))
+    r = min(r, 1 - Decimal(10) ** -12) * (1 if xy >= 0 else -1)
+    z = PRECISE.divide(PRECISE.ln(PRECISE.divide(1 + r, 1 - r)), Decimal(2))
+    half = PRECISE.divide(Decimal(statistics.NormalDist().inv_cdf(float(1 - alpha))), PRECISE.sqrt(Decimal(n - 3)))
+    low, high = (Fraction(PRECISE.divide(e - 1, e + 1)) for e in (PRECISE.exp(2 * v) for v in (z - half, z + half)))
+    return to_12(low, up=False), to_12(high, up=True)
+
+
+def check_rank(params: Any, gate: Gate) -> list[Result]:
+    """The order of releases."""
+    pairs = Pairs(gate, params["probability"], "0.05")
+    by_release: dict[str, dict[str, list[tuple[bool, bool]]]] = {}
+    for scene, release, real, said in pairs.rows:
+        by_release.setdefault(release, {}).setdefault(scene, []).append((succeeded(real), said_so(said)))
+    counted = [r for r in sorted(by_release) if len(by_release[r]) >= params["scenes"]]
+    n = len(counted)
+    if pairs.selective(params["share"]) or n < max(params["least"], 4):
+        return [("", "INCONCLUSIVE", "", n)]
+
+    def rate(release: str, side: int) -> Fraction:
+        scenes = [Fraction(sum(p[side] for p in runs), len(runs)) for runs in by_release[release].values()]
+        return sum(scenes, Fraction(0)) / len(scenes)
+
+    real, said = ([rate(r, side) for r in counted] for side in (0, 1))
+    bounds = fisher_bounds(real, said, Fraction(params["alpha"]))
+    bar = Decimal(params["pearson"])
+    wrong = [
+        max((abs(x - y) for y, v in zip(real, said, strict=True) if (u > v) != (x > y)), default=Fraction(0))
+        for x, u in zip(real, said, strict=True)
+    ]
+    violation = sum(wrong, Fraction(0)) / n
+    second = (
+        "rank violation",
+        "PASS" if violation <= Fraction(params["mmrv"]) else "FAIL",
+        plain(to_12(violation, up=True)),
+        n,
+    )
+    if bounds is None:
+        return [("", "INCONCLUSIVE", "", n)]
+    status = "PASS" if bounds[0] >= bar else "FAIL" if bounds[1] < bar else "INCONCLUSIVE"
+    return [("correlation", status, plain(bounds[0]), n), second]
+
+
 CHECKS = {
+    "action_following": check_following,
     "action_sensitivity": check_sensitivity,
     "admitted": check_admitted,
+    "calibration": check_calibration,
+    "contact": check_contact,
+    "counterfactual": check_counterfactual,
+    "determinism": check_determinism,
+    "drift": check_drift,
     "exceedance": check_exceedance,
     "holdout": check_holdout,
     "horizon": check_horizon,
     "identity": check_identity,
     "incidents": check_incidents,
+    "layout": check_layout,
+    "missed_violations": check_missed,
     "not_worse": check_not_worse,
     "regression": check_regression,
+    "optimism": check_optimism,
+    "plausibility": check_plausibility,
+    "rank": check_rank,
     "schema": check_schema,
     "skill": check_skill,
     "strata": check_strata,

@@ -88,3 +88,28 @@ def test_what_cannot_be_measured_is_said_before_anything_runs(capsys: pytest.Cap
     assert main(["world", "evaluate", "tiny", "cell-1", "--measure", "vibes"]) == 2
     assert main(["world", "evaluate", "tiny", "cell-1", "--split", "test"]) == 2
     assert "long enough" in capsys.readouterr().err
+
+
+def test_an_evaluation_leaves_evidence_by_episode_that_a_new_site_can_be_onboarded_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    capsys.readouterr()
+    quick = ("--horizons", "2", "5", "--measure", "determinism", "optimism", *QUICK)
+    made = said(capsys, "world", "evaluate", "tiny", "cell-1", *quick)
+    evidence = made["evidence"]["digest"]
+    kept = said(capsys, "show", evidence[:12])
+    assert evidence in json.dumps(kept)
+    gap = said(capsys, "gap", "cell-1", "--model", "tiny", "--set", "windows=2")["evidence"]["digest"]
+    told = said(capsys, "gap", "onboard", "admission-full-simulated", "harbour", gap[:12], evidence[:12])
+    found = told["onboarding"]
+    assert (found["site"], found["episodes"], found["elsewhere"]) == ("harbour", 0, ["north"])
+    assert {c["here"] for c in found["checks"]} == {"INCONCLUSIVE"}
+    north = said(capsys, "gap", "onboard", "admission-full-simulated", "north", gap[:12], evidence[:12])["onboarding"]
+    assert north["episodes"] >= 1 and north["elsewhere"] == []
+    repeats = [c for c in north["checks"] if c["check"] == "determinism"]
+    assert [c["here"] for c in repeats] == ["PASS"]
+    assert main(["gap", "onboard", "admission-full-simulated", "north", gap[:12], evidence[:12]]) == 0
+    out = capsys.readouterr().out
+    assert "evidence of other sites does not count" in out
+    assert main(["gate", "admission-full-simulated", "tiny", gap[:12], evidence[:12], "--site", "north"]) == 3
+    assert main(["gap", "onboard", "promotion", "north", gap[:12]]) == 2

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.evidence import promotions
+from tests.evidence import promotions, site_samples
 
 from worldgate.core import seams
 from worldgate.core.config import decode
@@ -106,6 +106,7 @@ def evidence(**changes: Any) -> GateEvidence:
     }
     fields: dict[str, Any] = {
         "subject": DIGEST["model"], "sites": ("bench",), "slots": ("bench/ur5/left",), "now_ns": 1_000, "gap": gap(0.1),
+        "measured": site_samples.report(subject=DIGEST["model"]), "pairs": site_samples.trials(world=DIGEST["model"]),
         "training": training, "release": manifest, "regression": regressed(1.0), **runs(tried()),
     }  # fmt: skip
     return GateEvidence(**{**fields, **changes})
@@ -117,22 +118,51 @@ def results(name: str, given: GateEvidence) -> tuple[CheckResult, ...]:
     return found
 
 
+FIGURES = {figure for figure, _, _ in site_samples.GOOD}
+
+
+def unmeasured(number: int) -> None:
+    return None
+
+
+def not_finite(number: int) -> tuple[None, ...]:
+    return (None, None, None, None)
+
+
+def measured(episodes: int = 40, **changes: Any) -> dict[str, Any]:
+    """A site report that is poor in some way, and no pairs to make up for it."""
+    return {"measured": site_samples.report(episodes, subject=DIGEST["model"], **changes), "pairs": ()}
+
+
 NOTHING: dict[str, dict[str, Any]] = {
     "nothing at all": {
         "gap": None, "regression": None, "training": None, "release": None, "planned": None, "trials": (),
+        "measured": None, "pairs": None,
     },
     "an empty report and no trials": {
-        "gap": gap(0.1, episodes=0), "regression": regressed(1.0, episodes=0), **runs(tried(0)),
+        "gap": gap(0.1, episodes=0), "regression": regressed(1.0, episodes=0), **runs(tried(0)), **measured(0),
     },
-    "a report without values": {"gap": gap(None), "regression": regressed(None), **runs(tried(0))},
+    "a report without values": {
+        "gap": gap(None), "regression": regressed(None), **runs(tried(0)),
+        **measured(change=dict.fromkeys(FIGURES, unmeasured), features=(), calibration=()),
+    },
     "a model that gave NaN": {
         "gap": gap(None, nonfinite=4), "regression": regressed(None, nonfinite=4), **runs(tried(0)),
+        **measured(change=dict.fromkeys(FIGURES, not_finite), calibration=()),
     },
-    "one episode": {"gap": gap(0.1, episodes=1), "regression": regressed(1.0, episodes=1), **runs(tried(3))},
-    "no baseline": {"gap": gap(0.1, baseline=None), "regression": regressed(1.0, baseline=""), **runs(tried(0))},
-    "nothing but excluded trials": {"gap": gap(None), "regression": None, **runs(tried(excluded="camera"))},
-    "trials before their plan": {"gap": gap(None), "regression": None, **runs(tried(early=True))},
-    "imagined trials": {"gap": gap(None), "regression": None, **runs(tried(executor=Origin.IMAGINED))},
+    "one episode": {
+        "gap": gap(0.1, episodes=1), "regression": regressed(1.0, episodes=1), **runs(tried(3)), **measured(1),
+    },
+    "no baseline": {
+        "gap": gap(0.1, baseline=None), "regression": regressed(1.0, baseline=""), **runs(tried(0)), **measured(3),
+    },
+    "nothing but excluded trials": {
+        "gap": gap(None), "regression": None, **runs(tried(excluded="camera")), **measured(0),
+    },
+    "trials before their plan": {"gap": gap(None), "regression": None, **runs(tried(early=True)), **measured(0)},
+    "imagined trials": {
+        "gap": gap(None), "regression": None, **runs(tried(executor=Origin.IMAGINED)), **measured(0),
+    },
 }  # fmt: skip
 
 
@@ -143,7 +173,8 @@ def test_a_check_passes_on_evidence_that_is_whole_and_good(name: str) -> None:
 
 @pytest.mark.parametrize("case", NOTHING)
 @pytest.mark.parametrize(
-    "name", [n for n in GATES if n not in {"identity", "schema", "horizon", "admitted", "incidents", "holdout"}]
+    "name",
+    [n for n in GATES if n not in {"identity", "schema", "horizon", "admitted", "incidents", "holdout", "determinism"}],
 )
 def test_a_statistical_check_never_passes_on_nothing(name: str, case: str) -> None:
     found = results(name, evidence(**NOTHING[case]))

@@ -39,7 +39,7 @@ COMMANDS = (
     Command(
         "imagine", WORLDS, "worldgate.cli.imagine:imagine", "Roll a world model forward from a moment of an episode."
     ),
-    Command("gap", WORLDS, "worldgate.cli.gap:gap", "Measure what a world model imagines against held-out telemetry."),
+    Command("gap", WORLDS, "worldgate.cli.gap:app", "Measure what a world model imagines against held-out telemetry."),
     Command("gate", GATES, "worldgate.cli.gate:app", GATE),
     Command("fleet", GATES, "worldgate.cli.fleet:app", "Say which release runs, and ran, on which arm."),
     Command("incident", GATES, "worldgate.cli.incident:app", INCIDENT),

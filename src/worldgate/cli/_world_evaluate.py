@@ -32,6 +32,7 @@ def evaluate(
     horizons: Annotated[tuple[int, ...], Parameter(negative=(), consume_multiple=True)] = (),
     measure: Annotated[tuple[str, ...], Parameter(negative=(), consume_multiple=True)] = (),
     out: Path | None = None,
+    site: str = "",
     set_: SetOption = (),
     workspace: WorkspaceOption = None,
     json: JsonFlag = False,
@@ -55,6 +56,7 @@ def evaluate(
         horizons: Steps ahead; else 1 step, 0.5, 1 and 2 s.
         measure: Only these entries of the seam metrics.
         out: Write the whole report as JSON to this new file.
+        site: Of episodes whose log names none, for the evidence that gates read.
     """
     from worldgate.core.config import resolve
     from worldgate.core.errors import AlreadyExists
@@ -69,7 +71,7 @@ def evaluate(
         if subject.kind == "tokenizer":
             _tokenizer(ws, subject, data, split, out, as_json=json)
         else:
-            _world_model(ws, subject, data, split, config, out, as_json=json)
+            _world_model(ws, subject, data, split, config, out, site=site, as_json=json)
 
 
 def _subject(ws: Workspace, text: str) -> Ref:
@@ -91,12 +93,19 @@ def _write(out: Path | None, body: object) -> None:
 
 
 def _world_model(
-    ws: Workspace, subject: Ref, data: Ref, split: str, config: EvaluateConfig, out: Path | None, *, as_json: bool
+    ws: Workspace,
+    subject: Ref,
+    data: Ref,
+    split: str,
+    config: EvaluateConfig,
+    out: Path | None,
+    *,
+    site: str,
+    as_json: bool,
 ) -> None:
     from worldgate.core.errors import NotFound
     from worldgate.data import datasets
-    from worldgate.evidence.evaluation import evaluate as measure_all
-    from worldgate.evidence.evaluation.keeping import keep
+    from worldgate.evidence.evaluation.keeping import measure
     from worldgate.worlds.train import stage
 
     episodes = datasets.load(ws, data.digest, split)
@@ -105,15 +114,16 @@ def _world_model(
     except NotFound:
         references = []
     with progress("evaluate") as tell:
-        found = measure_all(
-            stage.load(ws, subject.digest), episodes, config, references=references, dataset=data.digest, progress=tell
-        )
-    ref = keep(ws, found, inputs=[subject, data])
+        model = stage.load(ws, subject.digest)
+        found, ref, evidence = measure(
+            ws, model, episodes, config, references=references, dataset=data, site=site, progress=tell,
+            inputs=[subject, data],
+        )  # fmt: skip
     _write(out, found.to_json())
-    _tell(found, ref, out, as_json=as_json)
+    _tell(found, ref, evidence, out, as_json=as_json)
 
 
-def _tell(found: Evaluation, ref: Ref, out: Path | None, *, as_json: bool) -> None:
+def _tell(found: Evaluation, ref: Ref, evidence: Ref, out: Path | None, *, as_json: bool) -> None:
     from worldgate.evidence.evaluation.summary import lines, text
 
     situations = lines(found, situations=True)
@@ -121,8 +131,14 @@ def _tell(found: Evaluation, ref: Ref, out: Path | None, *, as_json: bool) -> No
     if situations:
         rows = [(line.situation, *_row(line)) for line in situations]
         parts.append(Table(columns=("situation", *COLUMNS), rows=rows))
-    said = [*text(found), *([f"all figures in {out}"] if out is not None else []), f"evaluation {ref.digest[:12]}"]
-    answer("world.evaluate", {"evaluation": ref, "report": found.to_json()}, *parts, *said, as_json=as_json)
+    said = [
+        *text(found),
+        *([f"all figures in {out}"] if out is not None else []),
+        f"evaluation {ref.digest[:12]}; evidence by episode {evidence.digest[:12]}",
+        f"next: worldgate gate admission-full {found.subject[:12]} GAP {evidence.digest[:12]} --site SITE",
+    ]
+    body = {"evaluation": ref, "evidence": evidence, "report": found.to_json()}
+    answer("world.evaluate", body, *parts, *said, as_json=as_json)
 
 
 def _row(line: object) -> Sequence[object]:

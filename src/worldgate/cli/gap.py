@@ -1,11 +1,11 @@
-"""``worldgate gap``: imagined against held-out telemetry."""
+"""``worldgate gap``: imagined against held-out telemetry, and what of it holds at a new site."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from worldgate.cli._output import JsonFlag, Table, answer, progress
 from worldgate.cli._recipe import SetOption
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from worldgate.core.worlds import WorldModel
     from worldgate.evidence.gap_report import GapConfig, GapReport
     from worldgate.evidence.gap_summary import GapRow
+    from worldgate.evidence.onboarding import Onboarding
     from worldgate.record.events import Ref
     from worldgate.record.workspace import Workspace
 
+app = App(name="gap")
 
+
+@app.default
 def gap(
     dataset: str,
     /,
@@ -77,6 +81,82 @@ def gap(
             report, inputs = _measure(world, held, episodes, config, tell), [ref, held]
         evidence = put_evidence(ws, report, inputs=inputs)
     _tell(report, evidence, summarise(report), as_json=json)
+
+
+@app.command
+def onboard(
+    policy: str,
+    site: str,
+    /,
+    *evidence: str,
+    workspace: WorkspaceOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Say what a world model's evidence shows at a new site, what carries over, and how many episodes are missing.
+
+    For example:
+
+        worldgate gap onboard admission harbour 5d01b2aa
+        worldgate gap onboard admission-full harbour 5d01b2aa 77c0de12
+
+    Every check of the policy is asked over the new site's episodes alone; what it says elsewhere stands beside and
+    never counts. Nothing is decided and nothing recorded.
+
+    Args:
+        policy: An admission policy: a TOML file, one that ships with Worldgate, or the id or name of a recorded one.
+        site: The new site.
+        evidence: Ids of the gap report and of the evidence by episode that `world evaluate` keeps.
+    """
+    from worldgate.evidence import policy as policies
+    from worldgate.evidence.gate_evidence import TRAINING_SCHEMA
+    from worldgate.evidence.onboarding import onboard as look
+
+    with open_workspace(workspace) as ws:
+        shipped = policy.endswith(".toml") or policy in policies.shipped()
+        kept = None if shipped else ws.get_json(ws.resolve(policy, "gate_policy").digest)
+        rule = policies.load(policy) if kept is None else policies.read(kept, where=policy)
+        documents = [ws.get_json(ws.resolve(item).digest) for item in evidence]
+        subjects = {str(doc.get("subject")) for doc in documents}
+        made = [e.body for e in ws.ledger.events("evidence.made")]
+        trained = [b for b in made if b["schema"] == TRAINING_SCHEMA and b["subject"] in subjects]
+        documents += [ws.get_json(str(trained[0]["evidence"]))] if trained else []
+        found = look(rule, documents, site)
+    _tell_onboarding(found, as_json=json)
+
+
+def _tell_onboarding(found: Onboarding, *, as_json: bool) -> None:
+    from worldgate.evidence.onboarding import sentences
+
+    columns = (
+        "check",
+        "signal",
+        "statistic",
+        "here",
+        "elsewhere",
+        "carries over",
+        "estimate",
+        "required",
+        "n",
+        "episodes more",
+    )
+    rows = [
+        (
+            *(
+                c.check,
+                c.signal,
+                c.statistic,
+                c.here,
+                c.elsewhere or "-",
+                c.carries,
+                c.estimate or "-",
+                c.required or "-",
+                c.n,
+            ),
+            "-" if c.more is None else c.more,
+        )
+        for c in found.checks
+    ]
+    answer("gap.onboard", {"onboarding": found}, Table(columns=columns, rows=rows), *sentences(found), as_json=as_json)
 
 
 def _epsilons(items: Sequence[str]) -> dict[str, float]:

@@ -22,7 +22,7 @@ from worldgate.core.errors import UsageError
 from worldgate.core.evidence import CheckResult, Status, Verdict
 from worldgate.core.names import Name, Slot
 from worldgate.core.times import format_ns
-from worldgate.evidence import hardware, holdout, persons, planned, plans, scenarios, trials
+from worldgate.evidence import hardware, holdout, pairing, persons, planned, plans, scenarios, trials
 from worldgate.evidence import policy as policies
 from worldgate.evidence import waivers as waiving
 from worldgate.evidence.bootstrap import FEW
@@ -32,6 +32,8 @@ from worldgate.evidence.gate_evidence import TRAINING_SCHEMA, GateEvidence, Trai
 from worldgate.evidence.policy import CheckSpec, GatePolicy
 from worldgate.evidence.regression_table import SCHEMA as REGRESSION
 from worldgate.evidence.regression_table import Regression
+from worldgate.evidence.site_report import SCHEMA as MEASURED
+from worldgate.evidence.site_report import SiteReport
 from worldgate.record.events import Ref
 from worldgate.record.signing import sign_statement, statement_type
 from worldgate.record.workspace import Workspace
@@ -39,7 +41,7 @@ from worldgate.record.workspace import Workspace
 SCHEMA = "worldgate/decision/1"
 DECIDED = persons.DECIDED
 RELEASE_SCHEMA = "worldgate/release/1"
-_LEDGERS = frozenset({trials.LIST_SCHEMA, TRAINING_SCHEMA, RELEASE_SCHEMA, plans.SCHEMA, REGRESSION})
+_LEDGERS = frozenset({trials.LIST_SCHEMA, TRAINING_SCHEMA, RELEASE_SCHEMA, plans.SCHEMA, REGRESSION, pairing.SCHEMA})
 """Documents taken from the ledger, whatever the caller gives."""
 DAY_NS = 86_400 * 1_000_000_000
 
@@ -189,7 +191,8 @@ def _waived(result: CheckResult) -> str:
 
 def _admitted(evidence: GateEvidence, results: Sequence[CheckResult]) -> list[dict[str, Any]]:
     """For which signals and up to which horizon; 0 where no ``horizon`` check was asked for."""
-    assert evidence.gap is not None
+    if evidence.gap is None:
+        return []  # a policy that asks nothing of errors by step admits no signal
     reached = {r.signal: float(r.estimate.removesuffix(" s")) for r in results if r.check == "horizon"}
     return [
         {
@@ -229,12 +232,14 @@ def read_evidence(policy: GatePolicy, inputs: Inputs) -> GateEvidence:
     notes: list[str] = []
     release = next(iter(docs.pop(RELEASE_SCHEMA, [])), None)
     training = next(iter(docs.pop(TRAINING_SCHEMA, [])), None)
-    gaps = docs.pop(GAP, [])
+    gaps, measured, pairs = docs.pop(GAP, []), docs.pop(MEASURED, []), docs.pop(pairing.SCHEMA, [])
     lists = docs.pop(trials.LIST_SCHEMA, [])
     plan = next(iter(docs.pop(plans.SCHEMA, [])), None)
     regression = next(iter(docs.pop(REGRESSION, [])), None)
     if docs:
-        raise UsageError("evidence that no gate reads", got=next(iter(docs)), hint="a gap report or training record")
+        raise UsageError(
+            "evidence that no gate reads", got=next(iter(docs)), hint="a gap report, site report or training record"
+        )
     found = _planned(policy, plan, lists[0], sites, notes) if plan is not None and lists else None
     began = [run.trial.trial.started_ns for run in found.runs] if found else []
     return GateEvidence(
@@ -245,6 +250,8 @@ def read_evidence(policy: GatePolicy, inputs: Inputs) -> GateEvidence:
         now_ns=inputs.decided_at_ns,
         population=policy.population,
         gap=_gap(policy, inputs.subject, gaps[0], sites, notes) if gaps else None,
+        measured=_measured(policy, inputs.subject, measured[0], sites, notes) if measured else None,
+        pairs=_pairs(inputs.subject, pairs[0]) if pairs else None,
         training=TrainingRecord.from_json(training) if training is not None else None,
         release=release,
         trials=_trials(policy, inputs.subject, lists[0], sites, notes) if lists else (),
@@ -326,6 +333,33 @@ def _regression(
     if len(here) < len(made.episodes):
         notes.append(f"{len(made.episodes) - len(here)} episodes open loop of other sites do not count")
     return replace(made, episodes=here)
+
+
+def _measured(
+    policy: GatePolicy, subject: Ref, tree: Mapping[str, Any], sites: Sequence[str], notes: list[str]
+) -> SiteReport | None:
+    report = SiteReport.from_json(tree)
+    if report.subject != subject.digest:
+        raise UsageError("a site report of another world model", got=report.subject[:12], where=subject.digest[:12])
+    if report.origin not in policy.origins:
+        notes.append(
+            f"the site report of {report.origin} episodes does not count: the population is {policy.population}"
+        )
+        return None
+    here = report.at_sites(sites)
+    unseen = [s for s in sites if all(e.site != s for e in here.episodes)]
+    if len(here.episodes) < len(report.episodes):
+        notes.append(f"{len(report.episodes) - len(here.episodes)} measured episodes of other sites do not count")
+    if unseen:
+        notes.append(f"no measured episode of site {unseen[0]}")
+        return None
+    return here
+
+
+def _pairs(subject: Ref, tree: Mapping[str, Any]) -> tuple[trials.RecordedTrial, ...]:
+    if tree["world"] != subject.digest:
+        raise UsageError("trials in another world model", got=str(tree["world"])[:12], where=subject.digest[:12])
+    return pairing.read(tree)
 
 
 def _trials(
@@ -479,6 +513,9 @@ def gather(
         if any(spec.check == "regression" for spec in policy.checks):
             documents += _newest_regression(ws, subject.digest, upto_seq=head[0])
     given_ns = _made(ws, {digest for digest, _ in documents}, upto_seq=head[0]) if policy.kind == "admission" else {}
+    if policy.kind == "admission" and pairing.CHECKS & {spec.check for spec in policy.checks}:
+        both = pairing.collect(ws, subject.digest, upto_seq=head[0])
+        documents.append((ws.put_json(both), both))
     told = (event for event in ws.ledger.events(hardware.CONFIGURED) if event.seq <= head[0])
     training = _training(ws, trained, upto_seq=head[0])
     documents += [(training, ws.get_json(training))] if training else []
@@ -572,13 +609,15 @@ def _newest_admissions(ws: Workspace, models: set[str], *, upto_seq: int) -> lis
     return [(digest, ws.get_json(digest)) for _, digest in sorted(newest.items())]
 
 
-def put_evidence(ws: Workspace, document: GapReport | TrainingRecord, *, inputs: Sequence[Ref] = ()) -> Ref:
-    """Keep a gap report or training record and record ``evidence.made``."""
+def put_evidence(
+    ws: Workspace, document: GapReport | SiteReport | TrainingRecord, *, inputs: Sequence[Ref] = ()
+) -> Ref:
+    """Keep a gap report, site report or training record and record ``evidence.made``."""
     tree = document.to_json()
-    name = "gap" if isinstance(document, GapReport) else "training"
+    name = {GapReport: "gap", SiteReport: "site-gap"}.get(type(document), "training")
     ref = Ref("evidence", ws.put_json(tree), name)
     body: dict[str, Any] = {"evidence": ref.digest, "schema": tree["schema"], "subject": tree["subject"]}
-    if isinstance(document, GapReport):
+    if not isinstance(document, TrainingRecord):
         body |= {"origin": document.origin, "episodes": len(document.episodes)}
     ws.record("evidence.made", body=body, inputs=inputs, outputs=(ref,))
     return ref

@@ -29,7 +29,7 @@ def ratio(value: Number) -> Fraction:
         UsageError: not a finite number.
     """
     try:
-        return Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
+        return Fraction(repr(float(value))) if isinstance(value, float) else Fraction(value)
     except (ValueError, OverflowError, ZeroDivisionError) as error:
         raise UsageError("not a finite number", got=repr(value)) from error
 

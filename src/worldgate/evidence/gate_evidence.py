@@ -20,6 +20,7 @@ from worldgate.core.worlds import ModelSpec, Signal
 from worldgate.evidence.gap_report import GapReport, SignalInfo
 from worldgate.evidence.planned import Planned
 from worldgate.evidence.regression_table import Regression
+from worldgate.evidence.site_report import SiteReport
 from worldgate.evidence.trials import RecordedTrial
 
 TRAINING_SCHEMA = "worldgate/training/1"
@@ -90,6 +91,10 @@ class GateEvidence:
     population: str = "real"
     gap: GapReport | None = None
     """Only episodes of the scope's sites and of an origin that counts."""
+    measured: SiteReport | None = None
+    """What was measured in each held-out episode; only those of the scope's sites and of an origin that counts."""
+    pairs: tuple[RecordedTrial, ...] | None = None
+    """Trials in the world model and elsewhere, in ledger order, all of them; None: the policy asks nothing of them."""
     training: TrainingRecord | None = None
     release: Mapping[str, Any] | None = None
     """Manifest of the release."""
@@ -111,6 +116,11 @@ class GateEvidence:
     notes: tuple[str, ...] = ()
     """What was left out and why, in words."""
 
+    @property
+    def origins(self) -> frozenset[Origin]:
+        """Origins that count as evidence."""
+        return frozenset({Origin.REAL} if self.population == "real" else {Origin.REAL, Origin.SIMULATED})
+
     def judged(self) -> list[SignalInfo]:
         """Signals of the gap report that the decision is about and that a gate may judge (lower is better)."""
         if self.gap is None:
@@ -120,6 +130,10 @@ class GateEvidence:
             for s in self.gap.signals
             if s.better == "lower" and any(_matches(s.name, pattern) for pattern in self.signals)
         ]
+
+    def about(self, stream: str) -> bool:
+        """Whether the decision is about a stream, or about some of its channels (``observation.state[rad]``)."""
+        return any(_matches(stream, p) or _matches(stream, p.split("[")[0].split("/")[0]) for p in self.signals)
 
 
 def _matches(name: str, pattern: str) -> bool:

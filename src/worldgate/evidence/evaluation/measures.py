@@ -65,6 +65,12 @@ class EvaluateConfig:
     """Pauses up to this are part of a contact."""
     contact_tolerance_s: float = 0.15
     """Largest distance of two onsets that are taken for the same."""
+    force_limit_n: float = 0.0
+    """Largest force that the site allows, N; 0: no limit is judged."""
+    clearance_limit_m: float = 0.0
+    """Least distance to a person that the site allows, m; 0: no limit is judged."""
+    layout: str = ""
+    """A layout of the site, a JSON file that ``worldgate.evidence.layout`` reads; empty: none is judged."""
     weights: str = ""
     """A safetensors file with the weights that ``video_lpips`` needs."""
 
@@ -210,10 +216,15 @@ class Window:
         """(rows, H, W, ...) the last known frames of a camera."""
         return self.tracks.frames[camera][self.start - rows + 1 : self.start + 1]
 
-    def roll(self, steps: int, *, samples: int, seed: int) -> Frame:
-        """Roll the model out once more, for a few steps, under the recorded actions."""
-        actions = self.tracks.actions
-        driven = np.zeros((steps, 0), np.float32) if actions is None else actions[self.start : self.start + steps]
+    def roll(self, steps: int, *, samples: int, seed: int, actions: FloatArray | None = None) -> Frame:
+        """Roll the model out once more, under the recorded actions or under (K, A) others."""
+        recorded = self.tracks.actions
+        if actions is not None:
+            driven = np.asarray(actions, np.float32)
+        elif recorded is None:
+            driven = np.zeros((steps, 0), np.float32)
+        else:
+            driven = recorded[self.start : self.start + steps]
         return rollout(
             self.model, self.tracks.prompt(self.model.spec, self.start), driven, samples=samples, seed=seed
         ).frame

@@ -79,6 +79,15 @@ def uniformity(sums: FloatArray) -> FloatArray:
     return np.asarray(np.abs(cumulative - ideal).mean(axis=-1))
 
 
+def middle(sums: FloatArray) -> FloatArray:
+    """(counts of whole numbers -r to r): their median, of an even number the mean of the two in the middle."""
+    reach, total = sums.shape[-1] // 2, sums.sum(axis=-1)
+    cumulative = np.cumsum(sums, axis=-1)
+    low = (cumulative < total[..., None] / 2).sum(axis=-1)
+    high = (cumulative <= total[..., None] / 2).sum(axis=-1)
+    return np.where(total > 0, (low + np.minimum(high, 2 * reach)) / 2.0 - reach, np.nan)
+
+
 def calibration(sums: FloatArray) -> FloatArray:
     """(count, total probability, times it was so) of bins in turn: mean distance of the two shares, by count (ECE)."""
     bins = sums.reshape(*sums.shape[:-1], -1, 3)
@@ -95,6 +104,7 @@ REDUCTIONS: Mapping[str, Reduction] = MappingProxyType(
         "slope": slope,
         "uniformity": uniformity,
         "calibration": calibration,
+        "middle": middle,
     }
 )
 """By the name that a figure gives."""

@@ -14,6 +14,7 @@ from worldgate.core.evidence import CheckResult
 from worldgate.evidence.gap_report import GapReport
 from worldgate.evidence.gate_evidence import GateEvidence, TrainingRecord, inconclusive
 from worldgate.evidence.gates._identity import compare_signals, verdict
+from worldgate.evidence.site_report import SiteReport
 
 CARD = {
     "line": "normaliser, units, channel names and dataset of the judged model equal those it was trained with",
@@ -36,7 +37,10 @@ def check(config: Config, evidence: GateEvidence) -> tuple[CheckResult, ...]:
         return (inconclusive("schema", statistic, "needs a gap report of held-out episodes that count here"),)
     if training is None:
         return (inconclusive("schema", statistic, "needs the record of the model's training run"),)
-    return (verdict("schema", statistic, _differences(report, training)), _held_out(report, training))
+    return (
+        verdict("schema", statistic, _differences(report, training)),
+        _held_out(report, evidence.measured, training),
+    )
 
 
 def _differences(report: GapReport, training: TrainingRecord) -> list[str]:
@@ -52,12 +56,15 @@ def _differences(report: GapReport, training: TrainingRecord) -> list[str]:
     return found + compare_signals(signals, training.signals)
 
 
-def _held_out(report: GapReport, training: TrainingRecord) -> CheckResult:
+def _held_out(report: GapReport, measured: SiteReport | None, training: TrainingRecord) -> CheckResult:
     statistic = "judged episodes that the model was trained on"
+    judged = {e.episode: e.name for e in (measured.episodes if measured is not None else ())}
+    own: list[str] = []
     if report.cross_validated:
-        own = [e.name for e in report.episodes if e.model == report.subject]
-        return verdict("schema", statistic, [f"{name} was predicted by the final model" for name in own])
-    if not training.episodes:
+        own = [f"{e.name} was predicted by the final model" for e in report.episodes if e.model == report.subject]
+    else:
+        judged |= {e.episode: e.name for e in report.episodes}
+    if judged and not training.episodes:
         return inconclusive("schema", statistic, "needs the episodes of the training run")
     seen = set(training.episodes)
-    return verdict("schema", statistic, [e.name for e in report.episodes if e.episode in seen])
+    return verdict("schema", statistic, own + [name for episode, name in judged.items() if episode in seen])

@@ -13,6 +13,9 @@ deviations:
   ignores its actions has 0, whatever its pictures look like. Beside it, ``real``: the same over pairs of real
   stretches that began alike, with what the read-out leaves in it.
 * ``action_gain``: slope of the same; 1 follows fully, 0 not at all.
+* ``still_motion``: how far states move under the action of standing still, in training deviations, from half of the
+  window on, when what moved before has come to rest. Which action that is, whatever actions mean here (places, speeds,
+  torques), the read-out says: the one between three equal rows. Beside it how far the ``real`` window moved meanwhile.
 
 Sources: inverse dynamics as a judge of generated video, UniPi (NeurIPS 2023), and governance of the gap, W3; the
 paired form is ours.
@@ -28,6 +31,7 @@ import numpy as np
 
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Frame
+from worldgate.evidence.baselines import wrap
 from worldgate.evidence.evaluation.embedding import Embedding, embeddings, require
 from worldgate.evidence.evaluation.measures import Chunk, FigureInfo, Reading, Setup, Watcher, Window
 from worldgate.evidence.evaluation.readouts import MOST_ROWS, Readout, fit_readout
@@ -38,6 +42,9 @@ CARD = {
     "inputs": "actions; states or frames; training episodes",
     "source": "UniPi, arXiv 2302.00111; governance of the gap, W3",
 }
+
+FORCES = frozenset({"N", "Nm", "N m"})
+"""Units of what changes without anything moving."""
 
 
 def build(setup: Setup) -> ActionFollowing:
@@ -67,7 +74,9 @@ class ActionFollowing:
         require(bool(self.moves.any()), "the actions of the training episodes never change")
         self.middle, self.deviation = commanded.mean(axis=0), np.where(self.moves, deviation, 1.0)
         self.readouts = {e.label: self._fit(e) for e in found}
-        self.figures = tuple(info for e in found for info in _infos(e.label))
+        self.moving = [s.name for s in setup.spec.states if s.unit not in FORCES] if setup.spec.states else []
+        still = [_still_info(name) for name in self.moving]
+        self.figures = (*(info for e in found for info in _infos(e.label)), *still)
 
     def _fit(self, embedding: Embedding) -> Readout:
         inputs, outputs = [], []
@@ -82,6 +91,15 @@ class ActionFollowing:
     def unit(self, actions_KA: FloatArray) -> FloatArray:
         """Actions in training deviations, constant channels left out."""
         return np.asarray(((actions_KA - self.middle) / self.deviation)[:, self.moves])
+
+    def standing(self, window: Window) -> FloatArray:
+        """(A,) the action that belongs to no motion at the last known row, channels that never changed as they were."""
+        readout = self.readouts["states"]
+        embedding = next(e for e in self.embeddings if not e.camera)
+        rows = embedding.rows({name: window.known(name, 1) for name in window.tracks.states}, {})
+        out = self.middle.copy()
+        out[self.moves] += readout(triples(np.repeat(rows, 3, axis=0)))[0] * self.deviation[self.moves]
+        return np.asarray(out)
 
     def watch(self, window: Window) -> Watcher:
         """Sums along the window."""
@@ -117,6 +135,11 @@ def _infos(label: str) -> list[FigureInfo]:
     ]
 
 
+def _still_info(stream: str) -> FigureInfo:
+    note = "under the action of standing still, in training deviations; real: under its own actions"
+    return FigureInfo(name=f"{stream}/still_motion", unit="1", better="lower", stream=stream, note=note, detail=True)
+
+
 class _Watch:
     """One window; sums grow with every step and are told at the horizons."""
 
@@ -141,7 +164,20 @@ class _Watch:
         return told
 
     def close(self) -> list[Reading]:
-        return []
+        window, setup = self.window, self.measure.setup
+        if window.donor is None or "states" not in self.measure.readouts or window.steps < 2:
+            return []
+        driven = np.repeat(self.measure.standing(window)[None], window.steps, axis=0)
+        said = window.roll(window.steps, samples=setup.samples, seed=window.seed, actions=driven)
+        half, out = window.steps // 2, []
+        for stream in self.measure.moving:
+            scale, first = window.scales[stream], window.start + 1
+            real = np.asarray(window.tracks.states[stream][first : first + window.steps], np.float64)
+            for who, path_KD in (("model", np.asarray(said.states[stream], np.float64).mean(axis=0)), ("real", real)):
+                moved = wrap(path_KD[-1] - path_KD[half - 1], window.circular[stream]) / scale.std
+                sums = (float(np.linalg.norm(moved[scale.moves])), 1.0)
+                out.append(Reading(figure=f"{stream}/still_motion", contender=who, sums=sums))
+        return out
 
     def _read(self, chunk: Chunk) -> dict[tuple[str, str], FloatArray]:
         """(label, contender) -> (B, K, A) actions read; ``pair`` is the real stretch that lent its actions."""

@@ -13,7 +13,7 @@ is then the recorded contact of the last known row, which such a model is not sh
 * ``onset_f1``: of contacts that begin, over whole windows; an imagined and a real onset match if they are at most
   ``contact_tolerance_s`` apart, each is used once, nearest first.
 * ``onset_error``: mean absolute distance in time of the matched ones; ``onset_bias``: the mean with its sign, late is
-  above 0. Their grain is the row: 100 ms at 10 Hz.
+  above 0; ``onset_late``: their median lateness in rows. Their grain is the row: 100 ms at 10 Hz.
 
 Source: event matching with a tolerance as in Mesaros, Heittola and Virtanen, Applied Sciences 6 (2016), section 3;
 governance of the gap, W4.
@@ -23,6 +23,7 @@ Shape legend: B samples, K steps, T rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -163,6 +164,15 @@ class Contact:
                     note="above 0: late",
                     detail=True,
                 ),
+                FigureInfo(
+                    name=f"{teller.label}/onset_late",
+                    unit="rows",
+                    better="target",
+                    target=0.0,
+                    reduction="middle",
+                    note="median lateness of matched onsets",
+                    detail=True,
+                ),
             ]
             if teller.chance:
                 figures.append(FigureInfo(name=f"{teller.label}/brier", unit="1", better="lower"))
@@ -241,8 +251,19 @@ class _Watch:
                     step=WHOLE,
                 ),
                 Reading(figure=f"{label}/onset_bias", contender=who, sums=(float(ms.sum()), float(hits)), step=WHOLE),
+                Reading(figure=f"{label}/onset_late", contender=who, sums=_spread(late_s, _reach(setup)), step=WHOLE),
             ]
         return out
+
+
+def _reach(setup: Setup) -> int:
+    """Rows that a matched onset may lie off."""
+    return math.floor(setup.config.contact_tolerance_s * setup.rate_hz + 1e-9)
+
+
+def _spread(late: list[float], reach: int) -> tuple[float, ...]:
+    """Counts of onsets that are late by -reach to reach rows."""
+    return tuple(float(n) for n in np.bincount([round(v) + reach for v in late], minlength=2 * reach + 1))
 
 
 def _confusion(said: BoolArray, real: BoolArray) -> tuple[float, float, float]:

@@ -5,6 +5,7 @@ predicted ``object.x``, ``object.y`` or read from pictures; the goal from the re
 
 * ``optimism``: share of windows with imagined success and real failure, of all windows.
 * ``pessimism``: the other way round. A model that never says success has no optimism and all the pessimism.
+* ``recall``: of the windows that really failed, the share that the model says fail.
 
 Windows that begin in success tell nothing and are left out.
 
@@ -19,7 +20,15 @@ import numpy as np
 
 from worldgate.core.streams import FloatArray
 from worldgate.evidence.evaluation.embedding import require
-from worldgate.evidence.evaluation.measures import Chunk, FigureInfo, Reading, Setup, Watcher, Window
+from worldgate.evidence.evaluation.measures import (
+    Chunk,
+    Direction,
+    FigureInfo,
+    Reading,
+    Setup,
+    Watcher,
+    Window,
+)
 from worldgate.evidence.evaluation.places import Source, sources
 
 CARD = {
@@ -28,6 +37,7 @@ CARD = {
     "source": "MiraBench, arXiv 2605.29360; governance of the gap, W7",
 }
 SUCCESS_M = 0.045
+_KINDS: tuple[tuple[str, Direction], ...] = (("optimism", "lower"), ("pessimism", "lower"), ("recall", "higher"))
 
 
 def build(setup: Setup) -> Optimism:
@@ -47,9 +57,9 @@ class Optimism:
     def __init__(self, setup: Setup, found: list[Source]) -> None:
         self.setup, self.sources = setup, found
         self.figures = tuple(
-            FigureInfo(name=f"{s.label}/{kind}", unit="1", better="lower", note="of windows that begin without success")
+            FigureInfo(name=f"{s.label}/{kind}", unit="1", better=better, note="of windows that begin without success")
             for s in found
-            for kind in ("optimism", "pessimism")
+            for kind, better in _KINDS
         )
 
     def watch(self, window: Window) -> Watcher:
@@ -75,9 +85,12 @@ class _Watch:
                 if not source.holds(chunk.views[who]):
                     continue
                 places = source.read(chunk.views[who], chunk.steps - 1)[0]
-                said = float(np.mean([_reached(place, truth.goal_xy[end]) for place in places]))
-                for kind, share in (("optimism", said * (not real)), ("pessimism", (1.0 - said) * real)):
-                    out.append(Reading(figure=f"{source.label}/{kind}", contender=who, sums=(share, 1.0)))
+                known = bool(np.isfinite(places).all())
+                said = float(np.mean([_reached(place, truth.goal_xy[end]) for place in places])) if known else np.nan
+                caught = ((1.0 - said) * (not real), float(not real))
+                sums = ((said * (not real), 1.0), ((1.0 - said) * real, 1.0), caught)
+                for (kind, _), pair in zip(_KINDS, sums, strict=True):
+                    out.append(Reading(figure=f"{source.label}/{kind}", contender=who, sums=pair))
         return out
 
     def close(self) -> list[Reading]:

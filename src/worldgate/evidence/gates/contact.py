@@ -1,0 +1,121 @@
+"""Do imagined contacts begin when real ones do?
+
+Onsets are matched one to one within a tolerance (the evaluation's ``contact_tolerance_s``, at most ``tolerance_s``
+here, for a wide one matches anything). The lower bound of their F1 must reach the minimum, and the median lateness,
+each episode's own median counted once, must be shown to lie within ``frames`` rows of zero: both bounds of the median
+by order statistics, exact for any distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from worldgate.core.evidence import CheckResult
+from worldgate.evidence.bootstrap import RESAMPLES, least_episodes
+from worldgate.evidence.exact import percent, ratio, shown
+from worldgate.evidence.gap_bounds import Unmeasured
+from worldgate.evidence.gate_evidence import GateEvidence, inconclusive
+from worldgate.evidence.gates._episodes import NEEDS, enough, guarded, in_band, labels, measured, why_not
+from worldgate.evidence.site_bounds import column, median, quotient
+from worldgate.evidence.site_bounds import middle as middle_of
+from worldgate.evidence.site_report import SiteReport
+
+CARD = {
+    "line": "onsets of contacts: lower bound of F1, and median timing bias within one frame",
+    "inputs": "a site report of episodes with recorded forces",
+    "source": "governance of the gap, W4; order statistics, David and Nagaraja 2003",
+}
+GATE = "admission"
+CHECK = "contact"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """What is required."""
+
+    f1: str = "0.5"
+    """What the lower bound of F1 must reach."""
+    frames: str = "1"
+    """Largest median timing bias, in rows, either way."""
+    tolerance_s: str = "0.15"
+    """Largest distance in time of two onsets that may have been taken for the same."""
+    labels: tuple[str, ...] = ()
+    """What tells contact; empty: every way but pictures, and pictures where there is no other."""
+    alpha: str = "0.05"
+    """One-sided level of each bound."""
+    resamples: int = RESAMPLES
+    seed: int = 0
+    """Of the resampling."""
+
+
+def check(config: Config, evidence: GateEvidence) -> tuple[CheckResult, ...]:
+    """F1 and timing for each way of telling contact."""
+    report = measured(evidence)
+    if report is None:
+        return (inconclusive(CHECK, "onsets of contacts", NEEDS),)
+    used = report.settings.get("contact_tolerance_s")
+    if used is None or ratio(used) > ratio(config.tolerance_s):
+        told = "no known tolerance" if used is None else f"a tolerance of {shown(used)} s"
+        said = f"needs onsets matched within {config.tolerance_s} s, was measured with {told}"
+        return (inconclusive(CHECK, "onsets of contacts", said, n=len(report.episodes)),)
+    names = labels(report, "/onset_f1", step=0, wanted=config.labels)
+    if not names:
+        n = len(report.episodes)
+        return (inconclusive(CHECK, "onsets of contacts", why_not(report, CHECK), n=n),)
+    return tuple(found for name in names for found in (_f1(config, report, name), _timing(config, report, name)))
+
+
+def _f1(config: Config, report: SiteReport, label: str) -> CheckResult:
+    sure = percent(1 - ratio(config.alpha))
+    statistic = f"bootstrap lower {sure} bound of F1 of onsets"
+
+    def compute() -> CheckResult:
+        held = [(e, s) for e, s in column(report, f"{label}/onset_f1", 0) if sum(s) > 0]
+        enough(held, config.alpha)
+        hits = [2 * s[0] for _, s in held]
+        found = quotient(
+            hits,
+            [2 * s[0] + s[1] + s[2] for _, s in held],
+            alpha=config.alpha,
+            resamples=config.resamples,
+            seed=config.seed,
+        )
+        return in_band(
+            CHECK,
+            f"{label} F1",
+            statistic,
+            lower=found.lower,
+            upper=found.upper,
+            low=config.f1,
+            high=None,
+            estimate=found.estimate,
+            n=found.n,
+        )
+
+    return guarded(CHECK, f"{label} F1", statistic, f">= {config.f1}", len(report.episodes), compute)
+
+
+def _timing(config: Config, report: SiteReport, label: str) -> CheckResult:
+    sure = percent(1 - ratio(config.alpha))
+    statistic = f"order-statistic {sure} bounds of the median lateness of matched onsets, rows"
+
+    def compute() -> CheckResult:
+        held = [(e, s) for e, s in column(report, f"{label}/onset_late", 0) if sum(s) > 0]
+        lower, upper, n = median(held, config.alpha)
+        if lower is None or upper is None:
+            raise Unmeasured(f"needs {least_episodes(config.alpha)} episodes with a matched onset, has {n}")
+        every = [sum(values) for values in zip(*(s for _, s in held), strict=True)]
+        return in_band(
+            CHECK,
+            f"{label} timing",
+            statistic,
+            lower=lower,
+            upper=upper,
+            low=f"-{config.frames}",
+            high=config.frames,
+            estimate=float(middle_of(every)),
+            n=n,
+        )
+
+    required = f">= -{config.frames} and <= {config.frames}"
+    return guarded(CHECK, f"{label} timing", statistic, required, len(report.episodes), compute)
