@@ -1,8 +1,11 @@
-"""Two releases and the gate: one is quicker and as good, one is hasty and loses what it pushes where the table is wet.
+"""Two releases and a world model before the gates: one release is hasty, one world model sees success where it fails.
 
 Both are compared with the release that runs today, scene by scene, in a plan that was drawn before the first trial:
 half of the rows are the old release, and nobody who sets a scene up knows which. Over all scenes the hasty one succeeds
 about as often as many a site would accept; by stratum it does not.
+
+Two world models of pushing stand before the other gate. They differ in one thing: in one, the object slides to the bay
+by itself. It needs held-out episodes and no trial to be found.
 """
 
 from __future__ import annotations
@@ -26,12 +29,15 @@ from worldgate.core.times import SECOND
 from worldgate.core.worlds import Policy
 from worldgate.evidence import decide, plans, policy, scenarios, trials
 from worldgate.evidence.decide import Decision, Scope
+from worldgate.evidence.evaluation.keeping import measure
+from worldgate.evidence.evaluation.measures import EvaluateConfig
 from worldgate.evidence.running import run_rows
 from worldgate.evidence.sequential import SequentialPlan, fixed_trials
 from worldgate.evidence.statistics import binomial_lower
 from worldgate.recipes import _demo_gates as gates
 from worldgate.recipes._demo_releases import Candidate, publish
 from worldgate.recipes._demo_stage import DAY, NEXT, SLOTS, Stage, build
+from worldgate.recipes._kinematic import Kinematic
 from worldgate.recipes._result import Result
 from worldgate.recipes._story import Quiet, Story
 from worldgate.record.events import Ref
@@ -42,7 +48,7 @@ from worldgate.sim.experts import Expert, ExpertConfig
 from worldgate.sim.sensing import ACTION, AROUND, STATE
 
 CARD = {
-    "line": "two releases against the one that runs: one as good, one worse where the table is wet; the gate finds it",
+    "line": "two releases against the one that runs, one worse where the table is wet, and an optimistic world model",
     "inputs": "nothing; the embedded cell",
     "needs": "sim",
     "source": "Kress-Gazit et al., arXiv:2409.09491",
@@ -53,7 +59,6 @@ SITE = "south"
 ARMS = tuple(slot for slot in SLOTS if slot.site == SITE)
 SCENES: Mapping[str, Attributes] = {
     "plain": Attributes(),
-    "clutter": Attributes(clutter=4),
     "person": Attributes(person=True),
     "wet": Attributes(spill=0.10),
 }
@@ -65,14 +70,21 @@ RELEASES = {
 }
 """The one that runs; one that is quicker on the free way; one that pushes half as fast again."""
 BATCH = 24
+WORLDS = {
+    "kinematic": "The object keeps its distance from the tool and stays where it was left.",
+    "optimistic": "The same, but in every step the object slides 15 % of its way to the bay: seeded, as in a model that"
+    " saw only what succeeded. It is right about every success, and says success where the recording fails.",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TwoReleasesConfig:
     """Sizes."""
 
-    pairs: int = 96
-    """Scenes of the suite, a quarter of each stratum."""
+    pairs: int = 72
+    """Scenes of the suite, a third of each stratum."""
+    episodes: int = 24
+    """Held-out episodes that the world models are judged on."""
     seed: int = 0
     """Of everything that is drawn."""
 
@@ -107,15 +119,15 @@ def run(folder: Path, config: TwoReleasesConfig | None = None, story: Story | No
     """
     config, begun = config or TwoReleasesConfig(), time.monotonic()
     stage = build(folder, story or Quiet())
-    rule = _policy(stage)
+    believed = _world_models(stage, config)
+    rule = _policy(stage, "two-releases")
     made = {name: _release(stage, name, settings, seed=config.seed) for name, settings in RELEASES.items()}
     held = _suite(stage, config)
     good = _judge(stage, rule, made["quicker"], made["today"], held, now_ns=NEXT)
+    stage.close_scene(_section("quicker", good, "It moves faster on the free way and pushes as before."))
     bad = _judge(stage, rule, made["hasty"], made["today"], held, now_ns=NEXT + DAY)
-    as_told = good.decision.verdict is Verdict.PROMOTE and "strata scene=wet" in bad.caught
-    fixed = _fixed(bad)
-    stage.close_scene(_section("quicker", good, "as good as the one that runs"))
-    stage.close_scene(_section("hasty", bad, fixed))
+    as_told = believed and good.decision.verdict is Verdict.PROMOTE and "strata scene=wet" in bad.caught
+    stage.close_scene(_section("hasty", bad, f"It pushes half as fast again. {_fixed(bad)}"))
     report = write_report(
         folder / "report.html",
         title="Two releases and the gate",
@@ -137,7 +149,7 @@ def run(folder: Path, config: TwoReleasesConfig | None = None, story: Story | No
         workspace=folder,
         seconds=time.monotonic() - begun,
         as_told=as_told,
-        facts=facts,
+        facts=stage.facts | facts,
         commands=(
             f"worldgate show {bad.decision.ref.digest[:12]} -w {folder}",
             f"worldgate record verify -w {folder}",
@@ -145,8 +157,47 @@ def run(folder: Path, config: TwoReleasesConfig | None = None, story: Story | No
     )
 
 
-def _policy(stage: Stage) -> Ref:
-    source = resources.files("worldgate.recipes") / "policies" / "two-releases.toml"
+def _world_models(stage: Stage, config: TwoReleasesConfig) -> bool:
+    """The admission gate about both; true if the optimistic one alone is refused."""
+    stage.scene("Which world model may speak about success?")
+    rule, ws = _policy(stage, "two-releases-admission"), stage.ws
+    shown = [
+        demonstrate(
+            CellEnvironment(SITE, attributes=SCENES["wet" if i % 2 else "plain"]),
+            Expert(RELEASES["hasty"], SITE),
+            (STATE, AROUND, ACTION),
+            seed=config.seed + 9000 + i,
+        )
+        for i in range(config.episodes)
+    ]
+    data = Ref("dataset", ws.put_json({"schema": "worldgate/demonstrations/1", "episodes": [e.id for e in shown]}))
+    ws.record("demonstrations.made", body={"episodes": len(shown)}, outputs=(data,))
+    measured = EvaluateConfig(horizons=(10,), samples=1, other_actions=False, measures=("optimism", "determinism"))
+    verdicts = []
+    for name, pull in (("kinematic", 0.0), ("optimistic", 0.15)):
+        model = Kinematic(pull=pull)
+        _, _, evidence = measure(ws, model, shown, measured, dataset=data, site=SITE)
+        subject, scope = Ref("world_model", model.spec.digest, name), Scope(sites=(SITE,))
+        decision = decide.decide(ws, rule, subject, [evidence], scope=scope, now_ns=NEXT, valid_for_ns=60 * DAY)
+        failed = [c.signal or c.check for c in decision.checks if c.status is Status.FAIL]
+        verdicts.append(decision.verdict)
+        stage.close_scene(
+            Section(
+                title=f"The {name} world model",
+                verdict=f"{decision.verdict} from {len(shown)} held-out episodes and no trial"
+                + (f": {failed[0].split('/')[-1]}" if failed else ""),
+                tone="good" if decision.verdict is Verdict.ADMIT else "bad",
+                words=(WORLDS[name],),
+                tables=(gates.table(decision, caption="The admission gate"),),
+                commands=(f"worldgate show {decision.ref.digest[:12]}",),
+            )
+        )
+    stage.facts["world_models"] = [str(verdict) for verdict in verdicts]
+    return verdicts == [Verdict.ADMIT, Verdict.REJECT]
+
+
+def _policy(stage: Stage, name: str) -> Ref:
+    source = resources.files("worldgate.recipes") / "policies" / f"{name}.toml"
     with resources.as_file(source) as file:
         return policy.register(stage.ws, policy.load(file))
 
@@ -173,7 +224,7 @@ def _suite(stage: Stage, config: TwoReleasesConfig) -> Ref:
         drawn = situations.sample(SITE, seed=config.seed + 40_000 + number, attributes=SCENES[kind])
         wrapped = gates.wrap(drawn, name=f"{SITE}-{kind}-{number}", strata={"scene": kind})
         digests.append(scenarios.register(stage.ws, wrapped).digest)
-    suite = scenarios.Suite(name="four-kinds", role="gate-holdout", scenarios=tuple(digests), attempts=2)
+    suite = scenarios.Suite(name="three-kinds", role="gate-holdout", scenarios=tuple(digests), attempts=2)
     return scenarios.register_suite(stage.ws, suite)
 
 
@@ -224,7 +275,7 @@ def _judge(stage: Stage, rule: Ref, new: Candidate, old: Candidate, held: Ref, *
 def _fixed(bad: Judged) -> str:
     """What a fixed number of trials and a threshold would have said of it, from the same runs."""
     own = [t.success for t in bad.trials if t.release == bad.decision.payload["subject"]["digest"]]
-    test = SequentialPlan.make(p0="0.75", alpha="0.05", looks=(96,))
+    test = SequentialPlan.make(p0="0.75", alpha="0.05", looks=(72,))
     needed = fixed_trials(test, 0.95) or len(own)
     wins, n = sum(own[:needed]), min(needed, len(own))
     lower = float(binomial_lower(wins, n, "0.05"))
