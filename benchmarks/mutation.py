@@ -5,7 +5,7 @@ place at a time (an operator, a constant, an argument, a name) and runs the test
 test notices survives. Texts of errors and of reasons are left alone: they decide nothing.
 
 mutmut is installed into an environment of its own (``make mutation`` makes ``.venv-mutation``), which sees the
-product's packages through a path file, and works on a copy of the sources. ``--quick`` prints the last full result.
+product's packages through a path file, and works on a copy of the sources. ``--quick`` prints the last result.
 """
 
 from __future__ import annotations
@@ -138,12 +138,14 @@ def shown(result: dict[str, object]) -> Iterator[str]:
     survivors = result["survivors"]
     assert isinstance(survivors, list)
     yield f"survivors: {len(survivors)}"
+    if "note" in result:
+        yield str(result["note"])
 
 
 def main() -> None:
     """Run, or print the last result."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--quick", action="store_true", help="print the last full result")
+    arguments.add_argument("--quick", action="store_true", help="print the last result")
     arguments.add_argument("--json", action="store_true", help="print one object")
     arguments.add_argument("--children", type=int, default=os.cpu_count() or 1)
     arguments.add_argument("--sample", type=int, default=0, help="so many mutants, drawn; 0: all")
@@ -155,7 +157,7 @@ def main() -> None:
             return
         result = json.loads(RESULT.read_text())
         if not told.json:
-            print("last full run, not measured now (make mutation):")
+            print("last run, not measured now (make mutation):")
     else:
         started = time.monotonic()
         share_packages()
