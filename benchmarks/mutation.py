@@ -129,6 +129,13 @@ def module_of(mutant: str) -> str:
     return mutant.rsplit(".", 1)[0]
 
 
+def checked_any(result: dict[str, object]) -> bool:
+    """Whether a run checked anything, so that it may be kept."""
+    rows = result["rows"]
+    assert isinstance(rows, list)
+    return not str(rows[0]["unit"]).startswith("share of 0 ")
+
+
 def shown(result: dict[str, object]) -> Iterator[str]:
     """The result in lines."""
     rows = result["rows"]
@@ -166,7 +173,8 @@ def main() -> None:
             prepare(folder)
             mutate(folder, children=told.children, sample=told.sample, limit_s=told.limit)
             result = {**table(outcomes(folder)), "seconds": round(time.monotonic() - started)}
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        if checked_any(result):
+            RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result) if told.json else "\n".join(shown(result)))
 
 
