@@ -41,7 +41,12 @@ def decided(
         "gate": "promotion",
         "policy": {"digest": sha256(b"policy"), "name": "quick"},
         "subject": {"kind": "release", "digest": release.digest},
-        "scope": {"slots": [str(s) for s in slots], "sites": sorted({str(s.site) for s in slots}), "stage": stage},
+        "scope": {
+            "slots": [str(s) for s in slots],
+            "sites": sorted({str(s.site) for s in slots}),
+            "stage": stage,
+            "hardware": {str(s): "" for s in slots},
+        },
         "evidence": [],
         "waivers": [],
         "decided_at_ns": begins,
