@@ -2359,7 +2359,6 @@ CLAIMS = {"gate.decided": imported, "gate.approved": approval, "gate.waived": wa
 
 # ---- bundles --------------------------------------------------------------------------------------------------------
 
-BUNDLE = "application/vnd.worldgate.bundle.v1+json"
 BUNDLE_SCHEMA = "worldgate/bundle/1"
 OUTSIDE = {"bundle.json", "bundle.dsse.json", "done"}
 MANIFEST = {"decision", "decision_seq", "files", "head", "keys", "ledger", "made_at_ns", "redacted", "schema"} | {
@@ -2367,8 +2366,8 @@ MANIFEST = {"decision", "decision_seq", "files", "head", "keys", "ledger", "made
 }  # fmt: skip
 LINE = {"digest", "hash", "kind", "ledger", "origin_seq", "payload", "seq", "signature", "why"}
 GATES_READ = {"evidence.made", "exposure.recorded", "gate.decided", "gate.waived", "gate.withdrawn"} | {
-    "gate_policy.registered", "plan.registered", "release.registered", "scenario.made", "suite.made", "trial.run"
-}  # fmt: skip
+    "gate_policy.registered", "plan.registered", "release.registered", "scenario.made", "slot.configured"
+} | {"suite.made", "trial.run"}  # fmt: skip
 
 
 class Bundle(Workspace):
@@ -2438,9 +2437,10 @@ class Bundle(Workspace):
         if key is None or not key.added <= m["head"]["seq"] <= key.revoked or signature["keyid"] != m["signer"]:
             raise Unreadable("by a key that was not good at its head")
         payload = base64.b64decode(envelope["payload"], validate=True)
-        if set(envelope) != {"payload", "payloadType", "signatures"} or envelope["payloadType"] != BUNDLE:
+        if set(envelope) != {"payload", "payloadType", "signatures"} or envelope["payloadType"] != IN_TOTO:
             raise Unreadable("a statement of another type")
-        if payload != self.told or not good_signature(key.public, BUNDLE, payload, base64.b64decode(signature["sig"])):
+        held = good_signature(key.public, IN_TOTO, payload, base64.b64decode(signature["sig"]))
+        if not held or predicate_of(payload, "bundle") != self.told:
             raise Unreadable("it does not hold")
 
     def withheld(self, digest: str) -> bool:
@@ -2487,9 +2487,8 @@ class Bundle(Workspace):
     def counts(self) -> list[str]:
         """What was looked at, and what could not be."""
         objects = f"{len(self.seen) + len(self.left_out)} objects ({len(self.left_out)} withheld)"
-        told = (
-            f"{len(self.rows)} records ({len(self.hidden)} withheld), {objects}, {self.decided} decisions and approvals"
-        )
+        told = f"{len(self.rows)} records ({len(self.hidden)} withheld), {objects}"
+        told = f"{told}, {self.decided} decisions, approvals and waivers"
         out = ["the decision could not be computed again: evidence of it is redacted"] if self.untold else []
         return [*out, f"{told}: {len(self.problems)} problems"]
 

@@ -180,7 +180,7 @@ def _about(event: Event, slots: set[str], core: frozenset[str]) -> bool:
     if event.kind == "log.ingested":
         place = "/".join(str(body.get(key, "")) for key in ("site", "robot", "arm"))
         return place in slots and body.get("facts", {}).get("release") in core
-    return body.get("slot") in slots and event.kind.split(".")[0] in ("deployment", "incident")
+    return body.get("slot") in slots and event.kind.split(".")[0] in ("deployment", "incident", "slot")
 
 
 def _mentions(event: Event, core: frozenset[str]) -> bool:

@@ -43,7 +43,7 @@ REDACTED = "redacted"
 """Begins the reason why something is withheld that belongs to the story; other reasons say that it does not."""
 GATES_READ = frozenset(
     {"evidence.made", "exposure.recorded", "gate.decided", "gate.waived", "gate.withdrawn", "gate_policy.registered"}
-    | {"plan.registered", "release.registered", "scenario.made", "suite.made", "trial.run"}
+    | {"plan.registered", "release.registered", "scenario.made", "slot.configured", "suite.made", "trial.run"}
 )
 """Kinds of record that decisions are computed from."""
 _ROW = {"digest", "hash", "kind", "ledger", "origin_seq", "payload", "seq", "signature", "why"}
