@@ -31,6 +31,8 @@ CLOSED_LOOP = "L6"
 
 _CHECKS: Mapping[str, str] = {
     "action_sensitivity": "L4",
+    "counterfactual": "L4",
+    "rank": "L5",
     "success": CLOSED_LOOP,
     "violations": CLOSED_LOOP,
     "exceedance": CLOSED_LOOP,
