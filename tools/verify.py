@@ -1280,8 +1280,8 @@ def differences(used: list[Any], identity: dict[str, str], training: Any) -> int
     known, count = {s["name"]: s for s in training["signals"]}, 0
     for signal in used:
         other = known.pop(signal["name"], None)
-        fields = ("unit", "names", "shape")
-        default = {"unit": "", "names": [], "shape": []}
+        fields = ("unit", "frame", "names", "shape")
+        default = {"unit": "", "frame": "", "names": [], "shape": []}
         count += 1 if other is None else sum({**default, **signal}[f] != {**default, **other}[f] for f in fields)
     count += not identity["normaliser"] or identity["normaliser"] != training["normaliser"]
     return count + len(known) + (identity["dataset"] != training["dataset"])

@@ -86,6 +86,7 @@ def test_a_model_that_gives_nan_is_rejected(workspace: Workspace, fakes: ModuleT
         ({"dataset": "f" * 64}, "dataset"),
         ({"signals": (Signal(name=STATE, unit="cm", names=("x", "y"), shape=(2,)),)}, "trained in cm"),
         ({"signals": (Signal(name=STATE, unit="m", names=("y", "x"), shape=(2,)),)}, "other channel names"),
+        ({"signals": (Signal(name=STATE, unit="m", frame="base", names=("x", "y"), shape=(2,)),)}, "trained in base"),
     ],
 )
 def test_a_model_fed_otherwise_than_trained_is_rejected_by_name(

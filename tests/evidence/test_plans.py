@@ -189,6 +189,19 @@ def test_attempts_are_counted_by_suite_scene_and_release_at_a_site(workspace: Wo
     assert before(workspace, other, upto_seq=1) == 0
 
 
+def test_an_incident_scene_that_every_plan_runs_wears_no_suite_of_new_scenes_out(
+    workspace: Workspace, gate: Ref
+) -> None:
+    incident = Scenario(name="near-miss", site="bench", initial={"x": -1}, source="incident", incident="i")
+    scenarios.register(workspace, incident)
+    first = promotions.plan(workspace, gate, release(workspace), pairs=3)
+    promotions.run(workspace, first, [True])
+    held = promotions.suite(workspace, 3, name="new")
+    second = promotions.plan(workspace, gate, release(workspace, "r2"), held=held)
+    assert incident.digest in {row.scenario for row in first.rows} & {row.scenario for row in second.rows}
+    assert second.attempt == 1
+
+
 def test_attempts_at_another_site_wear_nothing_out(workspace: Workspace, gate: Ref) -> None:
     held = promotions.suite(workspace, 3, attempts=2)
     promotions.run(workspace, promotions.plan(workspace, gate, release(workspace), held=held), [True])

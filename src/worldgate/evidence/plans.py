@@ -219,7 +219,8 @@ def make(
     loose = next((s.name for s in listed.values() if rule.envelope and not s.envelope.within(rule.envelope)), None)
     if loose is not None:
         raise UsageError("a scene with wider limits than the policy's envelope", got=loose, where=held.name)
-    attempt = 1 + len(attempts_before(ws, suite.digest, release.digest, listed, sites=_sites(slots)))
+    scenes = frozenset(digest for digest, scenario in listed.items() if not scenario.tripwire)
+    attempt = 1 + len(attempts_before(ws, suite.digest, release.digest, scenes, sites=_sites(slots)))
     return EvalPlan(
         name=Name(name),
         policy=policy.digest,

@@ -9,7 +9,7 @@ from worldgate.core.worlds import Signal
 
 
 def compare_signals(used: Sequence[Signal], trained: Sequence[Signal]) -> list[str]:
-    """Differences in name, unit, channel names and shape, in words."""
+    """Differences in name, unit, frame, channel names and shape, in words."""
     known = {s.name: s for s in trained}
     found: list[str] = []
     for signal in used:
@@ -19,6 +19,8 @@ def compare_signals(used: Sequence[Signal], trained: Sequence[Signal]) -> list[s
             continue
         if signal.unit != other.unit:
             found.append(f"{signal.name} in {signal.unit or 'no unit'}, trained in {other.unit or 'no unit'}")
+        if signal.frame != other.frame:
+            found.append(f"{signal.name} in frame {signal.frame or 'none'}, trained in {other.frame or 'none'}")
         if tuple(signal.names) != tuple(other.names):
             found.append(f"{signal.name} has other channel names than trained")
         if tuple(signal.shape) != tuple(other.shape):
