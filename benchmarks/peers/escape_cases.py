@@ -24,6 +24,7 @@ from escape_cell import (
     PAIRS,
     SECOND,
     SITE,
+    SLOT,
     Behaviour,
     Candidate,
     Desk,
@@ -35,6 +36,7 @@ from escape_cell import (
 from escape_faults import Exchange, Gain, Scale, Shift, Swap, Turn, is_far, stuck
 
 from worldgate.control.policies._release import signal_of
+from worldgate.core.errors import WorldgateError
 from worldgate.core.evidence import Trial
 from worldgate.core.normalisers import Normaliser, Statistics
 from worldgate.core.streams import Origin
@@ -47,6 +49,7 @@ from worldgate.record.events import Ref
 from worldgate.sim import scenario as situations
 from worldgate.sim.sensing import AROUND, FORCE, STATE
 
+EXACT = 40
 Asked = dict[str, Any]
 """verdict, caught, spent, fixed: what a case came to."""
 
@@ -135,11 +138,11 @@ def _in_other_units(cache: Path, value: float) -> Behaviour:
 
 def _order(value: float) -> Callable[[Release], Release]:
     def change(signal: Signal) -> Signal:
-        names = list(signal.names)
-        i, j = {1: (0, 1), 2: (0, 1), 3: (0, 3)}[round(value)]
-        names[i], names[j] = names[j], names[i]
-        wanted = "action" if value == 1 else AROUND.name
-        return replace(signal, names=tuple(names)) if signal.name == wanted else signal
+        if signal.name != ("action" if value == 1 else AROUND.name):
+            return signal
+        names, other = list(signal.names), 3 if value == 3 else 1
+        names[0], names[other] = names[other], names[0]
+        return replace(signal, names=tuple(names))
 
     return lambda release: _streams(release, change)
 
@@ -253,12 +256,12 @@ def _chosen(share: float, number: int) -> bool:
 def before_plan(desk: Desk, tries: float) -> Asked:
     """Every scene is run several times, the best run of each is put on the ledger; then the plan is."""
     plan = desk.plan(desk.suite(), register=False)
-    told = []
+    told, digest = [], plan.digest
     for number, row in enumerate(plan.rows[: 2 * FIXED_N], 1):
         if row.side == "new":
-            runs = [desk.run(row.scenario, row.seed + k, row.slot) for k in range(round(tries))]
+            runs = [desk.run(row, again=k) for k in range(round(tries))]
             best = max(runs, key=lambda run: run.success)
-            told.append(replace(best, seed=row.seed, started_ns=desk.tick(), plan=plan.digest, row=number))
+            told.append(replace(best, seed=row.seed, started_ns=desk.tick(), plan=digest, row=number))
         else:
             told.append(desk.trial(plan, number))
     trials.record_trials(desk.ws, told)
@@ -326,7 +329,7 @@ def best_seed(desk: Desk, seeds: float) -> Asked:
         for k in range(1, round(seeds)):
             if ran.success:
                 break
-            other = at.run(row.scenario, row.seed + k, row.slot)
+            other = at.run(row, again=k)
             ran = replace(other, started_ns=at.tick(), plan=ran.plan, row=number)
         return [ran]
 
@@ -342,7 +345,7 @@ def easy_scene(desk: Desk, share: float) -> Asked:
         if ran.success:
             easy = easy or row.scenario
         elif easy and _chosen(share, number):
-            other = at.run(easy, row.seed, row.slot)
+            other = at.run(row, scenario=easy, again=number)
             return [replace(other, started_ns=at.tick(), plan=ran.plan, row=number)]
         return [ran]
 
@@ -374,6 +377,7 @@ def resubmitted(renamed: bool = False, exported: bool = False, redrawn: bool = F
     def go(desk: Desk, tries: float) -> Asked:
         fixed, spent, suite = False, 0, desk.suite()
         for attempt in range(round(tries)):
+            desk.attempt = attempt
             if attempt and exported:
                 desk.again()
             if attempt and (renamed or redrawn):
@@ -403,7 +407,10 @@ def peeked(desk: Desk, share: float) -> Asked:
 
 
 def copies(desk: Desk, of: float) -> Asked:
-    """The suite is a few scenes of the near half, each under many names, every second told to be of the far half."""
+    """The suite is a few scenes of the near half, each under many names, every second told to be of the far half.
+
+    Where they are fewer than 40, copies differ by a hundredth of a millimetre each.
+    """
     picked: list[Scenario] = []
     number = 0
     while len(picked) < round(of):
@@ -417,8 +424,19 @@ def copies(desk: Desk, of: float) -> Asked:
     for k in range(PAIRS):
         base = picked[k % len(picked)]
         strata = dict(base.strata) | {"region": "far" if k % 2 else "near"}
-        made.append(replace(base, name=f"{base.name}-{k}", strata=strata))
-    followed = desk.follow(desk.plan(desk.suite(made)))
+        initial = dict(base.initial)
+        if of < EXACT:
+            x, y, yaw = base.initial["object_pose"]
+            initial["object_pose"] = [x + 1e-5 * k, y, yaw]
+        made.append(replace(base, name=f"{base.name}-{k}", strata=strata, initial=initial))
+    suite = desk.suite(made)
+    try:
+        plan = desk.plan(suite)
+    except WorldgateError:
+        rows = [Row(scenario=one.digest, seed=0, slot=SLOT, pair=1) for one in made[:FIXED_N]]
+        good = sum(desk.run(row).success for row in rows)
+        return {"verdict": "REFUSED", "caught": "plan", "spent": 0, "fixed": good >= FIXED_NEEDS}
+    followed = desk.follow(plan)
     return asked(followed, desk.fixed(followed))
 
 
@@ -501,7 +519,7 @@ def others_trials(desk: Desk, share: float) -> Asked:
     def tell(at: Desk, number: int, row: Row, ran: Trial) -> list[Trial]:
         if not _chosen(share, number):
             return [ran]
-        other = at.run(row.scenario, row.seed, row.slot, "old")
+        other = at.run(row, "old")
         return [replace(other, started_ns=at.tick(), plan=ran.plan, row=number)]
 
     return _reported(desk, tell)

@@ -1,4 +1,4 @@
-"""Faults of the escape figure do what they say, cheats leave what they say, and what is bad is bad by its own figures."""
+"""Faults of the escape figure do what they say, and what is bad is bad by its own figures."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from worldgate.core.streams import FloatArray
 from worldgate.sim import scenario as situations
 from worldgate.sim.attributes import Attributes
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks" / "peers"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks" / "peers"))
 import escape_cell as cell
 import escape_faults as faults
 import escape_worlds as worlds
 
+ROOT = Path(__file__).resolve().parents[2]
 TOOL, OBJECT = slice(8, 10), slice(0, 2)
 
 
