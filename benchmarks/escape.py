@@ -312,7 +312,7 @@ def result_of(todo: Sequence[Job], kept: Kept, *, reps: int) -> Row:
     return {
         "name": "escape", "population": FIRST, "machine": machine(), "reps_least": min(runs), "reps_most": max(runs),
         "complete": min(runs) >= min(reps, GOOD_REPS) and known,
-        "truth_missing": sum(c["bad"] is None for c in found), "rows": rows_of(found), "caught": first_caught(found),
+        "rows": rows_of(found), "caught": first_caught(found),
         "kinds": found,
     }  # fmt: skip
 
@@ -349,16 +349,31 @@ def table(result: Row) -> str:
         )
         lines.append(f"{row['what']:<72} {value}{span}")
     lines.append("first caught by: " + ", ".join(f"{check} {count}" for check, count in result["caught"].items()))
-    least, most = result["reps_least"], result["reps_most"]
-    lines.append(
-        f"{least} to {most} repetitions a cell, truth missing for {result['truth_missing']}, {result['machine']}"
-    )
+    lines.append(far(result))
     return "\n".join(lines)
+
+
+def far(result: Row) -> str:
+    """How far the run came, in words."""
+    asked = [c for c in result["kinds"] if c["runs"]]
+    told = f"{sum(len(c['runs']) for c in asked)} gate runs in {len(asked)} of {len(result['kinds'])} cells"
+    whole = f"{told}, {result['reps_least']} to {result['reps_most']} repetitions each"
+    if result["complete"]:
+        return f"{whole}; {result['machine']}."
+    missing = sum(c["bad"] is None for c in asked)
+    return f"This run is not complete: {whole}; of {missing} cells the truth is not measured yet. {result['machine']}."
 
 
 def markdown(result: Row) -> str:
     """The tables of the documentation page."""
-    lines = [f"{result['population'].capitalize()}.", "", "What got through the gate although it was bad:", ""]
+    lines = [
+        f"{result['population'].capitalize()}.",
+        "",
+        far(result),
+        "",
+        "What got through the gate although it was bad:",
+        "",
+    ]
     lines += [f"- {line}" for line in through(result)] or ["- nothing"]
     lines += ["", "| over all kinds | share | 95 % interval | count |", "|---|---|---|---|"]
     for row in result["rows"]:
