@@ -1,7 +1,7 @@
 """Is the release what was trained? The same weights under other statistics or units are another machine.
 
-Compares the release's manifest with the record of its training run: normaliser digest, units, channel names and shapes,
-dataset. Sources: lerobot #4617; arXiv:2606.03724 "Same weights, different robot".
+Compares the release's manifest with the record of its training run: normaliser digest, units, frames, channel names,
+shapes, dataset. Sources: lerobot #4617; arXiv:2606.03724 "Same weights, different robot".
 """
 
 from __future__ import annotations
