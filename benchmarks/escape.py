@@ -239,7 +239,7 @@ def best_threshold(bad: Sequence[Row], good: Sequence[Row]) -> float:
         through, held = pooled(bad, REGISTRY, threshold), pooled(good, REGISTRY, threshold)
         return sum(through) / max(1, len(through)) + 1 - sum(held) / max(1, len(held))
 
-    return min(THRESHOLDS, key=cost)
+    return min(THRESHOLDS, key=cost) if good else 1.1
 
 
 def _mean(values: Sequence[float]) -> float | None:

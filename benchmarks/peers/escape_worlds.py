@@ -22,6 +22,7 @@ from escape_cell import DAY, NOW, SITE, cell_code
 
 from worldgate.core.digest import digest_json
 from worldgate.core.episodes import Episode, Rows
+from worldgate.core.errors import DataRefused
 from worldgate.core.evidence import Status
 from worldgate.core.streams import Array, FloatArray, Origin
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, Signal
@@ -296,7 +297,10 @@ def admit(world: World, folder: Path, value: float, rep: int) -> dict[str, Any]:
             named += world.record(value, rep, folder) if world.record else ()
             ws.record("world_model.trained", body={"family": "ridge"}, outputs=(subject,))
             decide.put_evidence(ws, TrainingRecord.of_model(trained, episodes=named, origin=Origin.SIMULATED))
-            report = world.report(gap(model, held_out(folder, rep), CONFIG), value)
+            try:
+                report = world.report(gap(model, held_out(folder, rep), CONFIG), value)
+            except DataRefused:
+                return {"verdict": "REFUSED", "caught": "schema", "spent": 0, "fixed": None}
             ref = decide.put_evidence(ws, report, inputs=(subject,))
             scope = decide.Scope(sites=(SITE,))
             decision = decide.decide(ws, rule, subject, [ref], scope=scope, now_ns=NOW + DAY)
@@ -338,7 +342,10 @@ def one_step(world: World, folder: Path, value: float) -> float:
 
     def error(model: Model) -> Array:
         short = replace(CONFIG, horizon_s=0.1, control=False, windows=12)
-        report = gap(model, held_out(folder, 0), short)
+        try:
+            report = gap(model, held_out(folder, 0), short)
+        except DataRefused:
+            return np.array([np.inf, np.inf])
         rows = [[row.signals[name].model[0] for name in EPSILON] for row in report.episodes]
         return np.mean([[np.inf if v is None else v for v in row] for row in rows], axis=0)
 
