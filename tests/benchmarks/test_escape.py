@@ -186,7 +186,7 @@ def test_trials_are_kept_and_told_again_without_driving(tmp_path: Path, monkeypa
     monkeypatch.setattr(cell, "CellEnvironment", None)
     assert cell.Runs(tmp_path, behaviour).trial(policy, told, cell.SLOT, 7) == first
     with pytest.raises(TypeError):
-        cell.Runs(tmp_path, behaviour).trial(policy, told, cell.SLOT, 8)
+        cell.Runs(tmp_path, behaviour).trial(policy, told, cell.SLOT, 7, again=1)
 
 
 def test_a_release_that_never_moves_is_caught_by_trials_and_one_with_wrong_statistics_before_any(
