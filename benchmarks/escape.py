@@ -423,7 +423,7 @@ def main() -> int:
         for found in cells(few, kept, reps=1):
             print(f"{found['kind']:<40} {found['runs'][0]}", file=sys.stderr)
         result = json.loads(RESULT.read_text()) if RESULT.exists() else result_of(few, kept, reps=1)
-        result["population"] += "; these figures are of the last run that was kept" if RESULT.exists() else "; a quick look"
+        result["population"] += "; figures of the last run that was kept" if RESULT.exists() else "; a quick look"
     else:
         work(todo, kept, reps=asked.reps)
         result = result_of(todo, kept, reps=asked.reps)
