@@ -1296,7 +1296,9 @@ def check_schema(params: Any, gate: Gate) -> list[Result]:
     used = [*spec["states"], *spec["cameras"], *([spec["action"]] if spec["action"] else [])]
     identity = counted(differences(used, spec, training) + (training["subject"] != spec["digest"]))
     judged = {e["episode"] for e in (gate.measured or {"episodes": []})["episodes"]}
-    own = sum(e["model"] == gap["subject"] for e in gap["episodes"]) if gap["cross_validated"] else 0
+    own = sum((e["model"] == gap["subject"]) == gap["cross_validated"] for e in gap["episodes"])
+    if not gap["cross_validated"]:
+        own += sum(e["log"] in training.get("logs", ()) for e in gap["episodes"])
     judged |= set() if gap["cross_validated"] else {e["episode"] for e in gap["episodes"]}
     if judged and not training["episodes"]:
         return [identity, ("", "INCONCLUSIVE", "", 0)]

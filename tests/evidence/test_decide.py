@@ -103,6 +103,27 @@ def test_a_model_judged_on_its_training_episodes_is_rejected(workspace: Workspac
     assert "episode_000003" in next(c.detail for c in found.checks if c.status is Status.FAIL)
 
 
+def test_a_model_judged_on_a_training_log_aligned_anew_is_rejected(workspace: Workspace, fakes: ModuleType) -> None:
+    found = admit(workspace, fakes, record=training(fakes, logs=(fakes.episode(3).log,)))
+    assert found.verdict is Verdict.REJECT
+    assert "the log of episode_000003" in next(c.detail for c in found.checks if c.status is Status.FAIL)
+
+
+def test_leave_one_out_handed_in_as_its_own_is_rejected(workspace: Workspace, fakes: ModuleType) -> None:
+    folds = []
+    for i in range(16):
+        model = fakes.FakeModel(spec=fakes.spec(digest=fakes.digest(f"fold {i}")), noise=0.001)
+        folds.append(gap(model, [fakes.episode(i)], GapConfig(windows=4), donors=[fakes.episode(99)]))
+    report = dataclasses.replace(merge(folds, subject=fakes.spec()), cross_validated=False)
+    put_evidence(workspace, training(fakes))
+    gate = policy.register(workspace, policy.load("admission"))
+    scope = Scope(sites=("bench",))
+    found = decide(workspace, gate, model_ref(fakes), [put_evidence(workspace, report)], scope=scope, now_ns=NOW)
+    assert found.verdict is Verdict.REJECT
+    assert any("predicted by another model" in c.detail for c in found.checks)
+    assert verify(workspace, recompute=RECOMPUTE).ok
+
+
 def test_simulated_episodes_hold_under_a_policy_that_does_not_name_them(
     workspace: Workspace, fakes: ModuleType
 ) -> None:

@@ -63,6 +63,8 @@ def _held_out(report: GapReport, measured: SiteReport | None, training: Training
     if report.cross_validated:
         own = [f"{e.name} was predicted by the final model" for e in report.episodes if e.model == report.subject]
     else:
+        own = [f"{e.name} was predicted by another model" for e in report.episodes if e.model != report.subject]
+        own += [f"the log of {e.name}" for e in report.episodes if e.log in set(training.logs)]
         judged |= {e.episode: e.name for e in report.episodes}
     if judged and not training.episodes:
         return inconclusive("schema", statistic, "needs the episodes of the training run")
