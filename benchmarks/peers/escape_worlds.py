@@ -28,6 +28,8 @@ from worldgate.core.streams import Array, FloatArray, Origin
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, Signal
 from worldgate.evidence import decide
 from worldgate.evidence import policy as policies
+from worldgate.evidence.evaluation.keeping import measure
+from worldgate.evidence.evaluation.measures import EvaluateConfig
 from worldgate.evidence.gap import gap
 from worldgate.evidence.gap_report import GapConfig, GapReport
 from worldgate.evidence.gate_evidence import TrainingRecord
@@ -41,7 +43,7 @@ from worldgate.sim.sensing import ACTION, AROUND, STATE
 TOOL, OBJECT, GOAL = slice(8, 10), slice(11, 13), slice(14, 16)
 EPSILON = {"observation.state[m]": 0.02, "observation.state[rad]": 0.10}
 TRAINING, HELD_OUT, TRUTH = 30, 24, 60
-ORDER = ("schema", "skill", "horizon", "action_sensitivity")
+ORDER = ("schema", "determinism", "skill", "horizon", "action_sensitivity", "optimism")
 
 RULE: Mapping[str, Any] = {
     "schema": policies.SCHEMA,
@@ -54,6 +56,8 @@ RULE: Mapping[str, Any] = {
         {"check": "skill", "params": {"horizons_s": [0.5, 1.0]}},
         {"check": "horizon", "params": {"probability": "0.8", "required_s": 0.5}},
         {"check": "action_sensitivity", "params": {"horizon_s": 1.0, "minimum": "1.1"}},
+        {"check": "determinism"},
+        {"check": "optimism", "params": {"limit": "0.15", "recall": "0.7"}},
     ],
 }
 """The gate policy of every admission here."""
@@ -280,6 +284,9 @@ def held_out(folder: Path, rep: int) -> tuple[Episode, ...]:
 
 
 CONFIG = GapConfig(horizon_s=1.0, windows=6, epsilon=EPSILON, site=SITE)
+MEASURED = EvaluateConfig(
+    horizons=(10,), windows=6, samples=2, other_actions=False, measures=("determinism", "optimism")
+)
 
 
 def admit(world: World, folder: Path, value: float, rep: int) -> dict[str, Any]:
@@ -302,8 +309,10 @@ def admit(world: World, folder: Path, value: float, rep: int) -> dict[str, Any]:
             except DataRefused:
                 return {"verdict": "REFUSED", "caught": "schema", "spent": 0, "fixed": None}
             ref = decide.put_evidence(ws, report, inputs=(subject,))
+            data = Ref("dataset", model.spec.dataset)
+            _, _, shown = measure(ws, model, held_out(folder, rep), MEASURED, dataset=data, site=SITE)
             scope = decide.Scope(sites=(SITE,))
-            decision = decide.decide(ws, rule, subject, [ref], scope=scope, now_ns=NOW + DAY)
+            decision = decide.decide(ws, rule, subject, [ref, shown], scope=scope, now_ns=NOW + DAY)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     wanted = Status.FAIL if decision.verdict == "REJECT" else Status.INCONCLUSIVE
