@@ -287,6 +287,11 @@ class Workspace:
             return "signed by a key that was revoked before"
         if r.kind in PERSONS_ONLY and key.role != "person":
             return "only a person may do this"
+        root = next((k for (ledger, _), k in self.keys.items() if ledger == r.ledger and k.added == 1), None)
+        if r.kind == "key.added" and r.tree["actor"] != r.body.get("keyid"):
+            own = key.owner == r.body.get("owner")
+            if not own and (root is None or key.owner != root.owner):
+                return "only its owner or the person of the root adds a key in somebody's name"
         return ""
 
     def good(self, r: Record, upto: int) -> Key | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +18,11 @@ from worldgate.evidence.decide import DAY_NS, Decision
 from worldgate.evidence.persons import APPROVED, Known
 from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.record.events import Event, Ref
-from worldgate.record.keys import Role
+from worldgate.record.keys import Keyring, Role
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
 
 
 @pytest.fixture
@@ -474,3 +479,45 @@ def test_only_what_was_given_is_withdrawn_and_with_a_reason(hall: Hall, promoted
         persons.withdraw(hall.ws, promoted.ref, key="bob", reason="because")
     with pytest.raises(UsageError, match="says why"):
         persons.withdraw(hall.ws, Ref("approval", given.digest), key="bob", reason="  ")
+
+
+def test_nobody_adds_a_key_in_another_persons_name(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    hall = Hall.of(workspace)  # its root is "tester"
+    with pytest.raises(NotAuthorised, match="in somebody's name"):
+        workspace.add_key("bob-3", owner="bob", by="eve")
+    with pytest.raises(NotAuthorised, match="in somebody's name"):
+        workspace.add_key("zed", owner="zed", by="eve")
+    workspace.add_key("eve-2", owner="eve", by="eve")
+    workspace.add_key("bob-4", owner="bob", by="bob")
+    assert verify(workspace, recompute=RECOMPUTE).ok
+    with monkeypatch.context() as open_gate:  # as a program that is not ours could write it
+        open_gate.setattr(
+            Keyring,
+            "admit",
+            lambda self, e: self.authorise(e.actor, ledger=e.ledger, seq=e.origin_seq, kind=e.kind),
+        )
+        workspace.add_key("bob-5", owner="bob", by="eve")
+    forged = workspace.ledger.head().seq
+    with Workspace.open(workspace.root) as again:
+        problems = verify(again, recompute=RECOMPUTE).problems
+        assert [p.seq for p in problems] == [forged]
+        assert "in somebody's name" in problems[0].what
+        promoted = Hall(again, hall.gate, hall.release).promoted()
+        with pytest.raises(NotAuthorised):
+            Hall(again, hall.gate, hall.release).approves(promoted, key="bob-5")
+
+
+def test_the_outsider_names_a_key_in_another_persons_name(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.add_key("eve", owner="eve")
+    with monkeypatch.context() as open_gate:
+        open_gate.setattr(
+            Keyring,
+            "admit",
+            lambda self, e: self.authorise(e.actor, ledger=e.ledger, seq=e.origin_seq, kind=e.kind),
+        )
+        workspace.add_key("tester-2", owner="tester", by="eve")
+    code = subprocess.run([sys.executable, str(TOOL), str(workspace.root)], capture_output=True, text=True, check=False)
+    assert code.returncode == 1
+    assert f"record {workspace.ledger.head().seq} " in code.stdout and "in somebody's name" in code.stdout

@@ -203,6 +203,27 @@ class Keyring:
             raise NotAuthorised(f"a {standing.key.role} key may not do this", got=kind, hint="sign with a person's key")
         return standing.key
 
+    def admit(self, event: Event) -> PublicKey:
+        """The key that may have signed this event, what it says of keys included.
+
+        A key in somebody's name is added by themselves or by the person of the ledger's root: else whoever may add keys
+        could approve their own release in another person's name.
+
+        Raises:
+            NotAuthorised: as :meth:`authorise`, or a key in somebody else's name.
+        """
+        signer = self.authorise(event.actor, ledger=event.ledger, seq=event.origin_seq, kind=event.kind)
+        root = self.find(self.root(event.ledger) or "", ledger=event.ledger)
+        if event.kind == ADDED and event.actor != event.body.get("keyid"):
+            owner = event.body.get("owner")
+            if signer.owner != owner and (root is None or signer.owner != root.owner):
+                raise NotAuthorised(
+                    "only its owner or the person of the root adds a key in somebody's name",
+                    got=f"{signer.owner} for {str(owner)[:40]}",
+                    where=f"ledger {event.ledger[:12]} record {event.origin_seq}",
+                )
+        return signer
+
     def keys(self, ledger: str | None = None) -> list[tuple[PublicKey, bool]]:
         """Every key of a ledger in the order added, and whether it is still good."""
         known = self._standing.get(ledger or self.home, {})
@@ -249,7 +270,7 @@ class Keyring:
             if first and event.ledger != self.home and self._trusted.get(event.ledger) != key.keyid:
                 return
             if not first:
-                self.authorise(event.actor, ledger=event.ledger, seq=seq, kind=event.kind)
+                self.admit(event)
             known.setdefault(key.keyid, _Standing(key, seq))
             return
         self.authorise(event.actor, ledger=event.ledger, seq=seq, kind=event.kind)

@@ -235,7 +235,7 @@ class Ledger:
         return [placed[event.digest] for event in events]
 
     def _authorise(self, event: Event, *, imported: bool) -> None:
-        key = self._keyring.authorise(event.actor, ledger=event.ledger, seq=event.origin_seq, kind=event.kind)
+        key = self._keyring.admit(event)
         if imported:
             decode(event.payload, signature=event.signature, seq=0, origin_seq=event.origin_seq, hash="")
             check_signature(event, key)

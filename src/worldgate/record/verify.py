@@ -176,7 +176,7 @@ class Verification:
             self.problems.append(Problem(0, "", "has no root: record 1 is not a person's key signed by itself"))
         for event in self.events:
             try:
-                key = self.keyring.authorise(event.actor, ledger=event.ledger, seq=event.origin_seq, kind=event.kind)
+                key = self.keyring.admit(event)
                 check_signature(event, key)
             except RecordError as error:
                 self.problems.append(Problem(event.seq, event.digest, error.what))
