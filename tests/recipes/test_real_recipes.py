@@ -131,8 +131,9 @@ def test_every_figure_has_its_interval_and_every_episode_was_judged_once(made: R
 def test_a_promotion_would_still_need_trials_and_says_how_many(made: Result) -> None:
     assert made.facts["promotion"]["verdict"] == "HOLD"
     missing = "; ".join(made.facts["promotion"]["missing"])
-    assert "needs 59 clean trials for violations <= 5 %" in missing
-    assert "29 successes of the first 30 would pass" in missing
+    assert "violations: a plan before the first trial, and 59 scenes without a failure" in missing
+    assert "success: a plan before the first trial, and 30 scenes without a failure" in missing
+    assert "identity: needs" in missing
 
 
 def test_the_record_of_a_run_verifies_again_and_lineage_reaches_the_logs(made: Result) -> None:

@@ -19,6 +19,7 @@ from worldgate.core.times import SECOND, now_ns
 from worldgate.evidence import decide
 from worldgate.evidence import policy as policies
 from worldgate.evidence.decide import Decision, Inputs, Scope, put_evidence
+from worldgate.evidence.forecast import needs
 from worldgate.evidence.gap_report import GapReport
 from worldgate.evidence.policy import GatePolicy
 from worldgate.recipes._real_data import Taken
@@ -119,7 +120,14 @@ def promotion(stage: Stage, taken: Taken) -> Section:
             ledger_head=(0, ""),
         ),
     )
-    missing = [str(line) for line in payload["missing"]]
+    told = needs(policy, pairs=100)
+    missing = [
+        f"{need.check}: a plan before the first trial, and {need.fewest} scenes without a failure at the least:"
+        f" {need.shows}"
+        for need in told
+    ]
+    asked = {need.check for need in told}
+    missing += [line for line in payload["missing"] if line.split(":")[0] not in asked]
     stage.facts["promotion"] = {"verdict": payload["verdict"], "missing": missing}
     stage.story.say("a promotion would still need: " + "; ".join(missing))
     labelled = sum("success" in log.facts for log in taken.accepted)
