@@ -54,7 +54,7 @@ class ModelsConfig:
 
     state_s: float = 25.0
     """Seconds for the telemetry model; the broken control gets the same."""
-    video_s: float = 35.0
+    video_s: float = 30.0
     """Seconds for each of the two video models, its tokenizer included."""
 
 
