@@ -89,8 +89,8 @@ def test_two_releases_that_never_differ_need_a_number_of_pairs_that_is_not_rando
     assert (fewest, mean, power) == (45, 45.0, 1.0)
     assert pairs_needed("0.10", "0.05", most=0, discordant="0.1") == (None, None, 0.0)
     assert pairs_needed("0.10", "0.05", most=10, discordant="0")[0] is None
-    with pytest.raises(UsageError, match="than they disagree"):
-        pairs_needed("0.10", "0.05", most=10, discordant="0.1", difference="0.2")
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        pairs_needed("0.10", "0.05", most=10, discordant="1.1")
 
 
 def test_a_comparison_needs_a_baseline_and_is_asked_by_stratum() -> None:

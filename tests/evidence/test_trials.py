@@ -7,12 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from worldgate.core.errors import NameRefused, UsageError
 from worldgate.core.evidence import Trial
 from worldgate.core.streams import Origin
 from worldgate.evidence import scenarios, trials
 from worldgate.evidence.scenarios import Envelope, Scenario, Suite
-from worldgate.evidence.trials import TrialPlan
 from worldgate.record.workspace import Workspace
 
 SLOT = "bench/ur5/left"
@@ -68,26 +66,6 @@ def test_a_run_whose_envelope_was_not_measured_is_excluded(fakes: ModuleType, fa
 
 def test_an_envelope_without_limits_needs_no_measurements(fakes: ModuleType) -> None:
     assert run(fakes, [{"success": 1.0}], envelope=Envelope()).excluded == ""
-
-
-def test_trials_run_every_scenario_with_its_own_seed(fakes: ModuleType) -> None:
-    seeds: list[int] = []
-
-    def factory(given: Scenario, seed: int) -> object:
-        seeds.append(seed)
-        return fakes.FakeEnvironment(facts=[{**GOOD, "success": 1.0}])
-
-    both = [scenario(), scenario(name="bowl")]
-    found = trials.run_trials(fakes.FakePolicy(), factory, both, TrialPlan(slot=SLOT, repeats=3, seed=10))
-    assert seeds == list(range(10, 16))
-    assert [t.scenario for t in found] == [both[i % 2].digest for i in range(6)]
-
-
-def test_nothing_to_run_is_refused(fakes: ModuleType) -> None:
-    with pytest.raises(UsageError, match="nothing to run"):
-        trials.run_trials(fakes.FakePolicy(), fakes.FakeEnvironment, [], TrialPlan(slot=SLOT))
-    with pytest.raises(NameRefused):
-        trials.run_trials(fakes.FakePolicy(), fakes.FakeEnvironment, [scenario()], TrialPlan(slot="bench/ur5"))
 
 
 def test_a_changed_limit_is_another_scenario() -> None:

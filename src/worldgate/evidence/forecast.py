@@ -174,7 +174,7 @@ class _Told:
 
 
 def pairs_needed(
-    margin: Number, alpha: Number, *, most: int, discordant: Number, difference: Number = "0", runs: int = RUNS
+    margin: Number, alpha: Number, *, most: int, discordant: Number
 ) -> tuple[int | None, float | None, float]:
     """Pairs until "worse by the margin" is refuted, by a seeded simulation.
 
@@ -182,25 +182,23 @@ def pairs_needed(
         margin: how much worse is still accepted.
         alpha: one-sided level.
         most: pairs of the plan.
-        discordant: share of scenes on which the two differ.
-        difference: p_new - p_old.
-        runs: simulated comparisons; one where nothing is random.
+        discordant: share of scenes on which the two differ, either way as often.
 
     Returns:
         (fewest pairs of any run, mean pairs with ``most`` where it never crosses, share of runs that cross).
 
     Raises:
-        UsageError: a difference larger than the discordance.
+        UsageError: a share outside [0, 1].
     """
-    differ, by = ratio(discordant), ratio(difference)
-    if not 0 <= differ <= 1 or abs(by) > differ:
-        raise UsageError("two releases cannot differ by more than they disagree", got=f"{by} of {differ}")
+    differ = ratio(discordant)
+    if not 0 <= differ <= 1:
+        raise UsageError("a share of scenes lies between 0 and 1", got=str(discordant))
     if most < 1:
         return None, None, 0.0
     mean = float((1 - ratio(margin)) / 2)
     rng = np.random.default_rng(0)
-    chances = [float((differ - by) / 2), float(1 - differ), float((differ + by) / 2)]
-    values = rng.choice([0.0, 0.5, 1.0], p=chances, size=(runs if differ else 1, most))
+    chances = [float(differ / 2), float(1 - differ), float(differ / 2)]
+    values = rng.choice([0.0, 0.5, 1.0], p=chances, size=(RUNS if differ else 1, most))
     stakes = np.arange(1, PARTS) / PARTS
     logs = np.stack([np.cumsum(np.log1p(c * (values / mean - 1)), axis=1) for c in stakes])
     owned = np.logaddexp.reduce(logs, axis=0) - math.log(len(stakes))

@@ -10,15 +10,14 @@ Source of the practice: Kress-Gazit et al., arXiv:2409.09491.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from worldgate.core.config import decode
 from worldgate.core.digest import to_json
-from worldgate.core.errors import DataRefused, UsageError
+from worldgate.core.errors import DataRefused
 from worldgate.core.evidence import Trial
-from worldgate.core.names import Slot
 from worldgate.core.times import now_ns
 from worldgate.core.units import same_unit
 from worldgate.core.worlds import Environment, Policy
@@ -33,20 +32,6 @@ LIST_SCHEMA = "worldgate/trials/2"
 
 EnvironmentFactory = Callable[[Scenario, int], Environment]
 """(scenario, seed) -> an environment set to its initial situation by ``reset``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialPlan:
-    """How trials are run; said before the first one."""
-
-    slot: str
-    """``site/robot/arm`` on which the policy runs."""
-    repeats: int = 1
-    """Runs of each scenario, each with a seed of its own."""
-    max_steps: int = 200
-    seed: int = 0
-    chosen_by: str = ""
-    """Digest of the world model that chose the scenarios; empty: none was used."""
 
 
 def run_trial(
@@ -112,43 +97,6 @@ def refuse_misfit(scenario: Scenario, environment: Environment | None = None) ->
     frame: str = getattr(environment, "scenario_frame", "")
     if scenario.frame and frame and scenario.frame != frame:
         raise DataRefused("the environment takes another frame", got=scenario.frame, where=scenario.name)
-
-
-def run_trials(
-    policy: Policy,
-    environment_factory: EnvironmentFactory,
-    scenarios: Sequence[Scenario],
-    plan: TrialPlan,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Trial]:
-    """Run every scenario ``plan.repeats`` times, in order.
-
-    Raises:
-        UsageError: no scenarios.
-        NameRefused: a slot that is not ``site/robot/arm``.
-    """
-    return list(iterate_trials(policy, environment_factory, scenarios, plan, progress))
-
-
-def iterate_trials(
-    policy: Policy,
-    environment_factory: EnvironmentFactory,
-    scenarios: Sequence[Scenario],
-    plan: TrialPlan,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Trial]:
-    """As :func:`run_trials`, one at a time, for a caller who stops when a sequential gate has its answer."""
-    if not scenarios or plan.repeats < 1 or plan.max_steps < 1:
-        raise UsageError("nothing to run", got=f"{len(scenarios)} scenarios x {plan.repeats}, {plan.max_steps} steps")
-    Slot.parse(plan.slot)
-    total = len(scenarios) * plan.repeats
-    for number in range(total):
-        scenario = scenarios[number % len(scenarios)]
-        seed = plan.seed + number
-        environment = environment_factory(scenario, seed)
-        yield run_trial(policy, environment, scenario, slot=plan.slot, seed=seed, max_steps=plan.max_steps)
-        if progress is not None:
-            progress(number + 1, total)
 
 
 def record_trials(
