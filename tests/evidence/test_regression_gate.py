@@ -18,6 +18,7 @@ from worldgate.core.errors import ConfigError, UsageError
 from worldgate.core.evidence import Verdict
 from worldgate.core.streams import Origin
 from worldgate.core.worlds import Signal
+from worldgate.evidence import counted
 from worldgate.evidence import decide as deciding
 from worldgate.evidence import policy as policies
 from worldgate.evidence.decide import Decision, Scope, decide, put_evidence
@@ -228,4 +229,4 @@ def test_it_must_compare_with_the_old_release_of_the_plan(
 def test_a_regression_of_another_release_is_refused(workspace: Workspace, release: Ref) -> None:
     made = said(Ref("release", OLD), [*ERRORS], ERRORS).to_json()
     with pytest.raises(UsageError, match="another release"):
-        deciding._regression(policy(), release, made, ("bench",), [])
+        counted._regression(policy(), release, made, ("bench",), [])
