@@ -26,6 +26,11 @@ class Outbox {
     this.save();
   }
 
+  // When nothing is on its way: a press meanwhile waits rather than being lost.
+  async settled() {
+    while (this.sending) await new Promise((done) => setTimeout(done, 50));
+  }
+
   // Takes the newest entry back, unless it is on its way.
   takeBack(id) {
     const last = this.state.waiting[this.state.waiting.length - 1];

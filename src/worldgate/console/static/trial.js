@@ -371,7 +371,8 @@ on("review", () => {
 });
 on("change", () => show("score"));
 on("record", record);
-on("undo", () => {
+on("undo", async () => {
+  await box.settled();
   if (box.takeBack(box.state.run.entry)) show("score");
 });
 on("next", () => next());
