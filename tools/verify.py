@@ -662,6 +662,8 @@ class Gate:
         self.sites, self.slots = self.d["scope"]["sites"], self.d["scope"]["slots"]
         self.now = int(self.d["decided_at_ns"])
         self.docs = {item["schema"]: ws.json(item["digest"]) for item in self.d["evidence"]}
+        frozen = [item["digest"] for item in self.d["evidence"] if item["schema"] == "worldgate.dataset/1"]
+        self.datasets = {digest: ws.json(digest) for digest in frozen}
         self.training = self.docs.get("worldgate/training/1")
         self.gap = self.read_gap(self.docs.get("worldgate/gap/1"))
         self.regression = self.read_regression(self.docs.get("worldgate/regression/1"))
@@ -698,7 +700,7 @@ class Gate:
             or int(d["not_before_ns"]) < self.now
         ):
             out.append("holds longer than its policy allows")
-        out += self.trained() + self.paired_seen()
+        out += self.trained() + self.paired_seen() + self.datasets_seen()
         if d["gate"] == "promotion":
             out += self.gather() + self.newest_regression()
             if d["scope"]["hardware"] != self.hardware():
@@ -892,7 +894,7 @@ class Gate:
         """When the oldest evidence was made; 0: unknown."""
         if self.d["gate"] == "promotion":
             return min((int(r["first"]["started_ns"]) for r in self.runs), default=0)
-        gathered = ("worldgate/training/1", "worldgate/paired-trials/1")
+        gathered = ("worldgate/training/1", "worldgate/paired-trials/1", "worldgate.dataset/1")
         names = {i["digest"] for i in self.d["evidence"] if i["schema"] not in gathered}
         made = dict.fromkeys(names, 0)
         for r in self.past("evidence.made"):
@@ -963,6 +965,14 @@ class Gate:
         self.both = kept
         same = [sha256(canonical(told).encode())] == seen
         return [] if same else ["did not see the trials in the world model that the ledger holds"]
+
+    def datasets_seen(self) -> list[str]:
+        """Of an admission: the datasets that its reports name, those that the ledger knew."""
+        known = {r.tree["outputs"][0]["digest"] for r in self.past("dataset.snapshot")}
+        reports = [self.docs.get(schema) for schema in ("worldgate/gap/1", "worldgate/site-gap/1")]
+        named = {report["dataset"] for report in reports if report} if self.d["gate"] == "admission" else set()
+        same = set(self.datasets) == named & known
+        return [] if same else ["did not see the datasets that its reports name"]
 
     def judged(self) -> list[dict[str, Any]]:
         """Signals that the policy decides about."""
@@ -1293,7 +1303,7 @@ def differences(used: list[Any], identity: dict[str, str], training: Any) -> int
 
 
 def check_schema(params: Any, gate: Gate) -> list[Result]:
-    """The judged model is the trained one, and judged on other episodes."""
+    """The judged model is the trained one, judged on other episodes, and on all of them."""
     gap, training = gate.gap, gate.training
     if gap is None or not gap["episodes"] or training is None:
         return [("", "INCONCLUSIVE", "", 0)]
@@ -1305,9 +1315,22 @@ def check_schema(params: Any, gate: Gate) -> list[Result]:
     if not gap["cross_validated"]:
         own += sum(e["log"] in training.get("logs", ()) for e in gap["episodes"])
     judged |= set() if gap["cross_validated"] else {e["episode"] for e in gap["episodes"]}
+    seen = counted(own + len(judged & set(training["episodes"])))
     if judged and not training["episodes"]:
-        return [identity, ("", "INCONCLUSIVE", "", 0)]
-    return [identity, counted(own + len(judged & set(training["episodes"])))]
+        seen = ("", "INCONCLUSIVE", "", 0)
+    whole = all(nothing_left_out(report, gate) for report in (gap, gate.measured) if report)
+    return [identity, seen, counted(0) if whole else ("", "INCONCLUSIVE", "", 0)]
+
+
+def nothing_left_out(report: Any, gate: Gate) -> bool:
+    """Whether a report holds every episode of the sites in those splits of its dataset that it touches."""
+    frozen = gate.datasets.get(report["dataset"])
+    if frozen is None:
+        return False
+    judged, entries = {e["episode"] for e in report["episodes"]}, frozen["episodes"]
+    splits = {e["split"] for e in entries if e["id"] in judged}
+    wanted = {e["id"] for e in entries if e["split"] in splits and e["site"] in ("", *gate.sites)}
+    return wanted <= judged <= {e["id"] for e in entries}
 
 
 def check_identity(params: Any, gate: Gate) -> list[Result]:

@@ -26,6 +26,8 @@ from worldgate.core.errors import DataRefused
 from worldgate.core.evidence import Status
 from worldgate.core.streams import Array, FloatArray, Origin
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, Signal
+from worldgate.data.datasets import snapshots
+from worldgate.data.datasets.manifests import SCHEMA, DatasetManifest, EpisodeEntry
 from worldgate.evidence import decide
 from worldgate.evidence import policy as policies
 from worldgate.evidence.evaluation.keeping import measure
@@ -304,12 +306,12 @@ def admit(world: World, folder: Path, value: float, rep: int) -> dict[str, Any]:
             named += world.record(value, rep, folder) if world.record else ()
             ws.record("world_model.trained", body={"family": "ridge"}, outputs=(subject,))
             decide.put_evidence(ws, TrainingRecord.of_model(trained, episodes=named, origin=Origin.SIMULATED))
+            data = freeze(ws, held_out(folder, rep))
             try:
-                report = world.report(gap(model, held_out(folder, rep), CONFIG), value)
+                report = world.report(gap(model, held_out(folder, rep), CONFIG, dataset=data.digest), value)
             except DataRefused:
                 return {"verdict": "REFUSED", "caught": "schema", "spent": 0, "fixed": None}
             ref = decide.put_evidence(ws, report, inputs=(subject,))
-            data = Ref("dataset", model.spec.dataset)
             _, _, shown = measure(ws, model, held_out(folder, rep), MEASURED, dataset=data, site=SITE)
             scope = decide.Scope(sites=(SITE,))
             decision = decide.decide(ws, rule, subject, [ref, shown], scope=scope, now_ns=NOW + DAY)
@@ -319,6 +321,21 @@ def admit(world: World, folder: Path, value: float, rep: int) -> dict[str, Any]:
     found = [c.check for c in decision.checks if c.status is wanted]
     caught = "" if decision.passed else min(found, key=ORDER.index)
     return {"verdict": str(decision.verdict), "caught": caught, "spent": 0, "fixed": None}
+
+
+def freeze(ws: Workspace, shown: Sequence[Episode]) -> Ref:
+    """The dataset of the runs that a repetition judges by, recorded before anything is judged."""
+    entries = tuple(
+        EpisodeEntry(
+            id=e.id, log=e.log, name=e.name, split="test", site=SITE, origin=e.origin, rows=len(e), report=""
+        )
+        for e in shown
+    )  # fmt: skip
+    held = DatasetManifest(
+        schema=SCHEMA, name="held-out", contract=digest_json("contract"), alignment="", rate_hz=10.0,
+        origins=(Origin.SIMULATED,), streams={}, episodes=entries,
+    )  # fmt: skip
+    return snapshots.freeze(ws, held, [])
 
 
 def truth(world: World, folder: Path, value: float) -> dict[str, Any]:

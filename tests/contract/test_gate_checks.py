@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.evidence import promotions, site_samples
+from tests.evidence import held_out, promotions, site_samples
 
 from worldgate.core import seams
 from worldgate.core.config import decode
@@ -104,10 +104,12 @@ def evidence(**changes: Any) -> GateEvidence:
         "dataset": DIGEST["data"],
         "observation": [to_json(STATE)],
     }
+    shown, seen = gap(0.1), site_samples.report(subject=DIGEST["model"], dataset=DIGEST["log"])
     fields: dict[str, Any] = {
-        "subject": DIGEST["model"], "sites": ("bench",), "slots": ("bench/ur5/left",), "now_ns": 1_000, "gap": gap(0.1),
-        "measured": site_samples.report(subject=DIGEST["model"]), "pairs": site_samples.trials(world=DIGEST["model"]),
+        "subject": DIGEST["model"], "sites": ("bench",), "slots": ("bench/ur5/left",), "now_ns": 1_000, "gap": shown,
+        "measured": seen, "pairs": site_samples.trials(world=DIGEST["model"]),
         "training": training, "release": manifest, "regression": regressed(1.0), **runs(tried()),
+        "datasets": {shown.dataset: held_out.manifest(shown), seen.dataset: held_out.manifest(seen)},
     }  # fmt: skip
     return GateEvidence(**{**fields, **changes})
 

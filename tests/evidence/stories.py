@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from tests.evidence import promotions
+from tests.evidence.held_out import frozen
 
 from worldgate.core.streams import Origin
 from worldgate.evidence import policy as policies
@@ -50,7 +51,7 @@ def admit(ws: Workspace, fakes: ModuleType, *, gain: float = 1.0, episodes: int 
         GapConfig(windows=4, epsilon={"observation.state": 0.05}),
     )
     training = TrainingRecord.of_model(model.spec, episodes=("other",), origin=Origin.REAL)
-    evidence = [put_evidence(ws, report), put_evidence(ws, training)]
+    evidence = [put_evidence(ws, frozen(ws, report)), put_evidence(ws, training)]
     policy = policies.register(ws, policies.load("admission"))
     ref = Ref("world_model", model.spec.digest, "dynamics")
     ws.record("model.trained", body={"model": ref.digest}, outputs=(ref,))

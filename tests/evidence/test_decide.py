@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.evidence import promotions
+from tests.evidence.held_out import frozen
 
 from worldgate.core.digest import canonical
 from worldgate.core.errors import Tampered, UsageError
@@ -53,7 +54,9 @@ def admit(
     report = gap(fakes.FakeModel(**{"noise": 0.001, **model}), episodes, GapConfig(windows=4, epsilon={STATE: 0.05}))
     put_evidence(ws, record or training(fakes))
     ref = policy.register(ws, policy.load(name))
-    return decide(ws, ref, model_ref(fakes), [put_evidence(ws, report)], scope=Scope(sites=(site,)), now_ns=NOW)
+    return decide(
+        ws, ref, model_ref(fakes), [put_evidence(ws, frozen(ws, report))], scope=Scope(sites=(site,)), now_ns=NOW
+    )
 
 
 def status(decision: Decision, check: str) -> set[Status]:
@@ -109,6 +112,37 @@ def test_a_model_judged_on_a_training_log_aligned_anew_is_rejected(workspace: Wo
     assert "the log of episode_000003" in next(c.detail for c in found.checks if c.status is Status.FAIL)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_report_that_leaves_out_held_out_episodes_holds(workspace: Workspace, fakes: ModuleType, known: bool) -> None:
+    shown = [fakes.episode(i) for i in range(20)]
+    whole = gap(fakes.FakeModel(noise=0.001), shown, GapConfig(windows=4, epsilon={STATE: 0.05}))
+    whole = frozen(workspace, whole) if known else whole
+    best = dataclasses.replace(whole, episodes=whole.episodes[4:])
+    put_evidence(workspace, training(fakes))
+    gate = policy.register(workspace, policy.load("admission"))
+    scope = Scope(sites=("bench",))
+    found = [
+        decide(workspace, gate, model_ref(fakes), [put_evidence(workspace, report)], scope=scope, now_ns=NOW)
+        for report in (whole, best)
+    ]
+    assert [d.verdict for d in found] == [Verdict.ADMIT if known else Verdict.HOLD, Verdict.HOLD]
+    said = " ".join(found[1].payload["missing"])
+    assert ("left out: episode_000000, episode_000001, episode_000002 and 1 more" if known else "on the ledger") in said
+    assert verify(workspace, recompute=RECOMPUTE).ok
+
+
+def test_episodes_of_another_dataset_than_the_report_names_hold(workspace: Workspace, fakes: ModuleType) -> None:
+    config = GapConfig(windows=4, epsilon={STATE: 0.05})
+    few = frozen(workspace, gap(fakes.FakeModel(noise=0.001), [fakes.episode(i) for i in range(15)], config))
+    more = gap(fakes.FakeModel(noise=0.001), [fakes.episode(i) for i in range(16)], config, dataset=few.dataset)
+    put_evidence(workspace, training(fakes))
+    gate = policy.register(workspace, policy.load("admission"))
+    scope = Scope(sites=("bench",))
+    found = decide(workspace, gate, model_ref(fakes), [put_evidence(workspace, more)], scope=scope, now_ns=NOW)
+    assert found.verdict is Verdict.HOLD
+    assert "episode_000015 is not of dataset" in " ".join(found.payload["missing"])
+
+
 def test_leave_one_out_handed_in_as_its_own_is_rejected(workspace: Workspace, fakes: ModuleType) -> None:
     folds = []
     for i in range(16):
@@ -155,7 +189,7 @@ def test_leave_one_out_reports_count_only_where_the_policy_names_them(workspace:
         model = fakes.FakeModel(spec=fakes.spec(digest=fakes.digest(f"fold {i}")), noise=0.001)
         config = GapConfig(windows=4, epsilon={STATE: 0.05})
         folds.append(gap(model, [fakes.episode(i)], config, donors=[fakes.episode(99)]))
-    evidence = [put_evidence(workspace, merge(folds, subject=fakes.spec()))]
+    evidence = [put_evidence(workspace, frozen(workspace, merge(folds, subject=fakes.spec())))]
     put_evidence(workspace, training(fakes))
     plain = policy.load("admission")
     named = dataclasses.replace(plain, cross_validation=True)

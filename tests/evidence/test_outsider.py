@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.evidence import promotions
+from tests.evidence.held_out import frozen
 
 from worldgate.core.digest import canonical
 from worldgate.core.evidence import Verdict
@@ -60,7 +61,7 @@ def _admission(ws: Workspace, fakes: ModuleType, *, gain: float, site: str = "be
     model = fakes.FakeModel(gain=gain, noise=0.001)
     report = gap(model, episodes, GapConfig(windows=4, epsilon={"observation.state": 0.05}))
     training = TrainingRecord.of_model(model.spec, episodes=("other",), origin=Origin.REAL)
-    evidence = [put_evidence(ws, report), put_evidence(ws, training)]
+    evidence = [put_evidence(ws, frozen(ws, report)), put_evidence(ws, training)]
     policy = policies.register(ws, policies.load("admission"))
     return decide(ws, policy, Ref("world_model", model.spec.digest), evidence, scope=Scope(sites=(site,)), now_ns=NOW)
 

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.evidence import site_samples
+from tests.evidence.held_out import frozen, manifest
 from tests.evidence.site_samples import FORCE, GOOD, LIDAR, STATE
 
 from worldgate.core import seams
 from worldgate.core.digest import canonical, restore, sha256, to_json
 from worldgate.core.evidence import Trial, Verdict
 from worldgate.core.streams import Origin
+from worldgate.data.datasets.manifests import EpisodeEntry
 from worldgate.evidence import policy as policies
 from worldgate.evidence import ranking, statistics
 from worldgate.evidence.decide import Decision, Scope, decide, put_evidence
@@ -66,6 +68,7 @@ def stand_in(tool: ModuleType, evidence: GateEvidence) -> Any:
     gate.policy = {"signals": list(evidence.signals)}
     gate.gap = None if evidence.gap is None else plain(evidence.gap)
     gate.measured = None if evidence.measured is None else plain(evidence.measured)
+    gate.datasets = plain(evidence.datasets)
     gate.both = [plain(item.trial) for item in evidence.pairs or ()]
     return gate
 
@@ -220,7 +223,7 @@ def admission(ws: Workspace, fakes: ModuleType, measured: SiteReport, pairs: tup
     report = gap(model, [fakes.episode(seed) for seed in range(20)], GapConfig(windows=4, epsilon={STATE: 0.05}))
     training = TrainingRecord.of_model(model.spec, episodes=("other",), origin=Origin.REAL)
     record_trials(ws, [item.trial for item in pairs])
-    given = [put_evidence(ws, document) for document in (report, measured, training)][:2]
+    given = [put_evidence(ws, document) for document in (frozen(ws, report), frozen(ws, measured), training)][:2]
     policy = policies.register(ws, full_policy())
     return decide(ws, policy, Ref("world_model", WORLD), given, scope=Scope(sites=("bench",)), now_ns=NOW)
 
@@ -271,7 +274,7 @@ def test_both_reject_a_boastful_model_and_name_a_report_that_was_swapped(
     assert {("optimism", "paired trials recall"), ("missed_violations", "paired trials")} <= failed
     assert named(tool, workspace, capsys) == (set(), set())
     payload = dict(workspace.get_json(found.ref.digest))
-    better = workspace.put_json(site_samples.report().to_json())
+    better = workspace.put_json(frozen(workspace, site_samples.report()).to_json())
     payload["evidence"] = [
         {**i, "digest": better} if i["schema"] == "worldgate/site-gap/1" else i for i in payload["evidence"]
     ]
@@ -297,11 +300,51 @@ def test_both_find_the_measured_episode_that_the_model_was_trained_on(
         gate = stand_in(tool, given)
         gate.training = plain(training)
         module = seams.load("gates", "schema")
-        _, ours = module.check(module.Config(), given)
-        _, theirs = tool.check_schema({}, gate)
+        _, ours, _ = module.check(module.Config(), given)
+        _, theirs, _ = tool.check_schema({}, gate)
         assert (ours.signal, ours.status.value, ours.bound, ours.n) == theirs
         own = len(report.episodes) if crossed else 0
         assert ours.bound == ("" if count is None else str(count + own))
+
+
+ONE_MORE = EpisodeEntry(
+    id=format(9, "064x"), log=format(9, "064x"), name="one more", split="test", site="bench", origin=Origin.REAL,
+    rows=9, report="",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "whole"),
+    [
+        ({}, True),
+        ({"more": ONE_MORE}, False),
+        ({"more": dataclasses.replace(ONE_MORE, site="")}, False),
+        ({"more": dataclasses.replace(ONE_MORE, site="kitchen")}, True),
+        ({"more": dataclasses.replace(ONE_MORE, split="train")}, True),
+        ({"without": 1}, False),
+        ({"unknown": True}, False),
+    ],
+)
+@pytest.mark.parametrize("of_report", [True, False])
+def test_both_find_what_was_left_out_of_a_report(
+    tool: ModuleType, fakes: ModuleType, of_report: bool, change: dict[str, Any], whole: bool
+) -> None:
+    report, measured = horizon(fakes), site_samples.report(8)
+    frozen = {report.dataset: manifest(report), measured.dataset: manifest(measured)}
+    changed = report.dataset if of_report else measured.dataset
+    entries = (*frozen[changed].episodes[change.get("without", 0) :], *([change["more"]] if "more" in change else []))
+    frozen[changed] = dataclasses.replace(frozen[changed], episodes=entries)
+    if "unknown" in change:
+        del frozen[changed]
+    training = TrainingRecord.of_model(fakes.spec(digest=WORLD), episodes=("other",), origin=Origin.REAL)
+    given = evidence(gap=report, measured=measured, training=training, datasets=frozen)
+    gate = stand_in(tool, given)
+    gate.training = plain(training)
+    module = seams.load("gates", "schema")
+    *_, ours = module.check(module.Config(), given)
+    *_, theirs = tool.check_schema({}, gate)
+    assert (ours.signal, ours.status.value, ours.bound, ours.n) == theirs
+    assert ours.status.value == ("PASS" if whole else "INCONCLUSIVE")
 
 
 def test_labels_of_figures_are_those_that_the_checks_read() -> None:

@@ -11,9 +11,12 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from worldgate.core.config import decode
 from worldgate.core.digest import short
 from worldgate.core.errors import UsageError
 from worldgate.core.names import Name, Slot
+from worldgate.data.datasets.manifests import SCHEMA as DATASET
+from worldgate.data.datasets.manifests import DatasetManifest
 from worldgate.evidence import pairing, planned, plans, trials
 from worldgate.evidence.gap_report import SCHEMA as GAP
 from worldgate.evidence.gap_report import GapReport
@@ -39,7 +42,8 @@ def read_evidence(policy: GatePolicy, inputs: Inputs) -> GateEvidence:
         UsageError: a scope outside the policy's sites.
     """
     sites = _sites(policy, inputs.scope)
-    docs = _by_schema(inputs.documents)
+    frozen = {d: doc for d, doc in inputs.documents if doc.get("schema") == DATASET}
+    docs = _by_schema((d, doc) for d, doc in inputs.documents if d not in frozen)
     notes: list[str] = []
     release = next(iter(docs.pop(RELEASE_SCHEMA, [])), None)
     training = next(iter(docs.pop(TRAINING_SCHEMA, [])), None)
@@ -62,6 +66,7 @@ def read_evidence(policy: GatePolicy, inputs: Inputs) -> GateEvidence:
         population=policy.population,
         gap=_gap(policy, inputs.subject, gaps[0], sites, notes) if gaps else None,
         measured=_measured(policy, inputs.subject, measured[0], sites, notes) if measured else None,
+        datasets={d: decode(DatasetManifest, doc, where=f"dataset {short(d)}") for d, doc in frozen.items()},
         pairs=_pairs(inputs.subject, pairs[0]) if pairs else None,
         training=TrainingRecord.from_json(training) if training is not None else None,
         release=release,

@@ -21,15 +21,19 @@ from worldgate.core.errors import UsageError
 from worldgate.core.evidence import CheckResult, Status, Verdict
 from worldgate.core.names import Slot
 from worldgate.core.times import format_ns
+from worldgate.data.datasets.manifests import SCHEMA as DATASET
+from worldgate.data.datasets.snapshots import EVENT as SNAPSHOT
 from worldgate.evidence import hardware, holdout, pairing, persons, plans, scenarios, trials
 from worldgate.evidence import policy as policies
 from worldgate.evidence import waivers as waiving
 from worldgate.evidence.bootstrap import FEW
 from worldgate.evidence.counted import RELEASE_SCHEMA, read_evidence
+from worldgate.evidence.gap_report import SCHEMA as GAP
 from worldgate.evidence.gap_report import GapReport
 from worldgate.evidence.gate_evidence import TRAINING_SCHEMA, GateEvidence, TrainingRecord
 from worldgate.evidence.policy import CheckSpec, GatePolicy
 from worldgate.evidence.regression_table import SCHEMA as REGRESSION
+from worldgate.evidence.site_report import SCHEMA as MEASURED
 from worldgate.evidence.site_report import SiteReport
 from worldgate.record.events import Ref
 from worldgate.record.signing import sign_statement, statement_type
@@ -37,7 +41,9 @@ from worldgate.record.workspace import Workspace
 
 SCHEMA = "worldgate/decision/1"
 DECIDED = persons.DECIDED
-_LEDGERS = frozenset({trials.LIST_SCHEMA, TRAINING_SCHEMA, RELEASE_SCHEMA, plans.SCHEMA, REGRESSION, pairing.SCHEMA})
+_LEDGERS = frozenset(
+    {trials.LIST_SCHEMA, TRAINING_SCHEMA, RELEASE_SCHEMA, plans.SCHEMA, REGRESSION, pairing.SCHEMA, DATASET}
+)
 """Documents taken from the ledger, whatever the caller gives."""
 DAY_NS = 86_400 * 1_000_000_000
 
@@ -320,6 +326,8 @@ def gather(
         if any(spec.check == "regression" for spec in policy.checks):
             documents += _newest_regression(ws, subject.digest, upto_seq=head[0])
     given_ns = _made(ws, {digest for digest, _ in documents}, upto_seq=head[0]) if policy.kind == "admission" else {}
+    if policy.kind == "admission":
+        documents += _datasets(ws, documents, upto_seq=head[0])
     if policy.kind == "admission" and pairing.CHECKS & {spec.check for spec in policy.checks}:
         both = pairing.collect(ws, subject.digest, upto_seq=head[0])
         documents.append((ws.put_json(both), both))
@@ -349,6 +357,15 @@ def _made(ws: Workspace, digests: set[str], *, upto_seq: int) -> dict[str, int]:
         if event.seq <= upto_seq and found.get(digest) == 0:
             found[digest] = event.recorded_at_ns
     return found
+
+
+def _datasets(
+    ws: Workspace, reports: Sequence[tuple[str, Mapping[str, Any]]], *, upto_seq: int
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Manifests of the datasets that reports name, of those on the ledger: they say what a report left out."""
+    named = {str(doc["dataset"]) for _, doc in reports if doc.get("schema") in {GAP, MEASURED}}
+    known = (e.outputs[0].digest for e in ws.ledger.events(SNAPSHOT) if e.seq <= upto_seq)
+    return [(digest, ws.get_json(digest)) for digest in sorted(named & set(known))]
 
 
 def _listed(

@@ -17,6 +17,7 @@ from worldgate.core.errors import DataRefused
 from worldgate.core.evidence import CheckResult, Status
 from worldgate.core.streams import Origin
 from worldgate.core.worlds import ModelSpec, Signal
+from worldgate.data.datasets.manifests import DatasetManifest
 from worldgate.evidence.gap_report import GapReport, SignalInfo
 from worldgate.evidence.planned import Planned
 from worldgate.evidence.regression_table import Regression
@@ -93,6 +94,8 @@ class GateEvidence:
     """Only episodes of the scope's sites and of an origin that counts."""
     measured: SiteReport | None = None
     """What was measured in each held-out episode; only those of the scope's sites and of an origin that counts."""
+    datasets: Mapping[str, DatasetManifest] = field(default_factory=dict)
+    """Those of the gap report and the site report, by digest, where the ledger knows them."""
     pairs: tuple[RecordedTrial, ...] | None = None
     """Trials in the world model and elsewhere, in ledger order, all of them; None: the policy asks nothing of them."""
     training: TrainingRecord | None = None

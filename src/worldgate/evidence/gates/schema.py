@@ -2,7 +2,8 @@
 
 Compares the model's spec, as it was judged, with the record of its training run: normaliser digest, units, channel
 names and shapes of every stream, dataset. Wrong statistics do not crash a model, they silently make it another one
-(lerobot #4617). Also refuses held-out episodes that the model was trained on.
+(lerobot #4617). Also refuses held-out episodes that the model was trained on, and says nothing of reports that leave
+out held-out episodes of their dataset: whoever may choose them chooses the figure.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Config:
 
 
 def check(config: Config, evidence: GateEvidence) -> tuple[CheckResult, ...]:
-    """Two results: the identity of the inputs, and that no judged episode was trained on."""
+    """Three results: the identity of the inputs, that no judged episode was trained on, and that none was left out."""
     report, training = evidence.gap, evidence.training
     statistic = "differences from the training run"
     if report is None or not report.episodes:
@@ -40,6 +41,7 @@ def check(config: Config, evidence: GateEvidence) -> tuple[CheckResult, ...]:
     return (
         verdict("schema", statistic, _differences(report, training)),
         _held_out(report, evidence.measured, training),
+        _complete(evidence),
     )
 
 
@@ -70,3 +72,27 @@ def _held_out(report: GapReport, measured: SiteReport | None, training: Training
         return inconclusive("schema", statistic, "needs the episodes of the training run")
     seen = set(training.episodes)
     return verdict("schema", statistic, own + [name for episode, name in judged.items() if episode in seen])
+
+
+def _complete(evidence: GateEvidence) -> CheckResult:
+    """Of each split of their dataset that the reports touch, every episode of the sites must be there."""
+    statistic = "held-out episodes of their dataset that were left out"
+    left: dict[str, None] = {}
+    for report in (evidence.gap, evidence.measured):
+        if report is None:
+            continue
+        frozen = evidence.datasets.get(report.dataset)
+        if frozen is None:
+            told = f"dataset {short(report.dataset)}" if report.dataset else "a dataset that is named"
+            return inconclusive("schema", statistic, f"needs {told} on the ledger: it says what was left out")
+        judged = {e.episode: e.name for e in report.episodes}
+        splits = {e.split for e in frozen.episodes if e.id in judged}
+        expected = {e.id: e.name for e in frozen.episodes if e.split in splits and e.site in {"", *evidence.sites}}
+        left |= dict.fromkeys(name for episode, name in expected.items() if episode not in judged)
+        strange = sorted(judged.keys() - {e.id for e in frozen.episodes})
+        if strange:
+            return inconclusive("schema", statistic, f"{judged[strange[0]]} is not of dataset {short(report.dataset)}")
+    if left:
+        named = ", ".join(list(left)[:3]) + (f" and {len(left) - 3} more" if len(left) > 3 else "")
+        return inconclusive("schema", statistic, f"needs all held-out episodes of its dataset, left out: {named}")
+    return verdict("schema", statistic, [])
