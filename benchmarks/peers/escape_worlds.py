@@ -1,8 +1,8 @@
 """World models of the cell's telemetry, good and bad, and the admission of each.
 
 The model is a ridge regression of the next row on this one, its change and the action, fitted in a moment; the object
-moves with the tool while both are near. What is wrong is done to its training, its prompts, its actions, its answers or
-its report. Real checks judge it: those that a policy here names and this version has.
+moves with the tool while both are near, a person walks on as before. What is wrong is done to its training, its
+prompts, its actions, its answers or its report. Real checks judge it: those that a policy here names.
 
 Shape legend: T rows, B samples, K steps, D channels of state and surroundings, A action channels.
 """
@@ -42,10 +42,10 @@ from worldgate.sim.environment import CellEnvironment
 from worldgate.sim.experts import Expert, ExpertConfig
 from worldgate.sim.sensing import ACTION, AROUND, STATE
 
-TOOL, OBJECT, GOAL = slice(8, 10), slice(11, 13), slice(14, 16)
-EPSILON = {"observation.state[m]": 0.02, "observation.state[rad]": 0.10}
-TRAINING, HELD_OUT, TRUTH = 30, 24, 60
-ORDER = ("schema", "determinism", "skill", "horizon", "action_sensitivity", "optimism")
+TOOL, OBJECT, GOAL, PERSON = slice(8, 10), slice(11, 13), slice(14, 16), slice(16, 18)
+EPSILON = {"observation.state[m]": 0.02, "observation.state[rad]": 0.10, "observation.environment_state[m]": 0.10}
+TRAINING, HELD_OUT, TRUTH = 30, 40, 60
+ORDER = ("schema", "determinism", "skill", "horizon", "action_sensitivity", "optimism", "calibration")
 
 RULE: Mapping[str, Any] = {
     "schema": policies.SCHEMA,
@@ -60,6 +60,7 @@ RULE: Mapping[str, Any] = {
         {"check": "action_sensitivity", "params": {"horizon_s": 1.0, "minimum": "1.1"}},
         {"check": "determinism"},
         {"check": "optimism", "params": {"limit": "0.15", "recall": "0.7"}},
+        {"check": "calibration", "params": {"horizon_s": 1.0, "tolerance": "0.07"}},
     ],
 }
 """The gate policy of every admission here."""
@@ -173,7 +174,7 @@ class Knobs:
     restless: float = 0.0
     """Noise that no seed repeats."""
     claims: float = 1.0
-    """Claimed deviation, of an honest one."""
+    """Claimed deviation, of one that is honest on the training runs."""
 
 
 @dataclass
@@ -182,6 +183,7 @@ class Model:
 
     spec: ModelSpec
     weights: FloatArray
+    spread_KD: FloatArray
     knobs: Knobs = field(default_factory=Knobs)
     capabilities: frozenset[Capability] = frozenset({Capability.ACTIONS, Capability.STATE, Capability.UNCERTAINTY})
     opened: int = 0
@@ -201,14 +203,15 @@ class _Unrolling:
         self.now, self.before = self.last.copy(), np.repeat(rows[None, -2], samples, axis=0)
         self.broken = bool(self.draw.random() < model.knobs.broken)
         self.waiting: list[FloatArray] = [self.now[:, TOOL].copy()] * model.knobs.late
-        self.wild = np.random.default_rng()
+        self.wild, self.done = np.random.default_rng(), 0
 
     def step(self, actions_BKA: FloatArray | None) -> Frame:
         """See :class:`worldgate.core.worlds.Unrolling`."""
         assert actions_BKA is not None
         rows = np.stack([self._one(actions_BKA[:, k]) for k in range(actions_BKA.shape[1])], axis=1)
-        steps = np.sqrt(np.arange(1, rows.shape[1] + 1))[None, :, None]
-        spread = np.broadcast_to(self.model.knobs.claims * 0.002 * steps, rows.shape)
+        told = np.minimum(self.done + np.arange(rows.shape[1]), len(self.model.spread_KD) - 1)
+        spread = np.broadcast_to(self.model.knobs.claims * self.model.spread_KD[told], rows.shape)
+        self.done += rows.shape[1]
         return Frame(
             states={STATE.name: rows[..., :11], AROUND.name: rows[..., 11:]},
             uncertainty={STATE.name: spread[..., :11], AROUND.name: spread[..., 11:]},
@@ -224,6 +227,7 @@ class _Unrolling:
         change = _features(now, now - self.before, action) @ self.model.weights
         after[:, :11] += knobs.slow * np.clip(change, -0.5, 0.5)
         after[:, TOOL] += knobs.drift_m * np.array([0.6, -0.8])
+        after[:, PERSON] += now[:, PERSON] - self.before[:, PERSON]
         self._push(now, after)
         self.before, self.now = now, after
         told = (1 - knobs.copies) * after + knobs.copies * self.last
@@ -240,6 +244,21 @@ class _Unrolling:
         ahead = np.sum(way * to_object, axis=1, keepdims=True) > 0
         after[:, OBJECT] += np.where((apart < 0.055) & ahead, knobs.contact * way, 0.0)
         after[:, OBJECT] += knobs.drawn * (after[:, GOAL] - after[:, OBJECT])
+
+
+def spread(weights: FloatArray, shown: Sequence[Episode], *, steps: int = 10) -> FloatArray:
+    """(K, D) deviation of a normal whose central 90 % holds as much of the errors on these runs."""
+    sound = Model(spec=spec_of(weights, Knobs()), weights=weights, spread_KD=np.ones((1, 18)))
+    errors = []
+    for episode in shown:
+        rows = np.concatenate([episode.array(STATE.name), episode.array(AROUND.name)], axis=1)
+        actions = episode.array(ACTION.name)
+        for start in range(1, len(rows) - steps, steps // 2):
+            states = {STATE.name: rows[start - 1 : start + 1, :11], AROUND.name: rows[start - 1 : start + 1, 11:]}
+            found = _Unrolling(sound, Prompt(states=states), 1, 0).step(actions[None, start : start + steps])
+            told = np.concatenate([found.states[STATE.name], found.states[AROUND.name]], axis=-1)[0]
+            errors.append(np.abs(told - rows[start + 1 : start + 1 + steps]))
+    return np.asarray(np.quantile(np.stack(errors), 0.9, axis=0) / 1.645 + 1e-6)
 
 
 def spec_of(weights: FloatArray, knobs: Knobs, **changes: Any) -> ModelSpec:
@@ -277,7 +296,10 @@ class World:
         """The model at a strength."""
         learned = self.learns or (lambda folder, value, rep: fit(episodes(folder, 0, TRAINING)))
         weights, knobs = learned(folder, value, rep), self.knobs(value)
-        return Model(spec=spec_of(weights, knobs, **self.declares(value)), weights=weights, knobs=knobs)
+        claimed = spread(weights, episodes(folder, 0, TRAINING))
+        return Model(
+            spec=spec_of(weights, knobs, **self.declares(value)), weights=weights, spread_KD=claimed, knobs=knobs
+        )
 
 
 def held_out(folder: Path, rep: int) -> tuple[Episode, ...]:
@@ -287,7 +309,7 @@ def held_out(folder: Path, rep: int) -> tuple[Episode, ...]:
 
 CONFIG = GapConfig(horizon_s=1.0, windows=6, epsilon=EPSILON, site=SITE)
 MEASURED = EvaluateConfig(
-    horizons=(10,), windows=6, samples=2, other_actions=False, measures=("determinism", "optimism")
+    horizons=(10,), windows=6, samples=2, other_actions=False, measures=("determinism", "optimism", "coverage")
 )
 
 
@@ -453,8 +475,8 @@ WORLDS = (
     World(name="NaN now and then", values=(0.01, 0.05, 0.30), knobs=lambda v: Knobs(broken=v), sure=True),
     World(name="not the same twice", values=(1e-6, 0.001, 0.004), knobs=lambda v: Knobs(restless=v), sure=True),
     World(name="spread claimed too small", values=(0.5, 0.2, 0.02), knobs=lambda v: Knobs(claims=v), sure=True),
-    World(name="object drawn to the goal", values=(0.03, 0.1, 0.3), knobs=lambda v: Knobs(drawn=v), sure=True),
-    World(name="contact ignored", values=(0.6, 0.3, 0.0), knobs=lambda v: Knobs(contact=v), sure=True),
+    World(name="object drawn to the goal", values=(0.03, 0.1, 0.3), knobs=lambda v: Knobs(drawn=v)),
+    World(name="contact ignored", values=(0.6, 0.3, 0.0), knobs=lambda v: Knobs(contact=v)),
     World(
         name="wrong normaliser of the model", values=(1.001, 1.02, 2.0), knobs=lambda v: Knobs(scale=v), sure=True,
         declares=lambda v: {"normaliser": digest_json("other statistics")},
