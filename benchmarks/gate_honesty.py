@@ -1,11 +1,11 @@
 """Every gate statistic at its null, with clusters, exclusions and users who peek: how often is something bad passed?
 
-``.venv/bin/python benchmarks/gate_honesty.py [--quick] [--json]``. False promotion may be at most alpha plus three
-standard errors of the simulation. Beside it stands what people do instead, in the same run: an unadjusted test at
-every look, repeats counted as trials, failures excluded, the best of several uncorrected. Power and trials are held
-against exact tests with a fixed number. ``earlier`` is the figure of an independent simulation that this one must
-reproduce. Bounds come from the library as tables by count; paths of wealth are vectorised here and held equal to the
-library's on a sample. numpy ``default_rng``, seeded by row.
+``.venv/bin/python benchmarks/gate_honesty.py [--quick] [--json]``; a whole run is kept. False promotion may be at most
+alpha plus three standard errors of the simulation. Beside it stands what people do instead, in the same run: an
+unadjusted test at every look, repeats counted as trials, failures excluded, the best of several uncorrected. Power and
+trials are held against exact tests with a fixed number. ``earlier`` is the figure of an independent simulation that
+this one must reproduce. Bounds come from the library as tables by count; paths of wealth are vectorised here and held
+equal to the library's on a sample. numpy ``default_rng``, seeded by row.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import dataclasses
 import json
 import os
 import platform
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,6 +44,7 @@ Array: TypeAlias = NDArray[Any]
 Row: TypeAlias = dict[str, Any]
 ALPHA = 0.05
 LEVEL = "0.05"
+RESULT = Path(__file__).parent / "results" / "gate_honesty.json"
 BLOCK = 5000
 """Paths simulated at a time, so that memory stays small."""
 
@@ -515,9 +518,13 @@ def main() -> None:
     spent = time.perf_counter() - began
     load = f"load {os.getloadavg()[0]:.1f}"
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {load}, Python {platform.python_version()}"
+    told = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    head = {"name": "gate_honesty", "machine": machine, "runs": runs, "seconds": round(spent, 1)}
+    result = {**head, "commit": told.stdout.strip(), "rows": rows}
+    if not asked.quick:
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
     if asked.json:
-        head = {"name": "gate_honesty", "machine": machine, "runs": runs, "seconds": round(spent, 1)}
-        print(json.dumps({**head, "rows": rows}))
+        print(json.dumps(result))
         return
     for found in rows:
         bar = "" if found["ok"] is None else f"  bar {found['bar']:g} {'ok' if found['ok'] else 'MISSED'}"
