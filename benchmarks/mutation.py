@@ -51,12 +51,13 @@ BAR = 0.9
 
 
 def prepare(folder: Path) -> None:
-    """A copy of sources and tests, with the settings of the run."""
-    for name in ("src", "tests"):
+    """A copy of sources, tests and the outsider's verifier, with the settings of the run."""
+    for name in ("src", "tests", "tools"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     settings = {
         "source_paths": ["src"],
         "only_mutate": list(FILES),
+        "also_copy": ["tools"],
         "do_not_mutate_patterns": list(LEFT_ALONE),
         "pytest_add_cli_args_test_selection": list(TESTS),
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-m", "not slow"],
