@@ -70,7 +70,7 @@ class DemoConfig:
     """Episodes recorded on each of the four arms."""
     duration_s: float = 8.0
     """Longest episode."""
-    demonstrations: int = 120
+    demonstrations: int = 240
     """Camera-free demonstrations that each policy is cloned from."""
     trials: int = 100
     """Most trials of a release at one gate."""
