@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -310,14 +312,34 @@ def test_a_photograph_is_kept_under_its_digest(workspace: Workspace, tmp_path: P
     path = tmp_path / f"start{suffix}"
     assert cv2.imwrite(str(path), np.full((12, 20, 3), 90, np.uint8))
     digest = photos.keep(workspace, path)
-    assert workspace.store.get(digest) == path.read_bytes()
-    assert photos.size_of(path.read_bytes()) == (20, 12)
+    kept = workspace.store.get(digest)
+    assert photos.size_of(kept) == photos.size_of(path.read_bytes()) == (20, 12)
+    np.testing.assert_allclose(cv2.imdecode(np.frombuffer(kept, np.uint8), cv2.IMREAD_COLOR), 90, atol=1)
     ref = scenarios.register(workspace, scenario(photo=digest))
     (event,) = workspace.ledger.events("scenario.made")
     assert {item.kind for item in event.inputs} == {"photo"}
     assert scenarios.load(workspace, ref.digest).photo == digest
     with pytest.raises(NotFound, match="photograph"):
         scenarios.register(workspace, scenario(photo="0" * 64))
+
+
+def test_what_a_phone_writes_beside_the_pixels_is_not_kept_and_the_picture_is_upright(workspace: Workspace) -> None:
+    lying = np.zeros((16, 32, 3), np.uint8)
+    lying[:, :16] = 255
+    _, data = cv2.imencode(".jpg", lying)
+    turned_right = struct.pack("<2sHIHHHIHHI", b"II", 42, 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    told = b"Exif\0\0" + turned_right + b"52.5163 N, 13.3777 E"
+    jpeg = bytes(data)
+    jpeg = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(told) + 2) + told + jpeg[2:]
+    kept = workspace.store.get(photos.keep_bytes(workspace, jpeg, where="here"))
+    assert b"52.5163" in jpeg and b"52.5163" not in kept and b"Exif" not in kept
+    upright = cv2.imdecode(np.frombuffer(kept, np.uint8), cv2.IMREAD_COLOR)
+    assert upright.shape == (32, 16, 3) and upright[:12].min() > 200 and upright[20:].max() < 50
+    text = b"tEXt" + b"Comment\0seen at 52.5163 N"
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    png = photos.encode(lying)
+    kept = workspace.store.get(photos.keep_bytes(workspace, png[:33] + chunk + png[33:], where="here"))
+    assert b"52.5163" not in kept and kept == png
 
 
 PNG = photos.encode(np.zeros((4, 4, 3), np.uint8))

@@ -1,6 +1,8 @@
 """Photographs of a scenario's initial state: PNG or JPEG in the store, laid over a camera's picture to set it up again.
 
-The size stands in the header and is read before anything is decoded, so that a small file cannot fill the memory.
+The size stands in the header and is read before anything is decoded, so that a small file cannot fill the memory. What
+a phone writes beside the pixels (place, time, owner, a small picture of what was cropped away) does not come into the
+store: the picture is turned upright, as its EXIF says, and encoded again.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import cv2
 import numpy as np
 
 from worldgate.core.errors import DataRefused, NotFound
-from worldgate.core.streams import ByteArray
+from worldgate.core.streams import Array, ByteArray
 from worldgate.record.workspace import Workspace
 
 MOST_BYTES = 20_000_000
@@ -23,7 +25,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def keep(ws: Workspace, path: Path) -> str:
-    """Put a photograph into the store; returns its digest.
+    """Put a photograph into the store, upright and without anything but its pixels; returns its digest.
 
     Raises:
         NotFound: no such file.
@@ -41,14 +43,20 @@ def keep_bytes(ws: Workspace, data: bytes, *, where: str) -> str:
     size = size_of(data)
     if size is None or size[0] * size[1] > MOST_PIXELS or min(size) < 1:
         raise DataRefused("not a PNG or JPEG of a usable size", got=size or f"{data[:8]!r}", where=where)
-    if cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is None:
+    upright = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if upright is None:
         raise DataRefused("a photograph that cannot be read", got=f"{len(data)} bytes", where=where)
-    return ws.store.put_bytes(data)
+    return ws.store.put_bytes(_encoded(upright, ".png" if data.startswith(_PNG) else ".jpg"))
 
 
 def encode(picture: ByteArray) -> bytes:
     """PNG of an (H, W, 3) RGB picture."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return _encoded(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), ".png")
+
+
+def _encoded(picture_bgr: Array, ending: str) -> bytes:
+    settings = [cv2.IMWRITE_JPEG_QUALITY, 92] if ending == ".jpg" else []
+    done, data = cv2.imencode(ending, picture_bgr, settings)
     assert done
     return bytes(data)
 
