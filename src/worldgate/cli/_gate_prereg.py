@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
+from worldgate.cli._gate_policy import recorded_policy
 from worldgate.cli._output import JsonFlag, Table, answer
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
@@ -63,7 +64,6 @@ def prereg(
         dry_run: Only say it.
         key: Name of the key that signs; else the program's own.
     """
-    from worldgate.cli.gate import recorded_policy
     from worldgate.core.errors import UsageError
     from worldgate.core.streams import Origin
     from worldgate.core.times import now_ns

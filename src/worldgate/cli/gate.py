@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cyclopts import App
 
+from worldgate.cli._gate_adopt import adopt
 from worldgate.cli._gate_claim import claim
+from worldgate.cli._gate_policy import recorded_policy
 from worldgate.cli._gate_prereg import prereg
 from worldgate.cli._output import JsonFlag, Table, answer
 from worldgate.cli._workspace import WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
     from worldgate.evidence.decide import Decision
-    from worldgate.record.events import Ref
-    from worldgate.record.workspace import Workspace
 
 app = App(name="gate")
+app.command(adopt)
 app.command(claim)
 app.command(prereg)
 NOT_PASSED = 3
@@ -70,15 +71,6 @@ def gate(
         )
     _tell(decision, as_json=json)
     return 0 if decision.passed else NOT_PASSED
-
-
-def recorded_policy(ws: Workspace, text: str) -> Ref:
-    """A policy by file, shipped name, or what the record calls it."""
-    from worldgate.evidence import policy
-
-    if text.endswith(".toml") or text in policy.shipped():
-        return policy.register(ws, policy.load(text))
-    return ws.resolve(text, "gate_policy")
 
 
 def _tell(decision: Decision, *, as_json: bool) -> None:
@@ -284,8 +276,9 @@ def authorised(
         stage: How far it shall go.
     """
     from worldgate.core.errors import NotAuthorised
+    from worldgate.core.names import Slot
     from worldgate.core.times import format_ns, now_ns
-    from worldgate.evidence import approvals
+    from worldgate.evidence import adopted, approvals
     from worldgate.evidence.persons import Known, bench
 
     now = now_ns()
@@ -297,14 +290,18 @@ def authorised(
         except NotAuthorised as error:
             refused = error
         decisions, _ = approvals.promotions(known, ref.digest, slot)
+        site = str(Slot.parse(slot).site)
+        policies = adopted.adopted(known, site)
         seen = [c for d in decisions for c in approvals.considered(known, d, bench(known, d), slot, stage, now)]
     rows = [(c.person, "counts" if not c.why_not else c.why_not) for c in seen]
     parts = [Table(columns=("approved by", "here"), rows=rows)] if rows else []
-    body = {"authorised": found is not None, "authorisation": found, "approvals": seen}
+    body = {"authorised": found is not None, "authorisation": found, "approvals": seen, "adopted": policies}
     if found is not None:
         told = f"may run on {found.slot} as {stage} until {format_ns(found.expires_ns)}: approved by "
-        waived = [f"rests on waiver {digest[:12]}" for digest in found.waivers]
-        answer("gate.authorised", body, *parts, told + ", ".join(found.persons), *waived, as_json=json)
+        said = [f"rests on waiver {digest[:12]}" for digest in found.waivers]
+        if not policies:
+            said.append(f"{site} has adopted no policy: promotions under any count here (worldgate gate adopt)")
+        answer("gate.authorised", body, *parts, told + ", ".join(found.persons), *said, as_json=json)
         return 0
     assert refused is not None
     why = {"what": refused.what, "got": None if refused.got is None else str(refused.got), "hint": refused.hint}

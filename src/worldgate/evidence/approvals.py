@@ -19,7 +19,7 @@ from worldgate.core.errors import NotAuthorised, UsageError, WorldgateError
 from worldgate.core.evidence import Stage, Verdict, covers
 from worldgate.core.names import Slot
 from worldgate.core.times import format_ns
-from worldgate.evidence import hardware, persons, waivers
+from worldgate.evidence import adopted, hardware, persons, waivers
 from worldgate.evidence.persons import APPROVED, DECIDED, Bench, Decided, Known, Seen, Signed
 from worldgate.record.events import Event, Ref
 from worldgate.record.workspace import Workspace
@@ -188,7 +188,8 @@ def authorise(ws: Workspace, release: str, slot: str, now_ns: int, *, stage: Sta
     """Who and what allows this release on this slot now, up to a stage. Fails closed.
 
     Of the promotions that stand (see the head of this file) the newest of each stage speaks, never one before it. It
-    must be in force, have its approvals, and every waiver that it rests on must still hold.
+    must be in force and under the policy that the site adopted, have its approvals, and every waiver that it rests on
+    must still hold.
 
     Raises:
         NotAuthorised: nothing allows it, with the reason.
@@ -247,6 +248,11 @@ def _grant(known: Known, decided: Decided, slot: str, stage: Stage, now_ns: int)
     for digest in ruling.waivers:
         ends.append(waivers.standing(known, digest, now_ns).terms.expires_ns)
     bench = persons.bench(known, decided)
+    other = adopted.refusal(known, str(Slot.parse(slot).site), ruling.policy, ruling.stage, but=bench.releasers)
+    if other:
+        raise NotAuthorised(
+            "decided under a policy that its site did not adopt", got=other, hint="worldgate gate adopt"
+        )
     given: dict[str, Approval] = {}
     for found in considered(known, decided, bench, slot, stage, now_ns):
         if found.approval is not None and not found.why_not:
