@@ -51,7 +51,8 @@ BLIND = {"ulog", "comma2k19"}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("formats")
+    root = tmp_path_factory.mktemp("formats") / "deeper"
+    root.mkdir()
     return {name: make(root / name) for name, (_, make) in MAKERS.items()}
 
 
