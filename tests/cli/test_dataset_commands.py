@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,26 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
 
 
 @pytest.fixture(scope="module")
-def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recordings")
-    assert main(["sim", "record", str(folder), "--runs", "4", "--duration", "2", "--json"]) == 0
-    return folder
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a dataset and one that extends it; tests change copies of it."""
+    folder = tmp_path_factory.mktemp("made")
+    recordings, root = folder / "recordings", folder / "workspace"
+    Workspace.init(root, person="tester").close()
+    assert main(["sim", "record", str(recordings), "--runs", "4", "--duration", "2", "--json"]) == 0
+    files = sorted(map(str, recordings.glob("*.mcap")))
+    for arguments in (
+        ("ingest", *files[:2]),
+        ("snapshot", "cell", "--name", "one"),
+        ("ingest", *files[2:]),
+        ("snapshot", "cell", "--name", "two", "--extends", "one"),
+    ):
+        assert main([*arguments, "-w", str(root), "--json"]) == 0, arguments
+    return root
 
 
 @pytest.fixture
-def root(recordings: Path, workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> str:
-    root = str(workspace.root)
-    files = sorted(recordings.glob("*.mcap"))
-    said(capsys, "ingest", *map(str, files[:2]), "-w", root)
-    said(capsys, "snapshot", "cell", "--name", "one", "-w", root)
-    said(capsys, "ingest", *map(str, files[2:]), "-w", root)
-    said(capsys, "snapshot", "cell", "--name", "two", "--extends", "one", "-w", root)
-    return root
+def root(made: Path, tmp_path: Path) -> str:
+    return str(shutil.copytree(made, tmp_path / "workspace", symlinks=True))
 
 
 def test_a_dataset_that_extends_differs_only_by_what_came(root: str, capsys: pytest.CaptureFixture[str]) -> None:
