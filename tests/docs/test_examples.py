@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.docs.test_pages import LINK, ROOT, Block, blocks, commands_of
+from tests.docs.test_pages import LINK, ROOT, Block, Command, blocks, steps_of
 
 from worldgate.cli import main
 
@@ -34,10 +34,9 @@ def run(block: Block, names: dict[str, Any]) -> None:
     if block.kind == "python":
         exec(compile(block.body, f"{block.page.name}:{block.line}", "exec"), names)
         return
-    lines = commands_of(block)
-    assert lines is not None, f"{block.page.name}:{block.line} asks something of the shell"
-    for arguments in lines:
-        assert main(arguments) == 0, f"{block.page.name}:{block.line}\n{arguments}"
+    for step in steps_of(block.body):
+        assert isinstance(step, Command), f"{block.page.name}:{block.line} asks something of the shell"
+        assert main(list(step.arguments)) == step.status, f"{block.page.name}:{block.line}\n{step}"
 
 
 @pytest.fixture(scope="module")

@@ -69,46 +69,111 @@ def test_every_example_says_whether_it_is_run(block: Block) -> None:
     assert re.fullmatch(r"run|demo|skip \(.{8,}\)", block.tag), f"tag {block.tag!r}"
 
 
-def commands_of(block: Block) -> list[list[str]] | None:
-    """The arguments of every line, where a block is of `worldgate` lines alone and asks nothing of the shell."""
-    lines = [line for line in block.body.replace("\\\n", " ").splitlines() if line.strip()]
-    lines = [line for line in lines if not line.lstrip().startswith("#")]
-    if block.kind == "python" or any(not re.fullmatch(r"worldgate [^|<>&$;`*?~]*", line) for line in lines):
+QUOTED = re.compile(r"""'[^']*'|"[^"$`\\]*\"""")
+PLAIN = re.compile(r"worldgate [^|<>&$;`*?~()#]*(#.*)?")
+STATUS = re.compile(r" \|\| test \$\? = (\d+)$")
+BINDING = re.compile(r"(^|[;&|(])\s*(cd|export|set|trap|source|alias)\b|[&|]\s*$", re.M)
+"""What a shell takes from one line to the next, values aside, which no plain line can name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A line of `worldgate` that asks nothing of the shell, and the exit status that the page says it has."""
+
+    arguments: tuple[str, ...]
+    status: int = 0
+
+
+def command_of(line: str) -> Command | None:
+    """The command of a logical line; None where it needs a shell."""
+    told = STATUS.search(line)
+    line = line[: told.start()] if told else line
+    if not PLAIN.fullmatch(QUOTED.sub("_", line)):
         return None
-    return [shlex.split(line, comments=True)[1:] for line in lines]
+    return Command(tuple(shlex.split(line, comments=True)[1:]), int(told[1]) if told else 0)
+
+
+def steps_of(body: str) -> list[Command | str]:
+    """A block of bash as commands, and as one script what lies between the first and last line that need a shell."""
+    lines = body.replace("\\\n", " ").splitlines()
+    made = [command_of(line) for line in lines]
+    needs = [k for k, line in enumerate(lines) if made[k] is None and not re.match(r"\s*(#|$)", line)]
+    if not needs:
+        return [command for command in made if command]
+    first, last = needs[0], needs[-1]
+    if BINDING.search("\n".join(lines[first : last + 1])):
+        last = len(lines) - 1
+    before, after = ([command for command in some if command] for some in (made[:first], made[last + 1 :]))
+    return [*before, "\n".join(lines[first : last + 1]), *after]
 
 
 def test_lines_that_need_a_shell_are_left_to_one() -> None:
-    made = {body: commands_of(Block(ROOT, 1, "bash", "run", body)) for body in (
-        "worldgate init . --person ada\n\nworldgate list \\\n  models  # all\n",
-        "worldgate list models > models.txt\n",
-        "mkdir logs\n",
-        "worldgate ingest logs/*\n",
-    )}  # fmt: skip
-    assert list(made.values()) == [[["init", ".", "--person", "ada"], ["list", "models"]], None, None, None]
+    init, models = Command(("init", ".", "--person", "ada")), Command(("list", "models"))
+    made = {
+        "worldgate init . --person ada\n\nworldgate list \\\n  models  # all\n": [init, models],
+        "# first\nworldgate list models || test $? = 3\n": [Command(("list", "models"), 3)],
+        "worldgate list 'a*' \"b > 2\"\n": [Command(("list", "a*", "b > 2"))],
+        'worldgate list "$(ls)"\n': ['worldgate list "$(ls)"'],
+        "worldgate list models > models.txt\n": ["worldgate list models > models.txt"],
+        "worldgate ingest logs/*\n": ["worldgate ingest logs/*"],
+        "worldgate list models\nmkdir logs\nworldgate list models\n": [models, "mkdir logs", models],
+        "a=1\nworldgate list models\necho $a\nworldgate list models\n": ["a=1\nworldgate list models\necho $a", models],
+        "mkdir a\ncd a\nworldgate list models\n": ["mkdir a\ncd a\nworldgate list models"],
+        "true &&\nworldgate list models\n": ["true &&\nworldgate list models"],
+        "cat > x <<END\n\nEND\nworldgate list models\n": ["cat > x <<END\n\nEND", models],
+    }
+    assert {body: steps_of(body) for body in made} == made
 
 
-@pytest.mark.parametrize("page", sorted({b.page for b in ALL if b.tag == "run"}), ids=name_of)
-def test_the_examples_of_a_page_run_in_order(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def run_apart(block: Block, script: str, folder: Path) -> None:
+    """Run a script in a process of its own, with our `worldgate` and `python` first on its path."""
+    environment = dict(os.environ)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    command = [sys.executable, "-c", script] if block.kind == "python" else ["bash", "-euc", script]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, f"{name_of(block.page)}:{block.line}\n{script}\n{done.stdout}{done.stderr}"
+
+
+def run_here(block: Block, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run a block in this process, which has imported what most need: a new one takes longer for that than to work."""
+    if block.kind == "python":
+        exec(
+            compile(block.body, f"{name_of(block.page)}:{block.line}", "exec", dont_inherit=True), {"__name__": "page"}
+        )
+        return
+    for step in steps_of(block.body):
+        if isinstance(step, str):
+            run_apart(block, step, folder)
+            continue
+        code, said = main(list(step.arguments)), capsys.readouterr()
+        assert code == step.status, f"{name_of(block.page)}:{block.line}\n{step}\n{said.out}{said.err}"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the blocks of a page run."""
     for name in [name for name in os.environ if name.startswith("WORLDGATE_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    environment = dict(os.environ)
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    return tmp_path
+
+
+RUN = sorted({b.page for b in ALL if b.tag == "run"})
+
+
+@pytest.mark.parametrize("page", RUN, ids=name_of)
+def test_the_examples_of_a_page_run_in_order(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for block in (b for b in blocks(page) if b.tag == "run"):
-        ours = commands_of(block)
-        if ours is not None:  # in this process: starting one takes longer than most commands
-            for arguments in ours:
-                code, said = main(arguments), capsys.readouterr()
-                assert code == 0, f"{name_of(page)}:{block.line}\n{arguments}\n{said.out}{said.err}"
-            continue
-        command = [sys.executable, "-c", block.body] if block.kind == "python" else ["bash", "-euc", block.body]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
-        )
-        assert done.returncode == 0, f"{name_of(page)}:{block.line}\n{block.body}\n{done.stdout}{done.stderr}"
+        run_here(block, folder, capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN, ids=name_of)
+def test_the_examples_of_a_page_run_in_order_as_a_reader_runs_them(page: Path, folder: Path) -> None:
+    for block in (b for b in blocks(page) if b.tag == "run"):
+        run_apart(block, block.body, folder)
 
 
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#]+)(?:#[^)]*)?\)")
