@@ -7,6 +7,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -62,6 +63,14 @@ def workspace(tmp_path: Path) -> Workspace:
     from worldgate.record.workspace import Workspace
 
     return Workspace.init(tmp_path / "workspace", person="tester")
+
+
+@pytest.fixture(scope="session")
+def tool() -> ModuleType:
+    """The outsider's verifier, which lies in no package."""
+    from tests import outsider
+
+    return outsider.tool
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.evidence import promotions_to_sign as signing
 from tests.evidence.promotions_to_sign import LATER, LEFT, NOW, RIGHT, Hall, forge, stated
+from tests.outsider import TOOL
 
 from worldgate.core.digest import canonical, sha256
 from worldgate.core.errors import NotAuthorised, NotFound, UsageError
@@ -21,8 +21,6 @@ from worldgate.record.events import Event, Ref
 from worldgate.record.keys import Keyring, Role
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from tests.evidence import corpus, corpus_record
+from tests.outsider import tool as outsider
 
 from worldgate.core.errors import WorldgateError
 from worldgate.evidence.recompute import RECOMPUTE
@@ -19,20 +17,7 @@ from worldgate.record.ledger import Head
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
 UNREADABLE = frozenset({-1})
-
-
-def _tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("outsider_of_corpus", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-outsider = _tool()
 CASES = corpus.cases()
 QUICK = set(random.Random(2026).sample(range(len(CASES)), len(CASES) // 10))
 

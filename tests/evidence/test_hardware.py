@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 from tests.evidence import promotions
 from tests.evidence.promotions_to_sign import LEFT, NOW, RIGHT, Hall
+from tests.outsider import tool
 
 from worldgate.cli import main
 from worldgate.core.errors import NotAuthorised, UsageError
@@ -19,7 +18,6 @@ from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
 TOOL_A, TOOL_B = {"tool": "gripper 85"}, {"tool": "gripper 140"}
 
 
@@ -33,15 +31,6 @@ def test_an_arm_is_what_was_told_last(workspace: Workspace) -> None:
     assert hardware.current(events, (LEFT, RIGHT)) == {LEFT: last.digest, RIGHT: ""}
     with pytest.raises(UsageError, match="made of something"):
         hardware.configure(workspace, LEFT, {}, now_ns=NOW)
-
-
-def outsider(ws: Workspace) -> int:
-    spec = importlib.util.spec_from_file_location("outsider_hardware", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["outsider_hardware"] = module
-    spec.loader.exec_module(module)
-    return int(module.main([str(ws.root)]))
 
 
 def test_a_decision_ends_where_its_arm_is_changed(workspace: Workspace) -> None:
@@ -72,7 +61,7 @@ def test_trials_of_a_plan_end_where_an_arm_is_changed(workspace: Workspace) -> N
     assert any("left was changed after its first trial" in note for note in found.payload["notes"])
     hall.promoted()
     assert verify(workspace, recompute=RECOMPUTE).ok
-    assert outsider(workspace) == 0
+    assert tool.main([str(workspace.root)]) == 0
 
 
 def test_an_arm_is_configured_from_the_command_line(

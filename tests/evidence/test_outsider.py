@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 from tests.evidence import promotions
 from tests.evidence.held_out import frozen
+from tests.outsider import TOOL
 
 from worldgate.core.digest import canonical
 from worldgate.core.evidence import Verdict
@@ -36,19 +35,8 @@ from worldgate.record.signing import sign_statement, statement_type
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
 NOW = 1_800_000_000_000_000_000
 SLOT = "bench/ur5/left"
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("outsider", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["outsider"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

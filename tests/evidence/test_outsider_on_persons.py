@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,18 +21,6 @@ from worldgate.record.events import Ref
 from worldgate.record.signing import sign_statement, statement_type
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("outsider_of_persons", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["outsider_of_persons"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

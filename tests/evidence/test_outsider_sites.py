@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import random
-import sys
 from fractions import Fraction
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -38,23 +35,12 @@ from worldgate.record.signing import sign_statement, statement_type
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
 NOW = 1_800_000_000_000_000_000
 CHECKS = (
     "action_following", "counterfactual", "contact", "plausibility", "calibration", "optimism", "missed_violations",
     "drift", "layout", "determinism", "rank",
 )  # fmt: skip
 WORLD = format(0, "064x")
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("outsider_of_sites", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["outsider_of_sites"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def plain(value: Any) -> Any:

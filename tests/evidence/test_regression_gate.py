@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -29,20 +26,9 @@ from worldgate.record.events import Ref
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
 NOW = 1_800_000_000_000_000_000
 SLOT = promotions.SLOT
 WEIGHTS, OLD = "8" * 64, "7" * 64
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("regression_outsider", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["regression_outsider"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

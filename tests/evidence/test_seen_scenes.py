@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -22,19 +19,8 @@ from worldgate.record.events import Ref
 from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
 NOW = 1_800_000_000_000_000_000
 SCENES = 20
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("outsider_seen", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["outsider_seen"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

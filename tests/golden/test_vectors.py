@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import struct
-import sys
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,19 +14,6 @@ from securesystemslib.dsse import Envelope
 
 from worldgate.core.digest import canonical
 from worldgate.core.errors import UsageError
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("outsider_vectors", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["outsider_vectors"] = module
-    spec.loader.exec_module(module)
-    return module
-
 
 NUMBERS = {
     "0000000000000000": "0",

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.outsider import tool
 
 from worldgate.core.digest import canonical, read_json
 from worldgate.core.errors import UsageError
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("outsider_of_json", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = _load()
 
 _FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import sqlite3
@@ -24,16 +23,6 @@ from worldgate.record.verify import VerifyReport, verify
 from worldgate.record.workspace import Workspace
 
 Tamper = Callable[..., None]
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "verify.py"
-
-
-@pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("outsider_of_record", TOOL)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
