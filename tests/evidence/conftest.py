@@ -5,16 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from worldgate.core.digest import sha256
 from worldgate.core.episodes import Episode, Rows
+from worldgate.core.evidence import Verdict
 from worldgate.core.streams import Array, FloatArray, Kind, Origin, StreamInfo
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, Signal, Transition
+
+if TYPE_CHECKING:
+    from tests.evidence.promotions_to_sign import Hall, Halls
+
+    from worldgate.evidence.decide import Decision
 
 RATE_HZ = 10.0
 STEP_NS = 100_000_000
@@ -23,6 +30,42 @@ STEP_NS = 100_000_000
 @pytest.fixture
 def fakes() -> ModuleType:
     return sys.modules[__name__]
+
+
+@pytest.fixture(scope="session")
+def halls(tmp_path_factory: pytest.TempPathFactory) -> Halls:
+    from tests.evidence.promotions_to_sign import Halls
+
+    return Halls(tmp_path_factory.mktemp("halls"))
+
+
+@pytest.fixture
+def _decided(halls: Halls, tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Hall, Decision | None]:
+    """A copy of the hall in which what this test asks for was decided."""
+    kind = next((name for name in ("promoted", "held") if name in request.fixturenames), "bare")
+    return halls.copy(kind, tmp_path / "workspace")
+
+
+@pytest.fixture
+def hall(_decided: tuple[Hall, Decision | None]) -> Hall:
+    """A small workspace in which decisions wait for persons."""
+    return _decided[0]
+
+
+@pytest.fixture
+def promoted(_decided: tuple[Hall, Decision | None]) -> Decision:
+    """What was decided in ``hall`` after eight trials, just enough."""
+    decision = _decided[1]
+    assert decision is not None and decision.verdict is Verdict.PROMOTE
+    return decision
+
+
+@pytest.fixture
+def held(_decided: tuple[Hall, Decision | None]) -> Decision:
+    """What was decided in ``hall`` after three trials, too few: success is inconclusive."""
+    decision = _decided[1]
+    assert decision is not None and decision.verdict is Verdict.HOLD
+    return decision
 
 
 def digest(text: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tests.evidence import promotions
@@ -75,6 +77,32 @@ class Hall:
 
     def authorised(self, slot: str = LEFT, at: int = NOW, **how: Any) -> approvals.Authorisation:
         return approvals.authorise(self.ws, self.release.digest, slot, at, **how)
+
+
+class Halls:
+    """Halls as tests find them: each made once in a folder, then copied for every test, which may change its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.made: dict[str, tuple[Hall, Decision | None]] = {}
+
+    def copy(self, kind: str, to: Path) -> tuple[Hall, Decision | None]:
+        """A hall with what was decided in it: ``promoted``, ``held`` after too few trials, or nothing (``bare``)."""
+        if kind not in self.made:
+            hall = Hall.of(Workspace.init(self.folder / kind, person="tester"))
+            self.made[kind] = hall, self._decided(hall, kind)
+            hall.ws.close()
+        hall, decision = self.made[kind]
+        shutil.copytree(self.folder / kind, to)
+        return replace(hall, ws=Workspace.open(to)), decision
+
+    def _decided(self, hall: Hall, kind: str) -> Decision | None:
+        if kind == "promoted":
+            return hall.promoted()
+        if kind == "held":
+            hall.tries(3)
+            return hall.decides()
+        return None
 
 
 def gate(ws: Workspace, **rules: Any) -> Ref:

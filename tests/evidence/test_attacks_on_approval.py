@@ -23,16 +23,6 @@ from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
 
 
-@pytest.fixture
-def hall(workspace: Workspace) -> Hall:
-    return Hall.of(workspace)
-
-
-@pytest.fixture
-def promoted(hall: Hall) -> Decision:
-    return hall.promoted()
-
-
 def refuses(hall: Hall, got: str = "0 of 1", *, slot: str = LEFT, **how: Any) -> None:
     """Nothing runs, because too few approvals count."""
     with pytest.raises(NotAuthorised, match="too few persons") as caught:

@@ -20,17 +20,6 @@ from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.record.events import Event, Ref
 from worldgate.record.signing import sign_statement, statement_type
 from worldgate.record.verify import verify
-from worldgate.record.workspace import Workspace
-
-
-@pytest.fixture
-def hall(workspace: Workspace) -> Hall:
-    return Hall.of(workspace)
-
-
-@pytest.fixture
-def promoted(hall: Hall) -> Decision:
-    return hall.promoted()
 
 
 def refuses(hall: Hall, got: str = "0 of 1", *, slot: str = LEFT, **how: Any) -> None:

@@ -23,11 +23,6 @@ from worldgate.record.verify import verify
 from worldgate.record.workspace import Workspace
 
 
-@pytest.fixture
-def hall(workspace: Workspace) -> Hall:
-    return Hall.of(workspace)
-
-
 def both(tool: ModuleType, ws: Workspace, capsys: pytest.CaptureFixture[str]) -> set[int]:
     """Which records do not hold, by the library; the outsider must name the same."""
     ours = {problem.seq for problem in verify(ws, recompute=RECOMPUTE).problems}

@@ -23,20 +23,6 @@ from worldgate.record.workspace import Workspace
 DAY = DAY_NS
 
 
-@pytest.fixture
-def hall(workspace: Workspace) -> Hall:
-    return Hall.of(workspace)
-
-
-@pytest.fixture
-def held(hall: Hall) -> Decision:
-    """Three trials are too few: success is inconclusive."""
-    hall.tries(3)
-    decision = hall.decides()
-    assert decision.verdict is Verdict.HOLD
-    return decision
-
-
 def lives(hall: Hall, digest: str, at: int = NOW) -> bool:
     try:
         waivers.standing(Known(hall.ws), digest, at)
