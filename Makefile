@@ -20,6 +20,8 @@ UV := uv==0.13.9
 # A later `make test` keeps the torch that an earlier `TORCH=cpu make demo` chose.
 TORCH ?= $(shell cat $(VENV)/torch 2>/dev/null || echo lock)
 WORKERS ?= 2
+# A file goes to one worker whole, so that what its tests share is made once; in the order of tests/conftest.py.
+DIST := --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 STAMP := $(VENV)/installed-$(TORCH)
 
 .PHONY: env demo test test-all lint format types bench bench-env mutation docs lock clean
@@ -42,10 +44,10 @@ demo:
 	echo "installation $$((ready - start)) s, demo $$((end - ready)) s"; exit $$status
 
 test: env
-	$(BIN)/python -m pytest -m "not slow" -o faulthandler_timeout=600 -n $(WORKERS) --dist loadfile --max-worker-restart 0
+	$(BIN)/python -m pytest -m "not slow" -o faulthandler_timeout=600 -n $(WORKERS) $(DIST)
 
 test-all: env
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0
+	$(BIN)/python -m pytest -n $(WORKERS) $(DIST)
 
 lint: env
 	$(BIN)/ruff check .

@@ -41,6 +41,21 @@ if holds_tests(MEMORY, ROOM):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
+LONG = (
+    *("docs/test_pages.py", "recipes/test_real_recipes.py", "fuzz/test_fuzz.py", "faults/test_ingest_faults.py"),
+    *("recipes/test_demo.py", "worlds/test_training_processes.py", "worlds/test_other_devices.py"),
+    *("data/test_ingest.py", "evidence/test_outsider.py", "contract/test_engines.py", "contract/test_tokenizers.py"),
+    *("faults/test_training_faults.py", "cli/test_imagine_prompts.py", "core/test_imports.py"),
+)
+"""Files that take longest, the longest first: one that begins when little else is left keeps a single core busy."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; ``make test`` hands files out in this order."""
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path, len(LONG)))
+
+
 def skip_or_fail(reason: str) -> NoReturn:
     """Skip; with ``WORLDGATE_REQUIRE=all``, as CI sets it, a skip is a failure."""
     if os.environ.get("WORLDGATE_REQUIRE") == "all":
