@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -88,21 +89,25 @@ class Halls:
 
     def copy(self, kind: str, to: Path) -> tuple[Hall, Decision | None]:
         """A hall with what was decided in it: ``promoted``, ``held`` after too few trials, or nothing (``bare``)."""
+        if "MUTANT_UNDER_TEST" in os.environ:  # mutmut sends those tests that reach a place: each makes its own
+            return make(kind, to)
         if kind not in self.made:
-            hall = Hall.of(Workspace.init(self.folder / kind, person="tester"))
-            self.made[kind] = hall, self._decided(hall, kind)
-            hall.ws.close()
+            self.made[kind] = make(kind, self.folder / kind)
+            self.made[kind][0].ws.close()
         hall, decision = self.made[kind]
         shutil.copytree(self.folder / kind, to)
         return replace(hall, ws=Workspace.open(to)), decision
 
-    def _decided(self, hall: Hall, kind: str) -> Decision | None:
-        if kind == "promoted":
-            return hall.promoted()
-        if kind == "held":
-            hall.tries(3)
-            return hall.decides()
-        return None
+
+def make(kind: str, folder: Path) -> tuple[Hall, Decision | None]:
+    """A hall of this kind, see :meth:`Halls.copy`."""
+    hall = Hall.of(Workspace.init(folder, person="tester"))
+    if kind == "promoted":
+        return hall, hall.promoted()
+    if kind == "held":
+        hall.tries(3)
+        return hall, hall.decides()
+    return hall, None
 
 
 def gate(ws: Workspace, **rules: Any) -> Ref:
