@@ -22,7 +22,7 @@ from escape_cell import DAY, NOW, SITE, cell_code
 
 from worldgate.core.digest import digest_json
 from worldgate.core.episodes import Episode, Rows
-from worldgate.core.errors import DataRefused
+from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.evidence import Status
 from worldgate.core.streams import Array, FloatArray, Origin
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Prompt, Signal
@@ -331,7 +331,7 @@ def admit(world: World, folder: Path, value: float, rep: int) -> dict[str, Any]:
             data = freeze(ws, held_out(folder, rep))
             try:
                 report = world.report(gap(model, held_out(folder, rep), CONFIG, dataset=data.digest), value)
-            except DataRefused:
+            except (DataRefused, UsageError):  # also a tolerance for a signal in metres where the model has none
                 return {"verdict": "REFUSED", "caught": "schema", "spent": 0, "fixed": None}
             ref = decide.put_evidence(ws, report, inputs=(subject,))
             _, _, shown = measure(ws, model, held_out(folder, rep), MEASURED, dataset=data, site=SITE)
@@ -392,8 +392,8 @@ def one_step(world: World, folder: Path, value: float) -> float:
         short = replace(CONFIG, horizon_s=0.1, control=False, windows=12)
         try:
             report = gap(model, held_out(folder, 0), short)
-        except DataRefused:
-            return np.array([np.inf, np.inf])
+        except (DataRefused, UsageError):
+            return np.full(len(EPSILON), np.inf)
         rows = [[row.signals[name].model[0] for name in EPSILON] for row in report.episodes]
         return np.mean([[np.inf if v is None else v for v in row] for row in rows], axis=0)
 
