@@ -2397,7 +2397,7 @@ MANIFEST = {"decision", "decision_seq", "files", "head", "keys", "ledger", "made
 LINE = {"digest", "hash", "kind", "ledger", "origin_seq", "payload", "seq", "signature", "why"}
 GATES_READ = {"evidence.made", "exposure.recorded", "gate.decided", "gate.waived", "gate.withdrawn"} | {
     "gate_policy.registered", "plan.registered", "release.registered", "scenario.made", "slot.configured"
-} | {"suite.made", "trial.run"}  # fmt: skip
+} | {"suite.made", "trial.run", "deployment.desired", "deployment.reported", "key.revoked"}  # fmt: skip
 
 
 class Bundle(Workspace):

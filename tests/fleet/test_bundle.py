@@ -13,10 +13,11 @@ import pytest
 from tests.evidence import conftest as fakes
 from tests.evidence import promotions
 from tests.evidence import stories as st
+from tests.evidence.promotions_to_sign import Hall
 
 from worldgate.core.digest import canonical
 from worldgate.core.errors import AlreadyExists, DataRefused, NotFound, SchemaTooNew, Tampered, UsageError
-from worldgate.evidence import claims, scenarios
+from worldgate.evidence import claims, persons, scenarios
 from worldgate.evidence.coverage_bins import Bins
 from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.fleet.bundle import Asked, Made, make
@@ -118,6 +119,17 @@ def test_a_record_of_another_story_keeps_its_place_and_no_words(story: st.Story,
     assert [row["digest"] for row in listed] == [line["digest"] for line in hidden]
     reasons = [row["why"] for row in rows(made.folder, "redactions.csv") if row["what"] == "document"]
     assert any(why.startswith("not a document") for why in reasons)
+
+
+def test_an_approval_that_was_taken_back_is_shown_with_that(workspace: Workspace, tmp_path: Path) -> None:
+    hall = Hall.of(workspace)
+    decision = hall.promoted()
+    given = hall.approves(decision)
+    taken = persons.withdraw(workspace, Ref("approval", given.digest), key="cy", reason="too soon")
+    made = make(workspace, decision.ref, tmp_path / "b", now_ns=st.NOW)
+    assert made.report.ok, made.report.report.problems
+    lines = [json.loads(line) for line in (made.folder / "ledger.jsonl").read_text().splitlines()]
+    assert {line["digest"]: line["why"] for line in lines}[taken.digest] == ""
 
 
 @pytest.mark.parametrize(

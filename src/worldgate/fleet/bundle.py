@@ -6,8 +6,10 @@ story keep their place in the chain and are withheld; so is what a redaction ask
 in plain words what is shown and what is not.
 
 One decision's story is: everything that its lineage reaches backwards; every record that names the decision, its
-subject, or a plan, suite or world model that it rests on; what was deployed, recorded and reported on its arms; every
-scenario that an incident left behind; and all keys. The same ledger at the same time gives the same bytes.
+subject, or a plan, suite or world model that it rests on; what was deployed, recorded and reported on its arms; what
+was deployed on the other arms of its subject's waivers, since that ends a waiver or does not; every approval or waiver
+of these that was taken back; every scenario that an incident left behind; and all keys. The same ledger at the same
+time gives the same bytes.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from worldgate.evidence import claim_status
 from worldgate.evidence.claim_svg import draw
 from worldgate.evidence.claims import Tree
 from worldgate.evidence.decide import DECIDED
+from worldgate.evidence.exposure import ASSIGNED, REPORTED
+from worldgate.evidence.persons import EVENTS, WAIVED
 from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.fleet import bundle_readme, bundle_tables
 from worldgate.fleet.bundle_tables import Facts
@@ -32,7 +36,7 @@ from worldgate.record.bundle_verify import BundleReport, verify_bundle
 from worldgate.record.bundles import REDACTED, Contents, Manifest, VouchedKey
 from worldgate.record.erasure import tombstones
 from worldgate.record.events import Event, Ref
-from worldgate.record.keys import ADDED, ERASED, KEY_KINDS, read_key
+from worldgate.record.keys import ADDED, ERASED, KEY_KINDS, WITHDRAWN, read_key
 from worldgate.record.ledger import Head
 from worldgate.record.redaction import Redactor, What, of_events, payload_of
 from worldgate.record.workspace import Workspace
@@ -133,12 +137,21 @@ def story(ws: Workspace, events: Sequence[Event], decision: Event) -> frozenset[
     core = _core(ws, [e for e in events if e.seq in shown], decision)
     shown |= _backward(events, [e for e in events if not core.isdisjoint(ref.digest for ref in e.outputs)])
     slots = set(decision.body["slots"])
+    waived = {slot for e in events if e.kind == WAIVED and _mentions(e, core) for slot in _texts(e.body.get("slots"))}
     for event in events:
         always = event.kind in KEY_KINDS or event.kind == ERASED
         left_behind = event.kind == "scenario.made" and event.body.get("source") == "incident"
-        if always or left_behind or _about(event, slots, core) or _mentions(event, core):
+        wears = event.kind in (ASSIGNED, REPORTED) and event.body.get("slot") in waived
+        if always or left_behind or wears or _about(event, slots, core) or _mentions(event, core):
             shown.add(event.seq)
+    said = {ref.digest for e in events if e.seq in shown and e.kind in EVENTS.values() for ref in e.outputs}
+    shown |= {e.seq for e in events if e.kind == WITHDRAWN and e.body.get("withdrawn") in said}
     return frozenset(shown)
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts of a list; of signed nonsense none."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _backward(events: Sequence[Event], starts: Sequence[Event]) -> set[int]:

@@ -42,8 +42,9 @@ UNLISTED = frozenset({MANIFEST, ENVELOPE, "done"})
 REDACTED = "redacted"
 """Begins the reason why something is withheld that belongs to the story; other reasons say that it does not."""
 GATES_READ = frozenset(
-    {"evidence.made", "exposure.recorded", "gate.decided", "gate.waived", "gate.withdrawn", "gate_policy.registered"}
-    | {"plan.registered", "release.registered", "scenario.made", "slot.configured", "suite.made", "trial.run"}
+    {"deployment.desired", "deployment.reported", "evidence.made", "exposure.recorded", "gate.decided", "gate.waived"}
+    | {"gate.withdrawn", "gate_policy.registered", "key.revoked", "plan.registered", "release.registered"}
+    | {"scenario.made", "slot.configured", "suite.made", "trial.run"}
 )
 """Kinds of record that decisions are computed from."""
 _ROW = {"digest", "hash", "kind", "ledger", "origin_seq", "payload", "seq", "signature", "why"}
