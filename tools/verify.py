@@ -655,7 +655,7 @@ class Gate:
         self.ws, self.record = ws, record
         self.digest = record.tree["outputs"][0]["digest"]
         self.d = ws.json(self.digest)
-        self.policy = ws.json(self.d["policy"]["digest"])
+        self.policy = policy_of(ws, self.d)
         self.head = self.d["ledger_head"]["seq"]
         self.population = self.policy["population"]
         self.origins = {"real"} if self.population == "real" else {"real", "simulated"}
@@ -705,6 +705,8 @@ class Gate:
             out += self.gather() + self.newest_regression()
             if d["scope"]["hardware"] != self.hardware():
                 out.append("binds other hardware than its arms had")
+            if not ruled(d):
+                out.append("has not the form of a promotion")
             told = (d["approvals_needed"], d["approvers"], d["scope"]["stage"])
             if told != tuple(self.policy[field] for field in ("approvals", "approvers", "stage")):
                 out.append("asks for other approvals, or is for another stage, than its policy")
@@ -2172,10 +2174,39 @@ def decision_of(ws: Workspace, digest: str, upto: int) -> tuple[Record, dict[str
             told = tuple(r.body.get(name) for name in ("decision", "subject", "verdict", "slots"))
             if told != (sha256(data), d["subject"]["digest"], d["verdict"], d["scope"]["slots"]):
                 raise Unreadable("the event of its decision says something else than what was signed")
-            if d["gate"] != "promotion":
-                raise Unreadable("its decision is no promotion")
+            if d["gate"] != "promotion" or not ruled(d):
+                raise Unreadable("its decision has not the form of a promotion")
             return r, d
     raise Unreadable("its decision is not on this ledger")
+
+
+def ruled(d: dict[str, Any]) -> bool:
+    """Whether a promotion says what it is about and whom it asks for, each field of its type."""
+    scope = d["scope"]
+    lists = (scope["slots"], scope["sites"], d["approvers"], d["waivers"], list(scope["hardware"].values()))
+    texts = [d["subject"]["digest"], d["policy"]["digest"], d["population"], *(i["digest"] for i in d["evidence"])]
+    return (
+        all(isinstance(items, list) for items in lists)
+        and all(isinstance(text, str) for text in [*texts, *(item for items in lists for item in items)])
+        and type(d["approvals_needed"]) is int
+        and scope["stage"] in STAGES
+        and all(re.fullmatch("0|-?[1-9][0-9]*", d[f"{name}_ns"]) for name in ("decided_at", "not_before", "expires"))
+    )
+
+
+def policy_of(ws: Workspace, d: dict[str, Any]) -> dict[str, Any]:
+    """The policy of a decision, refused where no gate may decide by it, whatever it says."""
+    policy: dict[str, Any] = ws.json(d["policy"]["digest"])
+    checks, persons = policy["checks"], set(policy["approvers"])
+    if any(c["waivable"] and c["check"] in NEVER_WAIVED for c in checks):
+        raise Unreadable("its policy lets be waived what is never waived")
+    if policy["approvals"] < 1 or policy["valid_for_days"] < 1 or (persons and len(persons) < policy["approvals"]):
+        raise Unreadable("its policy asks for no person, holds for no day, or names too few persons")
+    if any(c["min_n"] < 0 or c["max_age_days"] < 0 for c in checks):
+        raise Unreadable("its policy asks for less than nothing")
+    if len({canonical([c["check"], c["params"]]) for c in checks}) < len(checks):
+        raise Unreadable("its policy asks the same twice")
+    return policy
 
 
 def bench(ws: Workspace, r: Record, d: dict[str, Any], upto: int) -> tuple[set[str | None], set[str | None]]:
@@ -2243,7 +2274,7 @@ def waiver(ws: Workspace, r: Record) -> list[str]:
     """What is wrong with a signature under a waiver, as the ledger stood then."""
     tree, who = statement(ws, r, "waiver", r.seq)
     decided, d = decision_of(ws, tree["decision"], r.seq)
-    wrong = bad_terms(tree, d, ws.json(d["policy"]["digest"]))
+    wrong = bad_terms(tree, d, policy_of(ws, d))
     releasers, _ = bench(ws, decided, d, r.seq)
     return wrong or uncounted(who, releasers, d) or misplaced(ws, r, tree, "waiver", decided, r.seq)
 
@@ -2309,7 +2340,7 @@ def standing(ws: Workspace, digest: str, now: int, upto: int) -> dict[str, Any]:
     }
     gone = any(r.body.get("withdrawn") == digest for r in ws.past(upto, "gate.withdrawn"))
     if (
-        bad_terms(terms, d, ws.json(d["policy"]["digest"]))
+        bad_terms(terms, d, policy_of(ws, d))
         or len(counting) < max(1, d["approvals_needed"])
         or counting <= evaluators
         or gone

@@ -335,7 +335,10 @@ def _ruling(payload: Mapping[str, Any]) -> Ruling:
     }
     if payload["gate"] != "promotion":
         raise ValueError(f"a decision of kind {payload['gate']}")
-    return decode(Ruling, fields, where="decision")
+    ruling = decode(Ruling, fields, where="decision")
+    if canonical(ruling) != canonical(fields):
+        raise ValueError("a field of another type")
+    return ruling
 
 
 def find_decision(known: Known, digest: str) -> Decided:
