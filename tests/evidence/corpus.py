@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.evidence import conftest as fakes
 from tests.evidence import corpus_bundle as b
 from tests.evidence import corpus_record as ws
+from tests.evidence import corpus_waivers as wv
 from tests.evidence import promotions
 from tests.evidence import stories as st
 from tests.evidence.corpus_record import LATER, Change
@@ -58,9 +59,14 @@ class Templates:
         return to
 
     def workspace(self, path: Path, kind: str) -> None:
-        build = getattr(self, f"ws_{kind.replace('-', '_')}")
         ws = Workspace.init(path, person="tester")
-        build(ws)
+        life, rules = wv.LIVES.get(kind, (None, {}))
+        if life is not None:
+            life(*wv.hall_of(ws, **rules))
+            decided = ws.get_json(ws.artifacts("decision")[-1].digest)
+            assert bool(decided["waivers"]) == (kind in wv.IN_FORCE), kind
+        else:
+            getattr(self, f"ws_{kind.replace('-', '_')}")(ws)
         ws.close()
 
     def bundle(self, path: Path, kind: str) -> None:
@@ -137,6 +143,9 @@ class Templates:
         policy = policies.register(ws, policies.load("promotion"))
         decide(ws, policy, story.release, scope=Scope(slots=(st.SLOT,)), now_ns=st.NOW + 10 * st.HOUR)
 
+    def ws_to_waive(self, ws: Workspace) -> None:
+        wv.hall_of(ws)
+
     def ws_two_ledgers(self, ws: Workspace) -> None:
         with Workspace.init(ws.root.parent / f"{ws.root.name}-other", person="olga") as other:
             other.record("release.registered", body={"release": "a" * 64}, outputs=[Ref("release", "a" * 64, "far")])
@@ -164,6 +173,19 @@ BUNDLES += ("rejected", "held", "admitted", "simulated", "field", "field persons
 BUNDLES += ("two-ledgers", "two-ledgers persons", "untried")
 
 
+ONCE_DISAGREED = frozenset(
+    {"bundle/withdrawn: nothing 0", "bundle/another-release-runs-on-its-other-arm: nothing 0"}
+    | {"bundle/another-release-runs-on-its-other-arm words: nothing 0"}
+    | {"bundle/its-key-was-revoked: key.revoked redacted 0"}
+    | {f"ws/to-waive: waived {what} 0" for what in (
+        "under a policy that lets violations be waived", "under a policy that asks for nobody",
+        "a decision without hardware", "a decision that needs true persons",
+        "a decision that needs a text of approvals",
+    )}
+)  # fmt: skip
+"""Cases that one of the two once took otherwise; they are always run."""
+
+
 class _Corpus:
     """Cases in an order that is always the same."""
 
@@ -184,6 +206,7 @@ def cases() -> list[Case]:
     _signed_by_somebody(out)
     _bundles(out)
     _bundles_by_their_maker(out)
+    _waivers(out)
     return out.cases
 
 
@@ -268,3 +291,33 @@ def _bundles_by_their_maker(out: _Corpus) -> None:
         out.add("bundle/plain", b._hide(kind, why, name), good=good)
     for change in b.MANIFESTS:
         out.add("bundle/plain", change)
+
+
+def _waivers(out: _Corpus) -> None:
+    """What waivers did at the end of each life, what is claimed that they did, and what is forged of them."""
+    for life in wv.LIVES:
+        out.add(f"ws/{life}", ws.nothing, good=True)
+        out.add(f"bundle/{life}", ws.nothing, good=True)
+        if life not in wv.IN_FORCE:
+            out.add(f"ws/{life}", wv.claimed)
+    for name, forgery in wv.ABOUT_DECISIONS.items():
+        out.add("ws/by-two-persons", ws._forge(forgery, name))
+    for change in (*wv.TERMS, wv.NEVER, *wv.EDITED_LIBRARY, *wv.DECISIONS):
+        out.add("ws/to-waive", change)
+    out.add("bundle/another-release-runs-on-its-other-arm words", ws.nothing, good=True)
+    out.add("ws/to-waive", wv.an_approval_presented_as_a_waiver)
+    for change in wv.SIGNED_AGAIN:
+        out.add("ws/by-one-of-two-persons", change)
+    out.add("ws/withdrawn", wv.waived_again_after_it_was_withdrawn)
+    for change in wv.EDITED:
+        out.add("ws/its-time-is-over", change)
+    for template in ("ws/by-two-persons", "bundle/by-two-persons"):
+        out.add(template, wv.the_waiver_s_file_edited)
+    for life, kind in (
+        ("withdrawn", "gate.withdrawn"), ("its-hours-are-used-up", "exposure.recorded"),
+        ("what-ran-is-not-known", "deployment.desired"), ("its-key-was-revoked", "key.revoked"),
+    ):  # fmt: skip
+        for why, name, good in (("not part of this story", "hidden", False), ("redacted: words", "redacted", True)):
+            out.add(f"bundle/{life}", b._hide(kind, why, f"{kind} {name}"), good=good)
+    for why, name, good in (("not part of this story", "hidden", False), ("redacted: words", "redacted", True)):
+        out.add("bundle/by-two-persons", b._hide("gate.waived", why, f"gate.waived {name}"), good=good)

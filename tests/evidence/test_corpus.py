@@ -20,6 +20,7 @@ from worldgate.record.workspace import Workspace
 UNREADABLE = frozenset({-1})
 CASES = corpus.cases()
 QUICK = set(random.Random(2026).sample(range(len(CASES)), len(CASES) // 10))
+QUICK |= {i for i, case in enumerate(CASES) if case.name in corpus.ONCE_DISAGREED}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,7 @@ def tool(path: Path, head: str | None, capsys: pytest.CaptureFixture[str]) -> fr
 def test_the_corpus_is_large_and_both_good_and_bad() -> None:
     assert len(CASES) >= 200
     assert len({case.name for case in CASES}) == len(CASES)
+    assert {case.name for case in CASES} >= corpus.ONCE_DISAGREED
     assert 40 <= sum(case.good for case in CASES) <= len(CASES) - 120
 
 
