@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from worldgate.evidence.gate_evidence import TRAINING_SCHEMA
-from worldgate.record.lineage import upstream
+from worldgate.record.lineage import made_from, upstream
 from worldgate.record.workspace import Workspace
 
 RECORDINGS = frozenset({"episode", "log"})
@@ -28,17 +28,12 @@ def overlaps(
         subjects: digests of a release, its weights, and world models that had a say.
         upto_seq: the ledger as it stood there.
     """
-    sources: dict[str, set[str]] = {}
-    for event in ws.ledger.events("scenario.made"):
-        digest = event.outputs[0].digest
-        if event.seq <= upto_seq and digest in scenes:
-            given = {digest} | {ref.digest for ref in event.inputs}
-            behind = upstream(ws, given, upto_seq=upto_seq)
-            told = {ref.digest for ref in event.inputs if ref.kind in RECORDINGS}
-            sources.setdefault(digest, set()).update(told, (d for kind, d in behind if kind in RECORDINGS))
+    made = made_from(ws, scenes, upto_seq=upto_seq)
+    sources = {scene: {d for kind, d in upstream(made, {scene}) if kind in RECORDINGS} for scene in scenes}
     if not any(sources.values()):
         return []
-    learners = set(subjects) | {d for kind, d in upstream(ws, subjects, upto_seq=upto_seq) if kind in LEARNERS}
+    behind = upstream(made_from(ws, subjects, upto_seq=upto_seq), subjects)
+    learners = set(subjects) | {digest for kind, digest in behind if kind in LEARNERS}
     found = set()
     for event in ws.ledger.events("evidence.made"):
         body = event.body

@@ -6,8 +6,9 @@ log to everything that used it. An artefact reached twice is expanded once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sqlalchemy import Connection, select
 
@@ -17,6 +18,8 @@ from worldgate.record.events import Event, Ref
 from worldgate.record.workspace import Workspace
 
 _DEEPEST = 64
+_AT_ONCE = 500
+"""Artefacts in one query; databases limit how many values one may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +60,45 @@ def forward(ws: Workspace, digest: str) -> Node:
     return _Walk(ws, forward=True).start(digest)
 
 
-def upstream(ws: Workspace, digests: Collection[str], *, upto_seq: int) -> frozenset[tuple[str, str]]:
-    """(kind, digest) of everything that went into these artefacts, as the ledger stood at a sequence.
+Made: TypeAlias = Mapping[str, frozenset[tuple[str, str]]]
+"""Digest of an artefact -> (kind, digest) of what went into it."""
+
+
+def made_from(ws: Workspace, digests: Collection[str], *, upto_seq: int) -> Made:
+    """Of these artefacts, and of everything that went into them, what each was made from, as the ledger stood.
 
     Every event that gave an artefact counts, so that a second, kinder one hides nothing.
     """
-    edges, events = tables.edges.c, tables.events.c
-    found: set[tuple[str, str]] = set()
-    seen, waiting = set(digests), sorted(digests)
+    given, taken, events = tables.edges.alias(), tables.edges.alias(), tables.events
+    query = (
+        select(given.c.digest, taken.c.kind, taken.c.digest)
+        .join_from(given, events, events.c.digest == given.c.event)
+        .join(taken, taken.c.event == given.c.event)
+        .where(given.c.role == "output", taken.c.role == "input", events.c.seq <= upto_seq)
+    )
+    made: dict[str, set[tuple[str, str]]] = {}
+    waiting = sorted(set(digests))
     with ws.ledger.read() as connection:
         while waiting:
-            made = select(edges.event).where(edges.digest == waiting.pop(), edges.role == "output")
-            known = select(events.digest).where(events.digest.in_(made), events.seq <= upto_seq)
-            query = select(edges.kind, edges.digest).where(edges.event.in_(known), edges.role == "input")
-            for kind, digest in connection.execute(query):
-                found.add((kind, digest))
-                if digest not in seen:
-                    seen.add(digest)
-                    waiting.append(digest)
+            asked, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
+            made |= {digest: set() for digest in asked}
+            for digest, kind, source in connection.execute(query.where(given.c.digest.in_(asked))):
+                made[digest].add((kind, source))
+            found = {source for digest in asked for _, source in made[digest]}
+            waiting += sorted(found.difference(made, waiting))
+    return {digest: frozenset(sources) for digest, sources in made.items()}
+
+
+def upstream(made: Made, digests: Collection[str]) -> frozenset[tuple[str, str]]:
+    """(kind, digest) of everything that went into these artefacts, which are among those of :func:`made_from`."""
+    found: set[tuple[str, str]] = set()
+    seen, waiting = set(digests), list(digests)
+    while waiting:
+        sources = made[waiting.pop()]
+        found |= sources
+        fresh = {digest for _, digest in sources} - seen
+        seen |= fresh
+        waiting += fresh
     return frozenset(found)
 
 
