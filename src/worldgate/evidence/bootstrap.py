@@ -44,7 +44,7 @@ _MASK = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A bootstrap interval: each side one-sided at ``alpha``."""
+    """An interval over episodes: each side one-sided at ``alpha``."""
 
     estimate: float
     lower: str

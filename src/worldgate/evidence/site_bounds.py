@@ -8,7 +8,6 @@ sharpen its number.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 from worldgate.evidence.bootstrap import RESAMPLES, Interval, ratio_interval
@@ -77,20 +76,9 @@ def quotient(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate:
-    """Events per unit of exposure."""
-
-    estimate: float
-    lower: str
-    upper: str
-    n: int
-    """Episodes."""
-
-
 def rate(
     pairs: Sequence[tuple[float, float]], *, futures: int, alpha: Number, resamples: int = RESAMPLES, seed: int = 0
-) -> Rate:
+) -> Interval:
     """Events per unit of exposure from (events, exposure) of each episode.
 
     The widest of three. Garwood's bound, exact if events are independent, counting as if of ``futures`` rollouts from
@@ -116,7 +104,9 @@ def rate(
         burst = (few / struck) / (exposure / n)
         upper = max(upper, Fraction(binomial_upper(struck, n, alpha)) * burst)
         lower = min(lower, Fraction(binomial_lower(struck, n, alpha)) * burst)
-    return Rate(estimate=float(few / exposure), lower=outward(lower, "down"), upper=outward(upper, "up"), n=len(pairs))
+    return Interval(
+        estimate=float(few / exposure), lower=outward(lower, "down"), upper=outward(upper, "up"), n=len(pairs)
+    )
 
 
 def shares(held: Column) -> list[Fraction]:

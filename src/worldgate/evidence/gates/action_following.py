@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from worldgate.core.evidence import CheckResult
-from worldgate.evidence.bootstrap import RESAMPLES
+from worldgate.evidence.bootstrap import RESAMPLES, Interval
 from worldgate.evidence.exact import percent, ratio, shown
 from worldgate.evidence.gap_bounds import Unmeasured
 from worldgate.evidence.gate_evidence import GateEvidence, inconclusive
-from worldgate.evidence.gates._episodes import NEEDS, enough, guarded, in_band, labels, measured, why_not
-from worldgate.evidence.site_bounds import Column, column, quotient
+from worldgate.evidence.gates._episodes import NEEDS, in_band, labels, measured, over_episodes, why_not
+from worldgate.evidence.site_bounds import Column, column
 from worldgate.evidence.site_report import SiteReport
 
 CARD = {
@@ -78,28 +78,14 @@ def _follows(config: Config, report: SiteReport, label: str, step: int) -> Check
     sure = percent(1 - ratio(config.alpha))
     statistic = f"bootstrap {sure} bounds of response to actions, imagined / real, up to {config.horizon_s:g} s"
 
-    def compute() -> CheckResult:
+    def compute() -> tuple[Interval, str]:
         told = _told(column(report, f"{label}/action_r2", step, "real"))
         if told < ratio(config.readout):
             raise Unmeasured(f"the read-out tells {shown(float(told))} of real actions, needs {config.readout}")
         above, below = _slopes(report, label, step)
-        enough(above, config.alpha)
-        found = quotient(above, below, alpha=config.alpha, resamples=config.resamples, seed=config.seed)
-        return in_band(
-            CHECK,
-            label,
-            statistic,
-            lower=found.lower,
-            upper=found.upper,
-            low=config.low,
-            high=config.high,
-            estimate=found.estimate,
-            n=found.n,
-            note=f"the read-out tells {shown(float(told))} of real actions",
-        )
+        return over_episodes(above, below, config), f"the read-out tells {shown(float(told))} of real actions"
 
-    required = f">= {config.low} and <= {config.high}"
-    return guarded(CHECK, label, statistic, required, len(report.episodes), compute)
+    return in_band(CHECK, label, statistic, report, compute, low=config.low, high=config.high)
 
 
 def _told(held: Column) -> Fraction:
@@ -131,21 +117,8 @@ def _stands(config: Config, report: SiteReport, stream: str) -> CheckResult:
     statistic = f"bootstrap upper {sure} bound of motion when told to stand still, of the real motion meanwhile"
     figure = f"{stream}/still_motion"
 
-    def compute() -> CheckResult:
+    def compute() -> tuple[Interval, str]:
         model, real = column(report, figure, 0), dict(column(report, figure, 0, "real"))
-        enough(model, config.alpha)
-        above, below = [sums[0] for _, sums in model], [real[e][0] for e, _ in model]
-        found = quotient(above, below, alpha=config.alpha, resamples=config.resamples, seed=config.seed)
-        return in_band(
-            CHECK,
-            f"{stream} standing still",
-            statistic,
-            lower=found.lower,
-            upper=found.upper,
-            low=None,
-            high=config.still,
-            estimate=found.estimate,
-            n=found.n,
-        )
+        return over_episodes([sums[0] for _, sums in model], [real[e][0] for e, _ in model], config), ""
 
-    return guarded(CHECK, f"{stream} standing still", statistic, f"<= {config.still}", len(report.episodes), compute)
+    return in_band(CHECK, f"{stream} standing still", statistic, report, compute, high=config.still)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from worldgate.core.evidence import CheckResult
-from worldgate.evidence.bootstrap import RESAMPLES
+from worldgate.evidence.bootstrap import RESAMPLES, Interval
 from worldgate.evidence.exact import outward, percent, ratio
 from worldgate.evidence.gate_evidence import GateEvidence, inconclusive
-from worldgate.evidence.gates._episodes import NEEDS, enough, guarded, in_band, measured, why_not
-from worldgate.evidence.site_bounds import column, quotient
+from worldgate.evidence.gates._episodes import NEEDS, in_band, measured, over_episodes, why_not
+from worldgate.evidence.site_bounds import column
 from worldgate.evidence.site_report import SiteReport
 
 CARD = {
@@ -67,29 +67,11 @@ def _one(config: Config, report: SiteReport, figure: str, step: int) -> CheckRes
     high = outward(ratio(NOMINAL) + ratio(config.tolerance), "down")
     signal = figure.replace("/coverage_90_", " ")
 
-    def compute() -> CheckResult:
+    def compute() -> tuple[Interval, str]:
         held = [(e, s) for e, s in column(report, figure, step) if s[1] > 0]
-        enough(held, config.alpha)
-        found = quotient(
-            [s[0] for _, s in held],
-            [s[1] for _, s in held],
-            alpha=config.alpha,
-            resamples=config.resamples,
-            seed=config.seed,
-        )
+        found = over_episodes([s[0] for _, s in held], [s[1] for _, s in held], config)
         holds = Decimal(found.lower) <= Decimal(NOMINAL) <= Decimal(found.upper)
-        word = "contains 0.9" if holds else "over-confident" if Decimal(found.upper) < Decimal(NOMINAL) else "too wide"
-        return in_band(
-            CHECK,
-            signal,
-            statistic,
-            lower=found.lower,
-            upper=found.upper,
-            low=low,
-            high=high,
-            estimate=found.estimate,
-            n=found.n,
-            note=word,
-        )
+        beyond = "over-confident" if Decimal(found.upper) < Decimal(NOMINAL) else "too wide"
+        return found, "contains 0.9" if holds else beyond
 
-    return guarded(CHECK, signal, statistic, f">= {low} and <= {high}", len(report.episodes), compute)
+    return in_band(CHECK, signal, statistic, report, compute, low=low, high=high)

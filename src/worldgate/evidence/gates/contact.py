@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from worldgate.core.evidence import CheckResult
-from worldgate.evidence.bootstrap import RESAMPLES, least_episodes
+from worldgate.evidence.bootstrap import RESAMPLES, Interval, least_episodes
 from worldgate.evidence.exact import percent, ratio, shown
 from worldgate.evidence.gap_bounds import Unmeasured
 from worldgate.evidence.gate_evidence import GateEvidence, inconclusive
-from worldgate.evidence.gates._episodes import NEEDS, enough, guarded, in_band, labels, measured, why_not
-from worldgate.evidence.site_bounds import column, median, quotient
+from worldgate.evidence.gates._episodes import NEEDS, in_band, labels, measured, over_episodes, why_not
+from worldgate.evidence.site_bounds import column, median
 from worldgate.evidence.site_bounds import middle as middle_of
 from worldgate.evidence.site_report import SiteReport
 
@@ -69,53 +69,23 @@ def _f1(config: Config, report: SiteReport, label: str) -> CheckResult:
     sure = percent(1 - ratio(config.alpha))
     statistic = f"bootstrap lower {sure} bound of F1 of onsets"
 
-    def compute() -> CheckResult:
-        held = [(e, s) for e, s in column(report, f"{label}/onset_f1", 0) if sum(s) > 0]
-        enough(held, config.alpha)
-        hits = [2 * s[0] for _, s in held]
-        found = quotient(
-            hits,
-            [2 * s[0] + s[1] + s[2] for _, s in held],
-            alpha=config.alpha,
-            resamples=config.resamples,
-            seed=config.seed,
-        )
-        return in_band(
-            CHECK,
-            f"{label} F1",
-            statistic,
-            lower=found.lower,
-            upper=found.upper,
-            low=config.f1,
-            high=None,
-            estimate=found.estimate,
-            n=found.n,
-        )
+    def compute() -> tuple[Interval, str]:
+        held = [s for _, s in column(report, f"{label}/onset_f1", 0) if sum(s) > 0]
+        return over_episodes([2 * s[0] for s in held], [2 * s[0] + s[1] + s[2] for s in held], config), ""
 
-    return guarded(CHECK, f"{label} F1", statistic, f">= {config.f1}", len(report.episodes), compute)
+    return in_band(CHECK, f"{label} F1", statistic, report, compute, low=config.f1)
 
 
 def _timing(config: Config, report: SiteReport, label: str) -> CheckResult:
     sure = percent(1 - ratio(config.alpha))
     statistic = f"order-statistic {sure} bounds of the median lateness of matched onsets, rows"
 
-    def compute() -> CheckResult:
+    def compute() -> tuple[Interval, str]:
         held = [(e, s) for e, s in column(report, f"{label}/onset_late", 0) if sum(s) > 0]
         lower, upper, n = median(held, config.alpha)
         if lower is None or upper is None:
             raise Unmeasured(f"needs {least_episodes(config.alpha)} episodes with a matched onset, has {n}")
         every = [sum(values) for values in zip(*(s for _, s in held), strict=True)]
-        return in_band(
-            CHECK,
-            f"{label} timing",
-            statistic,
-            lower=lower,
-            upper=upper,
-            low=f"-{config.frames}",
-            high=config.frames,
-            estimate=float(middle_of(every)),
-            n=n,
-        )
+        return Interval(estimate=float(middle_of(every)), lower=lower, upper=upper, n=n), ""
 
-    required = f">= -{config.frames} and <= {config.frames}"
-    return guarded(CHECK, f"{label} timing", statistic, required, len(report.episodes), compute)
+    return in_band(CHECK, f"{label} timing", statistic, report, compute, low=f"-{config.frames}", high=config.frames)

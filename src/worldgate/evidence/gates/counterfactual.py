@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from worldgate.core.evidence import CheckResult
-from worldgate.evidence.bootstrap import RESAMPLES
+from worldgate.evidence.bootstrap import RESAMPLES, Interval
 from worldgate.evidence.exact import percent, ratio
 from worldgate.evidence.gate_evidence import GateEvidence, inconclusive
-from worldgate.evidence.gates._episodes import NEEDS, enough, guarded, in_band, measured, why_not
-from worldgate.evidence.site_bounds import column, quotient
+from worldgate.evidence.gates._episodes import NEEDS, in_band, measured, over_episodes, why_not
+from worldgate.evidence.site_bounds import column
 from worldgate.evidence.site_report import SiteReport
 
 CARD = {
@@ -61,22 +61,8 @@ def _one(config: Config, report: SiteReport, stream: str, step: int) -> CheckRes
     sure = percent(1 - ratio(config.alpha))
     statistic = f"bootstrap {sure} bounds of the imagined change of outcome on the real one at {config.horizon_s:g} s"
 
-    def compute() -> CheckResult:
+    def compute() -> tuple[Interval, str]:
         held = [(e, s) for e, s in column(report, f"{stream}/counterfactual_gain", step) if s[0] > 0]
-        enough(held, config.alpha)
-        above, below = [sums[1] for _, sums in held], [sums[0] for _, sums in held]
-        found = quotient(above, below, alpha=config.alpha, resamples=config.resamples, seed=config.seed)
-        return in_band(
-            CHECK,
-            stream,
-            statistic,
-            lower=found.lower,
-            upper=found.upper,
-            low=config.low,
-            high=config.high,
-            estimate=found.estimate,
-            n=found.n,
-        )
+        return over_episodes([sums[1] for _, sums in held], [sums[0] for _, sums in held], config), ""
 
-    required = f">= {config.low} and <= {config.high}"
-    return guarded(CHECK, stream, statistic, required, len(report.episodes), compute)
+    return in_band(CHECK, stream, statistic, report, compute, low=config.low, high=config.high)

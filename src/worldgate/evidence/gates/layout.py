@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from worldgate.core.evidence import CheckResult
-from worldgate.evidence.bootstrap import RESAMPLES
+from worldgate.evidence.bootstrap import RESAMPLES, Interval
 from worldgate.evidence.exact import percent, ratio, shown
 from worldgate.evidence.gate_evidence import GateEvidence, inconclusive
-from worldgate.evidence.gates._episodes import NEEDS, enough, guarded, in_band, measured, why_not
-from worldgate.evidence.site_bounds import column, quotient
+from worldgate.evidence.gates._episodes import NEEDS, in_band, measured, over_episodes, why_not
+from worldgate.evidence.site_bounds import column
 from worldgate.evidence.site_report import SiteReport
 
 CARD = {
@@ -72,30 +72,11 @@ def _one(config: Config, report: SiteReport, figure: str, step: int, low: str | 
     sure = percent(1 - ratio(config.alpha))
     statistic = f"bootstrap {sure} bound of {figure.rsplit('/', 1)[1].replace('_', ' ')} at {config.horizon_s:g} s"
 
-    def compute() -> CheckResult:
+    def compute() -> tuple[Interval, str]:
         held = [(e, s) for e, s in column(report, figure, step) if s[1] > 0]
-        enough(held, config.alpha)
-        found = quotient(
-            [s[0] for _, s in held],
-            [s[1] for _, s in held],
-            alpha=config.alpha,
-            resamples=config.resamples,
-            seed=config.seed,
-        )
+        found = over_episodes([s[0] for _, s in held], [s[1] for _, s in held], config)
         real = [s for _, s in column(report, figure, step, "real") if s[1] > 0]
         own = sum(s[0] for s in real) / max(sum(s[1] for s in real), 1e-12)
-        return in_band(
-            CHECK,
-            figure,
-            statistic,
-            lower=found.lower,
-            upper=found.upper,
-            low=low,
-            high=high,
-            estimate=found.estimate,
-            n=found.n,
-            note=f"the real scan itself: {shown(own)}",
-        )
+        return found, f"the real scan itself: {shown(own)}"
 
-    required = f">= {low}" if low is not None else f"<= {high}"
-    return guarded(CHECK, figure, statistic, required, len(report.episodes), compute)
+    return in_band(CHECK, figure, statistic, report, compute, low=low, high=high)

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from worldgate.core.evidence import CheckResult
+from worldgate.evidence.bootstrap import Interval
 from worldgate.evidence.exact import percent, ratio
 from worldgate.evidence.gap_bounds import Unmeasured
 from worldgate.evidence.gate_evidence import GateEvidence, inconclusive
-from worldgate.evidence.gates._episodes import NEEDS, guarded, in_band, labels, measured, why_not
+from worldgate.evidence.gates._episodes import NEEDS, in_band, labels, measured, why_not
 from worldgate.evidence.gates._paired import SIGNAL, left_out, lower_share, paired, too_selective, upper_share
 from worldgate.evidence.site_bounds import Column, column, mean_upper, shares
 from worldgate.evidence.site_report import SiteReport
@@ -75,58 +76,35 @@ def _on_episodes(config: Config, evidence: GateEvidence) -> list[CheckResult]:
     return [found for name in names for found in (_optimism(config, report, name), _recall(config, report, name))]
 
 
-def _mean(held: Column, alpha: str) -> tuple[str, str, float, int]:
+def _mean(held: Column, alpha: str) -> Interval:
     values = shares(held)
     if not values:
         raise Unmeasured("no episode holds a window that counts here")
     estimate = float(sum(values, Fraction(0)) / len(values))
-    return mean_lower(values, alpha), mean_upper(values, alpha), estimate, len(values)
+    lower, upper = mean_lower(values, alpha), mean_upper(values, alpha)
+    return Interval(estimate=estimate, lower=lower, upper=upper, n=len(values))
 
 
 def _optimism(config: Config, report: SiteReport, label: str) -> CheckResult:
     sure = percent(1 - ratio(config.alpha))
     statistic = f"upper {sure} bound of P(imagined success, real failure) of held-out windows, by episode"
 
-    def compute() -> CheckResult:
-        lower, upper, estimate, n = _mean(column(report, f"{label}/optimism", 0), config.alpha)
-        least = zero_failure_trials(config.limit, config.alpha)
-        return in_band(
-            CHECK,
-            f"{label} optimism",
-            statistic,
-            lower=lower,
-            upper=upper,
-            low=None,
-            high=config.limit,
-            estimate=estimate,
-            n=n,
-            note=f"{least} episodes at the least",
-        )
+    def compute() -> tuple[Interval, str]:
+        found = _mean(column(report, f"{label}/optimism", 0), config.alpha)
+        return found, f"{zero_failure_trials(config.limit, config.alpha)} episodes at the least"
 
-    return guarded(CHECK, f"{label} optimism", statistic, f"<= {config.limit}", len(report.episodes), compute)
+    return in_band(CHECK, f"{label} optimism", statistic, report, compute, high=config.limit)
 
 
 def _recall(config: Config, report: SiteReport, label: str) -> CheckResult:
     sure = percent(1 - ratio(config.alpha))
     statistic = f"lower {sure} bound of P(imagined failure | real failure) of held-out windows, by episode"
 
-    def compute() -> CheckResult:
-        lower, upper, estimate, n = _mean(column(report, f"{label}/recall", 0), config.alpha)
-        least = zero_failure_trials(1 - ratio(config.recall), config.alpha)
-        return in_band(
-            CHECK,
-            f"{label} recall",
-            statistic,
-            lower=lower,
-            upper=upper,
-            low=config.recall,
-            high=None,
-            estimate=estimate,
-            n=n,
-            note=f"{least} episodes at the least",
-        )
+    def compute() -> tuple[Interval, str]:
+        found = _mean(column(report, f"{label}/recall", 0), config.alpha)
+        return found, f"{zero_failure_trials(1 - ratio(config.recall), config.alpha)} episodes at the least"
 
-    return guarded(CHECK, f"{label} recall", statistic, f">= {config.recall}", len(report.episodes), compute)
+    return in_band(CHECK, f"{label} recall", statistic, report, compute, low=config.recall)
 
 
 def _on_trials(config: Config, evidence: GateEvidence) -> list[CheckResult]:

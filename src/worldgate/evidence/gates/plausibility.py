@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from worldgate.core.evidence import CheckResult
-from worldgate.evidence.bootstrap import RESAMPLES
+from worldgate.evidence.bootstrap import RESAMPLES, Interval
 from worldgate.evidence.exact import percent, ratio, shown
 from worldgate.evidence.gate_evidence import GateEvidence, inconclusive
-from worldgate.evidence.gates._episodes import NEEDS, enough, guarded, in_band, measured, why_not
+from worldgate.evidence.gates._episodes import NEEDS, enough, in_band, measured, why_not
 from worldgate.evidence.site_bounds import column, rate
 from worldgate.evidence.site_report import SiteReport
 
@@ -59,7 +59,7 @@ def _one(config: Config, report: SiteReport, kind: str) -> CheckResult:
     statistic = f"upper {sure} bound of violations a minute, the widest of three"
     figure = f"violations/{kind}"
 
-    def compute() -> CheckResult:
+    def compute() -> tuple[Interval, str]:
         held = [(e, s) for e, s in column(report, figure, 0) if s[1] > 0]
         enough(held, config.alpha)
         found = rate(
@@ -71,17 +71,6 @@ def _one(config: Config, report: SiteReport, kind: str) -> CheckResult:
         )
         real = column(report, figure, 0, "real")
         own = sum(s[0] for _, s in real) / max(sum(s[1] for _, s in real), 1e-12)
-        return in_band(
-            CHECK,
-            kind,
-            statistic,
-            lower=found.lower,
-            upper=found.upper,
-            low=None,
-            high=config.limit,
-            estimate=found.estimate,
-            n=found.n,
-            note=f"the recordings themselves: {shown(own)} a minute",
-        )
+        return found, f"the recordings themselves: {shown(own)} a minute"
 
-    return guarded(CHECK, kind, statistic, f"<= {config.limit}", len(report.episodes), compute)
+    return in_band(CHECK, kind, statistic, report, compute, high=config.limit)
