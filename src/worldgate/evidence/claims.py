@@ -28,14 +28,14 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from worldgate.core.config import decode, read_toml
+from worldgate.core.config import decode
 from worldgate.core.digest import digest_json
-from worldgate.core.errors import ConfigError, NotFound
+from worldgate.core.errors import ConfigError
 from worldgate.evidence import claim_levels as levels
+from worldgate.evidence.shipped import Shelf
 
 SCHEMA = "worldgate/claims/1"
 SUPPORTS: Mapping[str, tuple[str, ...]] = {
@@ -48,6 +48,7 @@ CIRCUMSTANCES = ("context", "assumption", "justification")
 """What a goal or strategy may stand in the context of."""
 KINDS = (*SUPPORTS, *CIRCUMSTANCES)
 
+_SHELF = Shelf("cases", "tree of claims")
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,31}", re.ASCII)
 
 
@@ -127,22 +128,13 @@ def load(source: str | Path) -> Tree:
         ConfigError: not a usable tree, naming file and key.
         NotFound: neither a file nor a shipped name.
     """
-    path = Path(source)
-    if path.suffix == ".toml" or path.is_file():
-        return read(read_toml(path), where=str(path))
-    if str(source) not in shipped():
-        raise NotFound("no such tree of claims", got=source, hint=f"a .toml file, or one of {', '.join(shipped())}")
-    with resources.as_file(_folder() / f"{source}.toml") as file:
-        return read(read_toml(file), where=f"{source}.toml")
+    tree, where = _SHELF.read(source)
+    return read(tree, where=where)
 
 
 def shipped() -> Sequence[str]:
     """Names of the trees that come with Worldgate."""
-    return sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml"))
-
-
-def _folder() -> Any:
-    return resources.files("worldgate.evidence") / "cases"
+    return _SHELF.names()
 
 
 def read(tree: Mapping[str, Any], *, where: str) -> Tree:

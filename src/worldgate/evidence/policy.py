@@ -9,19 +9,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from worldgate.core import seams
 from worldgate.core.choices import settle
-from worldgate.core.config import decode, read_toml
+from worldgate.core.config import decode
 from worldgate.core.digest import canonical, digest_json, to_json
 from worldgate.core.errors import ConfigError, NotFound
 from worldgate.core.evidence import Stage
 from worldgate.core.names import Name
 from worldgate.core.streams import Origin
 from worldgate.evidence.scenarios import Envelope
+from worldgate.evidence.shipped import Shelf
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 
@@ -30,6 +30,7 @@ Population = Literal["real", "simulated stands in for real"]
 Kind = Literal["admission", "promotion"]
 NEVER_WAIVED = frozenset({"schema", "identity", "signatures", "holdout", "violations", "incidents"})
 """Checks that no person's word stands in for, whatever a policy file says: format, identity, lineage, envelope."""
+_SHELF = Shelf("policies", "gate policy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,22 +152,13 @@ def load(source: str | Path) -> GatePolicy:
         ConfigError: not a usable policy.
         NotFound: neither a file nor a shipped name.
     """
-    path = Path(source)
-    if path.suffix == ".toml" or path.is_file():
-        return read(read_toml(path), where=str(path))
-    if str(source) not in shipped():
-        raise NotFound("no such gate policy", got=source, hint=f"a .toml file, or one of {', '.join(shipped())}")
-    with resources.as_file(_folder() / f"{source}.toml") as file:
-        return read(read_toml(file), where=f"{source}.toml")
+    tree, where = _SHELF.read(source)
+    return read(tree, where=where)
 
 
 def shipped() -> Sequence[str]:
     """Names of the policies that come with Worldgate."""
-    return sorted(p.name.removesuffix(".toml") for p in _folder().iterdir() if p.name.endswith(".toml"))
-
-
-def _folder() -> Any:
-    return resources.files("worldgate.evidence") / "policies"
+    return _SHELF.names()
 
 
 def register(ws: Workspace, policy: GatePolicy, *, actor: str | None = None) -> Ref:
