@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from worldgate.core.config import decode
 from worldgate.core.digest import short
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from worldgate.evidence.decide import Inputs, Scope
 
 RELEASE_SCHEMA = "worldgate/release/1"
+_Report = TypeVar("_Report", GapReport, SiteReport)
 
 
 def read_evidence(policy: GatePolicy, inputs: Inputs) -> GateEvidence:
@@ -123,14 +124,7 @@ def _gap(
     if report.cross_validated and not policy.cross_validation:
         notes.append("the leave-one-episode-out report does not count: the policy does not name cross_validation")
         return None
-    here = report.at_sites(sites)
-    unseen = [s for s in sites if all(e.site != s for e in here.episodes)]
-    if len(here.episodes) < len(report.episodes):
-        notes.append(f"{len(report.episodes) - len(here.episodes)} episodes of other sites do not count")
-    if unseen:
-        notes.append(f"no held-out episode of site {unseen[0]}: nothing can be admitted there")
-        return None
-    return here
+    return _here(report, sites, notes, "episodes", "no held-out episode of site {}: nothing can be admitted there")
 
 
 def _regression(
@@ -162,12 +156,17 @@ def _measured(
             f"the site report of {report.origin} episodes does not count: the population is {policy.population}"
         )
         return None
+    return _here(report, sites, notes, "measured episodes", "no measured episode of site {}")
+
+
+def _here(report: _Report, sites: Sequence[str], notes: list[str], episodes: str, none: str) -> _Report | None:
+    """Only what a report holds of these sites, and nothing where it holds nothing of one; in the words of its kind."""
     here = report.at_sites(sites)
     unseen = [s for s in sites if all(e.site != s for e in here.episodes)]
     if len(here.episodes) < len(report.episodes):
-        notes.append(f"{len(report.episodes) - len(here.episodes)} measured episodes of other sites do not count")
+        notes.append(f"{len(report.episodes) - len(here.episodes)} {episodes} of other sites do not count")
     if unseen:
-        notes.append(f"no measured episode of site {unseen[0]}")
+        notes.append(none.format(unseen[0]))
         return None
     return here
 
