@@ -16,7 +16,8 @@ from worldgate.evidence.statistics import binomial_lower, binomial_upper
 from worldgate.recipes import _demo_gates as gates
 from worldgate.recipes import _demo_releases as candidates
 from worldgate.recipes import demo
-from worldgate.recipes._demo_stage import ARM_B, NEXT, SLOTS, build
+from worldgate.recipes._cell_stage import SLOTS, build
+from worldgate.recipes._demo_stage import ARM_B, NEXT
 from worldgate.recipes._demo_tamper import run_outsider
 from worldgate.recipes._result import Result
 from worldgate.recipes._story import Quiet

@@ -18,18 +18,10 @@ from worldgate.fleet import deployments
 from worldgate.fleet.as_of import Answer, Certainty, as_of
 from worldgate.fleet.backfill import backfill
 from worldgate.fleet.ribbon import ribbon
-from worldgate.recipes._demo_gates import ENVELOPE, MAX_STEPS, cell_scenario, environment
+from worldgate.recipes._cell_gates import ENVELOPE, MAX_STEPS, cell_scenario, environment
+from worldgate.recipes._cell_stage import DAY, Stage
 from worldgate.recipes._demo_record import recording
-from worldgate.recipes._demo_stage import (
-    ARM_B,
-    DAY,
-    LATE,
-    NEAR_MISS,
-    RECORDED,
-    SWITCH_ERROR,
-    SWITCHED,
-    Stage,
-)
+from worldgate.recipes._demo_stage import ARM_B, LATE, NEAR_MISS, RECORDED, SWITCH_ERROR, SWITCHED
 from worldgate.record.events import Ref
 from worldgate.sim import scenario as situations
 from worldgate.sim.record import record

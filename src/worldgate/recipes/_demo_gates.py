@@ -1,92 +1,25 @@
-"""Gate scenes of the demo: a plan, its trials in the cell until the gate has its answer, and the decision as a table.
-
-Trials come in batches, and the gate is asked after each: it answers HOLD until the sequential test crosses, then it
-promotes or rejects. Every ask is on the ledger.
-"""
+"""Gate scenes of the demo: its suites, its plans, the second person's yes, and what a decision rested on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
-from itertools import count
-from pathlib import Path
 from typing import Any
 
-from worldgate.core.digest import to_json
-from worldgate.core.evidence import Status, Trial, Verdict
 from worldgate.core.names import Slot
-from worldgate.core.report import Table
 from worldgate.core.streams import Origin
-from worldgate.core.times import SECOND
-from worldgate.core.worlds import Environment, Policy
-from worldgate.evidence import decide, plans, trials
-from worldgate.evidence import policy as policies
+from worldgate.core.worlds import Policy
+from worldgate.evidence import plans
 from worldgate.evidence.approvals import approve
 from worldgate.evidence.decide import Decision, Scope
 from worldgate.evidence.exact import ratio
-from worldgate.evidence.running import run_rows
-from worldgate.evidence.scenarios import Envelope, Scenario, Source, Suite, register, register_suite
+from worldgate.evidence.scenarios import Suite, register, register_suite
 from worldgate.evidence.sequential import SequentialPlan
-from worldgate.recipes._demo_stage import DAY, OPERATOR, Stage
+from worldgate.recipes._cell_gates import Gated, cell_scenario, gate_policy, try_until_decided
+from worldgate.recipes._cell_stage import DAY, OPERATOR, Stage
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
-from worldgate.sim import scenario as situations
-from worldgate.sim.attributes import Attributes
-from worldgate.sim.environment import CellEnvironment
 
-ENVELOPE = Envelope(clearance_m=0.02)
-"""The sites' limit: the arm stays 2 cm clear of a person's skin."""
-MAX_STEPS = 120
 BATCH = 10
-
-_POLICIES = "worldgate.recipes"
-
-
-def gate_policy(ws: Workspace, name: str) -> Ref:
-    """Register one of the demo's gate policies."""
-    with resources.as_file(resources.files(_POLICIES) / "policies" / f"{name}.toml") as file:
-        return policies.register(ws, policies.load(Path(file)))
-
-
-def cell_scenario(site: str, seed: int, *, person: bool, name: str = "") -> Scenario:
-    """An initial situation of the cell as a scenario of the record."""
-    drawn = situations.sample(site, seed=seed, attributes=Attributes(person=person))
-    kind = "person" if person else "plain"
-    return wrap(drawn, name=name or f"{site}-{kind}-{seed}", strata={"scene": kind})
-
-
-def wrap(
-    drawn: situations.Scenario,
-    *,
-    name: str,
-    source: Source = "authored",
-    incident: str = "",
-    strata: Mapping[str, str] | None = None,
-) -> Scenario:
-    """The cell's own scenario inside the record's."""
-    initial = to_json(drawn)
-    assert isinstance(initial, dict)
-    return Scenario(
-        name=name,
-        site=drawn.site,
-        initial=initial,
-        strata=strata or {},
-        envelope=ENVELOPE,
-        source=source,
-        incident=incident,
-    )
-
-
-def environment(slot: str) -> trials.EnvironmentFactory:
-    """A factory of cells on one arm."""
-    arm = str(Slot.parse(slot).arm)
-
-    def make(scenario: Scenario, seed: int) -> Environment:
-        situation = situations.from_json(scenario.initial)
-        return CellEnvironment(situation.site, arm=arm, scenario=situation)
-
-    return make
 
 
 def suite(
@@ -102,15 +35,6 @@ def suite(
     return register_suite(ws, Suite(name=name, role="gate-holdout", scenarios=digests, attempts=attempts))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gated:
-    """What a gate said at last, and the trials that it took."""
-
-    decision: Decision
-    trials: tuple[Trial, ...]
-    refs: tuple[Ref, ...]
-
-
 def gate(
     stage: Stage,
     release: Ref,
@@ -122,7 +46,7 @@ def gate(
     now_ns: int,
     chosen_by: str = "",
 ) -> Gated:
-    """Register a plan, run its rows batch by batch and ask the promotion gate after each, until it has its answer.
+    """Draw a plan and try it until the promotion gate has its answer.
 
     Args:
         stage: the demo's.
@@ -148,62 +72,23 @@ def gate(
         executor=Origin.SIMULATED,
         now_ns=now_ns,
     )
-    plans.register(ws, plan)
-    ran: list[Trial] = []
-    refs: list[Ref] = []
-    wires, ticks = sum(row.tripwire for row in plan.rows), count(now_ns, SECOND)
-    with stage.story.progress(f"trials of {release.name}") as progress:
-        while True:
-            rows = run_rows(
-                ws,
-                plan,
-                {"new": policy},
-                environment,
-                first=len(ran) + 1,
-                count=BATCH + (0 if ran else wires),
-                max_steps=MAX_STEPS,
-                clock=lambda: next(ticks),
-            )
-            batch = list(rows)
-            refs += trials.record_trials(ws, batch, chosen_by=chosen_by)
-            ran += batch
-            decision = decide.decide(
-                ws, rule, release, evidence, scope=scope, now_ns=now_ns + 3600 * SECOND, valid_for_ns=60 * DAY
-            )
-            progress(len(ran), len(plan.rows), decision.verdict)
-            if decision.verdict is not Verdict.HOLD or len(ran) >= len(plan.rows):
-                return Gated(decision=decision, trials=tuple(ran), refs=tuple(refs))
+    return try_until_decided(
+        stage,
+        plan,
+        rule,
+        release,
+        {"new": policy},
+        batch=BATCH,
+        evidence=evidence,
+        now_ns=now_ns,
+        chosen_by=chosen_by,
+    )
 
 
 def approve_and_say(stage: Stage, decision: Decision, *, now_ns: int) -> None:
     """The second person's yes."""
     approve(stage.ws, decision.ref, key=OPERATOR, now_ns=now_ns, expires_ns=now_ns + 30 * DAY)
     stage.story.say(f"{OPERATOR} approves decision {decision.ref.digest[:12]}")
-
-
-def table(decision: Decision, *, caption: str = "") -> Table:
-    """Each check with its bound, what was required and the trials it rests on."""
-    rows = tuple(
-        (
-            f"{'✓' if c.status is Status.PASS else '✕' if c.status is Status.FAIL else '○'} {c.status}",
-            f"{c.check} {c.signal}".strip(),
-            c.estimate or "-",
-            _short(c.bound),
-            c.required,
-            str(c.n),
-            c.detail,
-        )
-        for c in decision.checks
-    )
-    headings = ("says", "check", "estimate", "bound", "required", "n", "why")
-    return Table(headings=headings, rows=rows, caption=caption)
-
-
-def _short(bound: str) -> str:
-    try:
-        return f"{float(bound):.4g}"
-    except ValueError:
-        return bound or "-"
 
 
 def test_of(ws: Workspace, decision: Decision) -> SequentialPlan:

@@ -12,8 +12,9 @@ from worldgate.data import datasets
 from worldgate.evidence import gap_bounds
 from worldgate.evidence.bootstrap import Interval
 from worldgate.evidence.gap_report import GapConfig
-from worldgate.recipes._demo_gates import gate_policy
-from worldgate.recipes._demo_stage import DECIDED, SLOTS, Stage
+from worldgate.recipes._cell_gates import gate_policy
+from worldgate.recipes._cell_stage import SLOTS, Stage
+from worldgate.recipes._demo_stage import DECIDED
 from worldgate.recipes._judging import Judged, Measured, curves, judge, measure, skill_table
 from worldgate.record.events import Ref
 

@@ -13,7 +13,8 @@ from worldgate.data import contracts, datasets
 from worldgate.data.check import check
 from worldgate.data.contracts import Severity
 from worldgate.data.ingest import Shelf, ingest
-from worldgate.recipes._demo_stage import FAILING, RECORDED, SLOTS, Stage
+from worldgate.recipes._cell_stage import SLOTS, Stage
+from worldgate.recipes._demo_stage import FAILING, RECORDED
 from worldgate.record.events import Ref
 from worldgate.record.workspace import Workspace
 from worldgate.sim.attributes import Attributes, CameraFault

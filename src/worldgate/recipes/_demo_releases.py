@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from worldgate.control import policies
 from worldgate.control.demonstrations import LABEL, demonstrate
@@ -17,13 +17,9 @@ from worldgate.control.policies._release import Fitted
 from worldgate.core.episodes import Episode
 from worldgate.core.names import Slot
 from worldgate.core.normalisers import Normaliser, Statistics
-from worldgate.core.streams import Origin
-from worldgate.core.worlds import Policy
-from worldgate.evidence.decide import put_evidence
-from worldgate.evidence.gate_evidence import TrainingRecord
 from worldgate.fleet import releases
-from worldgate.fleet.releases import Release
-from worldgate.recipes._demo_stage import Stage
+from worldgate.recipes._cell_releases import Candidate, publish
+from worldgate.recipes._cell_stage import Stage
 from worldgate.record.events import Ref
 from worldgate.sim.attributes import Attributes
 from worldgate.sim.environment import CellEnvironment
@@ -32,16 +28,6 @@ from worldgate.sim.sensing import ACTION, AROUND, STATE
 
 WRONG = ("observation.environment_state", 0)
 """The statistic that r2's export wrote in millimetres: the mean of the object's x."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A registered release, executable, with the record of its training."""
-
-    ref: Ref
-    release: Release
-    policy: Policy
-    training: Ref
 
 
 def make(
@@ -86,24 +72,6 @@ def _configure(expert: str, site: str, episodes: Sequence[Episode]) -> Fitted:
 
     rows = {s.name: np.concatenate([e.array(s.name) for e in episodes]) for s in (STATE, AROUND)}
     return scripted.configure(EXPERTS[expert], site, Normaliser.fit(rows))
-
-
-def publish(
-    stage: Stage, fitted: Fitted, *, name: str, dataset: Ref, episodes: tuple[str, ...], parent: str = ""
-) -> Candidate:
-    """Register a release and the record of what it was trained with."""
-    ref = fitted.publish(stage.ws, name=name, dataset=dataset.digest, parent=parent)
-    release = releases.load(stage.ws, ref.digest)
-    record = TrainingRecord(
-        subject=next(iter(release.weights.values())),
-        dataset=dataset.digest,
-        normaliser=release.normaliser.digest,
-        signals=(*release.observation, release.action),
-        episodes=episodes,
-        origin=Origin.SIMULATED,
-    )
-    training = put_evidence(stage.ws, record, inputs=(dataset, ref))
-    return Candidate(ref=ref, release=release, policy=policies.load(release, stage.ws.store), training=training)
 
 
 def with_wrong_statistic(stage: Stage, good: Candidate, *, name: str) -> Candidate:

@@ -14,11 +14,12 @@ from worldgate.data import contracts
 from worldgate.evidence.scenarios import register
 from worldgate.fleet import incidents, strip
 from worldgate.fleet.replay import Replay, ReplayConfig, admitted_steps, replay
+from worldgate.recipes._cell_gates import ENVELOPE, wrap
+from worldgate.recipes._cell_releases import Candidate
+from worldgate.recipes._cell_stage import OPERATOR, Stage
 from worldgate.recipes._demo_field import NearMiss
-from worldgate.recipes._demo_gates import ENVELOPE, wrap
 from worldgate.recipes._demo_models import CAMERA, Models
-from worldgate.recipes._demo_releases import Candidate
-from worldgate.recipes._demo_stage import ARM_B, OPERATOR, Stage
+from worldgate.recipes._demo_stage import ARM_B
 from worldgate.record.events import Ref
 from worldgate.sim.cell import SHOULDER
 

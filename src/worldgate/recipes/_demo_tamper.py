@@ -13,8 +13,8 @@ from worldgate.core.digest import short
 from worldgate.core.errors import NotFound
 from worldgate.core.report import Section, Table
 from worldgate.evidence.recompute import RECOMPUTE
-from worldgate.recipes._demo_gates import Gated
-from worldgate.recipes._demo_stage import Stage
+from worldgate.recipes._cell_gates import Gated
+from worldgate.recipes._cell_stage import Stage
 from worldgate.record.verify import verify
 
 

@@ -28,12 +28,13 @@ from worldgate.recipes import _demo_gates as gates
 from worldgate.recipes import _demo_record as recording
 from worldgate.recipes import _demo_releases as candidates
 from worldgate.recipes import _demo_replay as replay
+from worldgate.recipes._cell_gates import Gated, table
+from worldgate.recipes._cell_releases import Candidate
+from worldgate.recipes._cell_stage import DAY, SLOTS, Stage, build
 from worldgate.recipes._demo_field import NearMiss
-from worldgate.recipes._demo_gates import Gated
 from worldgate.recipes._demo_models import Models
-from worldgate.recipes._demo_releases import Candidate
 from worldgate.recipes._demo_replay import freeze
-from worldgate.recipes._demo_stage import ARM_B, DAY, DECIDED, NEXT, SLOTS, Stage, build
+from worldgate.recipes._demo_stage import ARM_B, DECIDED, NEXT
 from worldgate.recipes._demo_tamper import tamper
 from worldgate.recipes._result import Result
 from worldgate.recipes._story import Quiet, Story
@@ -233,7 +234,7 @@ class _Scenes:
             ),
             tables=(
                 Table(headings=("fleet release diff r3 r2",), rows=tuple((str(c),) for c in changes)),
-                gates.table(done.decision, caption="The promotion gate about r2"),
+                table(done.decision, caption="The promotion gate about r2"),
             ),
             commands=(
                 f"worldgate fleet release diff {r3.ref.digest[:12]} {r2.ref.digest[:12]}",
@@ -272,7 +273,7 @@ class _Scenes:
                 f" good as that passes nine times in ten take {fixed} trials, however they go; this plan would have"
                 f" gone on to {plan.looks[-1]}.",
             ),
-            tables=(gates.table(done.decision, caption="The promotion gate about r3"),),
+            tables=(table(done.decision, caption="The promotion gate about r3"),),
             commands=(f"worldgate show {done.decision.ref.digest[:12]}",),
         )
         stage.facts |= {"r3": str(done.decision.verdict), "r3_trials": used, "fixed": fixed}

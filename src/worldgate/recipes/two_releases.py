@@ -13,8 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +23,16 @@ from worldgate.core.evidence import Status, Trial, Verdict
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.report import Section, Table, write_report
 from worldgate.core.streams import Origin
-from worldgate.core.times import SECOND
-from worldgate.core.worlds import Policy
-from worldgate.evidence import decide, plans, policy, scenarios, trials
+from worldgate.core.times import parse_ns
+from worldgate.evidence import decide, plans, scenarios
 from worldgate.evidence.decide import Decision, Scope
 from worldgate.evidence.evaluation.keeping import measure
 from worldgate.evidence.evaluation.measures import EvaluateConfig
-from worldgate.evidence.running import run_rows
 from worldgate.evidence.sequential import SequentialPlan, fixed_trials
 from worldgate.evidence.statistics import binomial_lower
-from worldgate.recipes import _demo_gates as gates
-from worldgate.recipes._demo_releases import Candidate, publish
-from worldgate.recipes._demo_stage import DAY, NEXT, SLOTS, Stage, build
+from worldgate.recipes import _cell_gates as gates
+from worldgate.recipes._cell_releases import Candidate, publish
+from worldgate.recipes._cell_stage import DAY, SLOTS, Stage, build
 from worldgate.recipes._kinematic import Kinematic
 from worldgate.recipes._result import Result
 from worldgate.recipes._story import Quiet, Story
@@ -70,6 +66,8 @@ RELEASES = {
 }
 """The one that runs; one that is quicker on the free way; one that pushes half as fast again."""
 BATCH = 24
+GATED = parse_ns("2026-11-16T09:00:00Z")
+"""Gates decide; about the second release a day later."""
 WORLDS = {
     "kinematic": "The object keeps its distance from the tool and stays where it was left.",
     "optimistic": "The same, but in every step the object slides 15 % of its way to the bay: seeded, as in a model that"
@@ -120,12 +118,12 @@ def run(folder: Path, config: TwoReleasesConfig | None = None, story: Story | No
     config, begun = config or TwoReleasesConfig(), time.monotonic()
     stage = build(folder, story or Quiet())
     believed = _world_models(stage, config)
-    rule = _policy(stage, "two-releases")
+    rule = gates.gate_policy(stage.ws, "two-releases")
     made = {name: _release(stage, name, settings, seed=config.seed) for name, settings in RELEASES.items()}
     held = _suite(stage, config)
-    good = _judge(stage, rule, made["quicker"], made["today"], held, now_ns=NEXT)
+    good = _judge(stage, rule, made["quicker"], made["today"], held, now_ns=GATED)
     stage.close_scene(_section("quicker", good, "It moves faster on the free way and pushes as before."))
-    bad = _judge(stage, rule, made["hasty"], made["today"], held, now_ns=NEXT + DAY)
+    bad = _judge(stage, rule, made["hasty"], made["today"], held, now_ns=GATED + DAY)
     as_told = believed and good.decision.verdict is Verdict.PROMOTE and "strata scene=wet" in bad.caught
     stage.close_scene(_section("hasty", bad, f"It pushes half as fast again. {_fixed(bad)}"))
     report = write_report(
@@ -160,7 +158,8 @@ def run(folder: Path, config: TwoReleasesConfig | None = None, story: Story | No
 def _world_models(stage: Stage, config: TwoReleasesConfig) -> bool:
     """The admission gate about both; true if the optimistic one alone is refused."""
     stage.scene("Which world model may speak about success?")
-    rule, ws = _policy(stage, "two-releases-admission"), stage.ws
+    ws = stage.ws
+    rule = gates.gate_policy(ws, "two-releases-admission")
     shown = [
         demonstrate(
             CellEnvironment(SITE, attributes=SCENES["wet" if i % 2 else "plain"]),
@@ -178,7 +177,7 @@ def _world_models(stage: Stage, config: TwoReleasesConfig) -> bool:
         model = Kinematic(pull=pull)
         _, _, evidence = measure(ws, model, shown, measured, dataset=data, site=SITE)
         subject, scope = Ref("world_model", model.spec.digest, name), Scope(sites=(SITE,))
-        decision = decide.decide(ws, rule, subject, [evidence], scope=scope, now_ns=NEXT, valid_for_ns=60 * DAY)
+        decision = decide.decide(ws, rule, subject, [evidence], scope=scope, now_ns=GATED, valid_for_ns=60 * DAY)
         failed = [c.signal or c.check for c in decision.checks if c.status is Status.FAIL]
         verdicts.append(decision.verdict)
         stage.close_scene(
@@ -194,12 +193,6 @@ def _world_models(stage: Stage, config: TwoReleasesConfig) -> bool:
         )
     stage.facts["world_models"] = [str(verdict) for verdict in verdicts]
     return verdicts == [Verdict.ADMIT, Verdict.REJECT]
-
-
-def _policy(stage: Stage, name: str) -> Ref:
-    source = resources.files("worldgate.recipes") / "policies" / f"{name}.toml"
-    with resources.as_file(source) as file:
-        return policy.register(stage.ws, policy.load(file))
 
 
 def _release(stage: Stage, name: str, settings: ExpertConfig, *, seed: int) -> Candidate:
@@ -244,32 +237,10 @@ def _judge(stage: Stage, rule: Ref, new: Candidate, old: Candidate, held: Ref, *
         executor=Origin.SIMULATED,
         now_ns=now_ns,
     )
-    plans.register(ws, plan)
-    sides: dict[plans.Side, Policy] = {"new": new.policy, "old": old.policy}
-    ran: list[Trial] = []
-    ticks = count(now_ns, SECOND)
-    with stage.story.progress(f"trials of {name}") as progress:
-        while True:
-            batch = list(
-                run_rows(
-                    ws,
-                    plan,
-                    sides,
-                    gates.environment,
-                    first=len(ran) + 1,
-                    count=BATCH,
-                    max_steps=gates.MAX_STEPS,
-                    clock=lambda: next(ticks),
-                )
-            )
-            trials.record_trials(ws, batch)
-            ran += batch
-            decision = decide.decide(
-                ws, rule, new.ref, scope=Scope(slots=plan.slots), now_ns=now_ns + 3600 * SECOND, valid_for_ns=60 * DAY
-            )
-            progress(len(ran), len(plan.rows), decision.verdict)
-            if decision.verdict is not Verdict.HOLD or len(ran) >= len(plan.rows):
-                return Judged(plan=plan, decision=decision, trials=tuple(ran), scenes=len(ran) // 2)
+    found = gates.try_until_decided(
+        stage, plan, rule, new.ref, {"new": new.policy, "old": old.policy}, batch=BATCH, now_ns=now_ns
+    )
+    return Judged(plan=plan, decision=found.decision, trials=found.trials, scenes=len(found.trials) // 2)
 
 
 def _fixed(bad: Judged) -> str:
