@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from worldgate.core.digest import sha256
-from worldgate.core.errors import NotFound, Tampered, UsageError
+from worldgate.core.errors import MissingExtra, NotFound, RecordError, Tampered, UsageError
 from worldgate.core.seams import cards
 from worldgate.record.stores import Objects, open_store
+from worldgate.record.stores.fsspec import FsspecStore
 
 MAKE = Callable[[Path], str]
 URLS: dict[str, tuple[str, ...]] = {
@@ -155,3 +156,31 @@ def spoil(store: Objects, tmp_path: Path) -> Callable[[str], None]:
         fs.pipe_file(f"{root}/{digest[:2]}/{digest[2:]}", b"hullo")
 
     return write
+
+
+def test_a_kind_of_url_whose_package_is_missing_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    from worldgate.record.stores import fsspec as module
+
+    def absent(url: str, **_: object) -> None:
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(module, "url_to_fs", absent)
+    with pytest.raises(MissingExtra, match=r"pip install \"worldgate\[s3\]\""):
+        module.file_system("s3://bucket/prefix")
+    with pytest.raises(MissingExtra) as caught:
+        module.file_system("gs://bucket/prefix")
+    assert caught.value.hint is None, "no extra of ours brings it"
+
+
+def test_what_else_lies_in_a_bucket_is_no_object(tmp_path: Path) -> None:
+    store = open_store(f"memory://{tmp_path.name}", cache=tmp_path / "cache")
+    digest = store.put_bytes(b"kept")
+    assert isinstance(store, FsspecStore)
+    store._fs.pipe_file(f"{store._root}/{digest[:2]}/readme.txt", b"not ours")
+    assert list(store.digests()) == [digest]
+
+
+def test_a_bucket_that_is_not_there_says_so(bucket: str, tmp_path: Path) -> None:
+    store = open_store(f"s3://{bucket}-not-made/prefix", cache=tmp_path / "cache")
+    with pytest.raises(RecordError, match="no such bucket"):
+        store.put_bytes(b"lost")

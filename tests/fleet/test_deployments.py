@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import random
 import types
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worldgate.core.digest import sha256
+from worldgate.core.digest import canonical, sha256
 from worldgate.core.errors import DataRefused, NotAuthorised, NotFound, Tampered
 from worldgate.core.names import Slot
 from worldgate.fleet import deployments
 from worldgate.fleet.as_of import Certainty, as_of
-from worldgate.fleet.deployments import Authorisation, Deployments, Receipt, assign, receive, sign_receipt
+from worldgate.fleet.deployments import (
+    RECEIPT_TYPE,
+    Authorisation,
+    Deployments,
+    Receipt,
+    assign,
+    receive,
+    sign_receipt,
+)
 from worldgate.fleet.planes import Plane
 from worldgate.record.events import Event, Ref
 from worldgate.record.keys import Role
@@ -151,8 +159,6 @@ def test_a_receipt_changed_after_signing_is_refused(workspace, robot):
 
 
 def test_a_statement_of_another_type_is_no_receipt(workspace, robot):
-    from worldgate.core.digest import canonical
-
     with pytest.raises(Tampered):
         receive(workspace, sign_statement(canonical(receipt()), "application/vnd.worldgate.approval.v1+json", robot))
 
@@ -161,6 +167,15 @@ def test_a_statement_of_another_type_is_no_receipt(workspace, robot):
 def test_what_is_not_a_receipt_is_refused(workspace, envelope):
     with pytest.raises((DataRefused, Tampered)):
         receive(workspace, envelope)
+
+
+@pytest.mark.parametrize(
+    "predicate", [{}, [], 3, {**asdict(receipt()), "more": 1}, {**asdict(receipt()), "boot": "one"}]
+)
+def test_a_signed_statement_of_another_form_is_no_receipt(workspace, robot, predicate):
+    with pytest.raises(DataRefused, match="not a receipt"):
+        receive(workspace, sign_statement(canonical(predicate), RECEIPT_TYPE, robot))
+    assert not list(workspace.ledger.events("deployment.reported"))
 
 
 @pytest.mark.parametrize("changes", [{"boot": -1}, {"err_ns": -1}, {"alive_ns": 0}, {"release": "r1"}, {"release": ""}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,28 @@ def test_what_another_ledger_says_of_trust_makes_no_ledger_trusted(workspace: Wo
     assert ring.persons([root]) == frozenset()
     with pytest.raises(NotAuthorised, match="does not know"):
         workspace.ledger.import_events(third.ledger.events())
+
+
+def test_a_key_on_somebodys_word_is_named_by_its_bytes(workspace: Workspace) -> None:
+    ring = workspace.ledger.keyring()
+    (key, _), *_ = ring.keys()
+    with pytest.raises(ValueError, match="does not name its key"):
+        ring.vouch("1" * 32, replace(key, public="00" * 32), added=1)
+    assert ring.find(key.keyid, ledger="1" * 32) is None
+    ring.vouch("1" * 32, key, added=1)
+    assert ring.find(key.keyid, ledger="1" * 32) == key
+    assert ring.blank().find(key.keyid, ledger="1" * 32) == key, "words stay when events go"
+
+
+def test_a_key_that_one_ledger_revoked_is_good_on_none(workspace: Workspace) -> None:
+    keyid = workspace.add_key("bea", owner="bea")
+    ring = workspace.ledger.keyring()
+    found = ring.find(keyid)
+    assert found is not None
+    ring.vouch("1" * 32, found, added=5)
+    assert ring.good(keyid, ledger="1" * 32) == found
+    workspace.revoke_key(keyid, reason="stolen")
+    ring = workspace.ledger.keyring()
+    assert ring.good(keyid, ledger="1" * 32) is None
+    assert ring.good(keyid) is None
+    assert ring.find(keyid) == found, "what it was is still known"

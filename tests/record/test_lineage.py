@@ -9,7 +9,7 @@ import pytest
 
 from worldgate.core.errors import NotFound
 from worldgate.record.events import Ref
-from worldgate.record.lineage import backward, forward, render
+from worldgate.record.lineage import backward, forward, render, upstream
 from worldgate.record.workspace import Workspace
 
 
@@ -91,3 +91,15 @@ def test_the_text_has_a_line_for_each(workspace: Workspace, chain: dict[str, str
 def test_nothing_known_is_not_found(workspace: Workspace) -> None:
     with pytest.raises(NotFound):
         backward(workspace, "0" * 64)
+
+
+def test_everything_upstream_is_found_as_it_stood_at_a_record(workspace: Workspace, chain: dict[str, str]) -> None:
+    head = workspace.ledger.head().seq
+    kinds = ("evidence", "world_model", "dataset", "log")
+    all_of_them = {(kind, chain[kind]) for kind in kinds}
+    assert upstream(workspace, [chain["decision"]], upto_seq=head) == all_of_them
+    kinder = [Ref("dataset", "e" * 64)]
+    workspace.record("world_model.made", body={"kinder": True}, inputs=kinder, outputs=[Ref("world_model", "3" * 64)])
+    assert upstream(workspace, [chain["decision"]], upto_seq=head) == all_of_them, "what was learned later"
+    now = upstream(workspace, [chain["decision"], chain["dataset"]], upto_seq=head + 1)
+    assert now == all_of_them | {("dataset", "e" * 64)}, "a second maker hides nothing of the first"

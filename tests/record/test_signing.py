@@ -14,7 +14,14 @@ from worldgate.core.digest import canonical, sha256
 from worldgate.core.errors import Tampered
 from worldgate.core.names import Name
 from worldgate.record import keys
-from worldgate.record.signing import EVENT_TYPE, in_toto, sign_statement, statement_type, verify_envelope
+from worldgate.record.signing import (
+    EVENT_TYPE,
+    in_toto,
+    read_statement,
+    sign_statement,
+    statement_type,
+    verify_envelope,
+)
 
 DECISION = statement_type("decision")
 
@@ -122,3 +129,15 @@ def test_the_same_key_twice_is_not_two(signer: Any) -> None:
 def test_a_malformed_envelope_is_refused(signer: Any, change: dict[str, Any]) -> None:
     with pytest.raises(Tampered):
         verify_envelope({**sign_statement(b"{}", EVENT_TYPE, signer), **change}, EVENT_TYPE, [signer.public_key])
+
+
+@pytest.mark.parametrize("more", [{"note": "unsigned"}, None])
+def test_one_signature_and_not_a_field_more_is_read(signer: Any, tmp_path: Path, more: dict[str, str] | None) -> None:
+    envelope = sign_statement(b"{}", DECISION, signer)
+    assert read_statement(envelope, DECISION, signer.public_key) == b"{}"
+    if more is None:  # another key's signature beside it
+        envelope["signatures"] += sign_statement(b"{}", DECISION, keys.generate(tmp_path, Name("two")))["signatures"]
+    else:
+        envelope["signatures"][0] |= more
+    with pytest.raises(Tampered, match="not one signature and nothing else"):
+        read_statement(envelope, DECISION, signer.public_key)

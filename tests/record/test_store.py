@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -186,3 +187,63 @@ def test_every_accepted_path_stays_inside(name: str) -> None:
     joined = os.path.normpath(os.path.join("/root", name))  # noqa: PTH118  # the point is what the OS would do
     assert joined.startswith("/root/")
     assert "\0" not in name
+
+
+def test_a_file_that_changes_while_it_is_kept_is_refused(
+    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from worldgate.record.stores import folder as module
+
+    (tmp_path / "growing").write_bytes(b"first")
+    digest_of = module.digest_file
+
+    def grows(path: Path) -> str:
+        digest = digest_of(path)
+        path.write_bytes(b"first and more")
+        return digest
+
+    monkeypatch.setattr(module, "digest_file", grows)
+    with pytest.raises(DataRefused, match="changed while"):
+        store.put_file(tmp_path / "growing")
+    assert not list(store.digests())
+
+
+def test_what_a_broken_put_left_behind_is_no_object(store: FolderStore) -> None:
+    digest = store.put_bytes(b"kept")
+    (store.path(digest).parent / "partial").write_bytes(b"ke")
+    assert list(store.digests()) == [digest]
+
+
+def test_two_processes_that_check_out_one_tree_share_one_view(
+    store: FolderStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = store.put_tree(folder)
+    first = FolderStore(store.root)
+    link = FolderStore._link_target
+
+    def overtaken(self: FolderStore, part: str, name: str) -> Path:
+        if self is not first:
+            first.checkout(digest, under=tmp_path / "cache")
+        return link(self, part, name)
+
+    monkeypatch.setattr(FolderStore, "_link_target", overtaken)
+    view = store.checkout(digest, under=tmp_path / "cache")
+    assert sorted(p.relative_to(view) for p in view.rglob("*") if p.is_file()) == sorted(
+        p.relative_to(folder) for p in folder.rglob("*") if p.is_file()
+    )
+    assert len(list(view.parent.parent.iterdir())) == 1, "nothing of the slower one is left"
+
+
+def test_a_view_that_cannot_be_made_says_so(
+    store: FolderStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = store.put_tree(folder)
+
+    def full(self: Path, target: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Path, "symlink_to", full)
+    with pytest.raises(OSError, match="no space left"):
+        store.checkout(digest, under=tmp_path / "cache")
+    monkeypatch.undo()
+    assert store.checkout(digest, under=tmp_path / "cache").is_dir()

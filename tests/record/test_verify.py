@@ -409,3 +409,11 @@ def test_what_was_erased_must_be_gone(filled: Workspace, both: Callable[..., lis
     assert both() == [event.seq]
     (problem,) = verify(filled).problems
     assert "was erased and is still here" in problem.what
+
+
+def test_nonsense_that_no_rule_can_read_is_named_by_its_decision(filled: Workspace) -> None:
+    def stumbles(_: Workspace, event: Event) -> str | None:
+        return str(event.body["no such field"])
+
+    (problem,) = _verify_with(filled, stumbles).problems
+    assert problem.what == "cannot be recomputed: KeyError 'no such field'"

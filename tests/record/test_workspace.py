@@ -179,3 +179,35 @@ def test_an_interval_that_ends_before_it_starts_is_refused(workspace: Workspace)
         workspace.record("a.b", body={}, valid_from_ns=2, valid_to_ns=1)
     with pytest.raises(UsageError):
         workspace.record("a.b", body={}, valid_err_ns=-1)
+
+
+def test_a_store_that_is_no_url_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="s3://bucket/prefix"):
+        Workspace.init(tmp_path / "w", person="ada", store="bucket/prefix")
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_folder_without_a_workspace_is_not_opened(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no workspace here"):
+        Workspace.open(tmp_path)
+
+
+def test_an_object_that_is_no_json_is_not_read_as_json(workspace: Workspace) -> None:
+    digest = workspace.store.put_bytes(b"weights")
+    with pytest.raises(Tampered, match="not JSON"):
+        workspace.get_json(digest)
+
+
+def test_kinds_are_counted_by_what_was_made_not_by_how_often(workspace: Workspace) -> None:
+    for name, digest in (("kitchen", "1"), ("kitchen", "1"), ("hall", "2")):
+        workspace.record("dataset.made", body={"n": name}, outputs=[Ref("dataset", digest * 64, name)])
+    workspace.record("log.ingested", body={}, outputs=[Ref("log", "3" * 64)])
+    kinds = workspace.kinds()
+    assert (kinds["dataset"], kinds["log"]) == (2, 1)
+
+
+def test_objects_are_promised_wherever_a_body_names_them(workspace: Workspace) -> None:
+    """In lists, mappings and dataclasses; what is not in the store is nobody's promise."""
+    held = [workspace.store.put_bytes(name) for name in (b"a", b"b", b"c")]
+    body = {"list": [held[0]], "map": {"x": held[1]}, "ref": Ref("log", held[2]), "gone": "0" * 64, "bytes": 3}
+    assert list(workspace.record("note.made", body=body).objects) == sorted(held)
