@@ -48,11 +48,11 @@ from worldgate.core.atomic import write_atomic
 from worldgate.core.digest import digest_json, sha256
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Capability, Frame, Prompt, WorldModel
+from worldgate.data import clips
 from worldgate.evidence.baselines import wrap
 from worldgate.evidence.bootstrap import ratio_interval
 from worldgate.evidence.evaluation.distributions import distances
 from worldgate.evidence.evaluation.readouts import Pooled
-from worldgate.evidence.evaluation.references import read_pictures
 from worldgate.evidence.metrics.plausibility import RANGE_SHARE, STEP_TIMES, Limits
 from worldgate.evidence.windows import Tracks, circular, read_tracks
 
@@ -212,7 +212,7 @@ def imagined(model: WorldModel, held: sets.VideoSet, request: Request) -> dict[s
     """Drift, violations, alarms, speed and memory."""
     camera = held.recipe.camera
     train, held_out = (
-        [read_tracks(e, model.spec, read_pictures) for e in part] for part in (held.train, held.held_out)
+        [read_tracks(e, model.spec, clips.pictures) for e in part] for part in (held.train, held.held_out)
     )
     limits = {s.name: limits_of(train, s.name, s.unit) for s in model.spec.states}
     realities: dict[str, Reality] = {}

@@ -32,8 +32,8 @@ from video_table import OURS
 from worldgate.core.atomic import write_atomic
 from worldgate.core.streams import FloatArray
 from worldgate.core.worlds import Capability, ModelSpec, Prompt, Unrolling, WorldModel, rollout
+from worldgate.data import clips
 from worldgate.evidence.evaluation import EvaluateConfig, evaluate
-from worldgate.evidence.evaluation.references import read_pictures
 from worldgate.evidence.evaluation.sums import Table
 from worldgate.evidence.windows import read_tracks
 from worldgate.worlds import sizes
@@ -207,7 +207,7 @@ def _shown(figure: str, held: sets.VideoSet) -> bool:
 
 def speed(model: WorldModel, held: sets.VideoSet) -> dict[str, float]:
     """Pictures a processor second, alone and eight futures at once."""
-    tracks = read_tracks(held.held_out[0], model.spec, read_pictures)
+    tracks = read_tracks(held.held_out[0], model.spec, clips.pictures)
     steps = held.recipe.horizons[0]
     start = tracks.windows(model.spec, steps)[0]
     assert tracks.actions is not None

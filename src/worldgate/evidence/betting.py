@@ -110,8 +110,6 @@ def anytime_lower(values: Sequence[Fraction], alpha: Number) -> str:
 
 
 def _refuted(counts: Mapping[Fraction, int], mean: Fraction, level: Fraction) -> bool:
-    if mean >= 1:
-        return False
     total, scale = [1] * (PARTS - 1), 1
     for value, count in counts.items():
         base = mean.numerator * value.denominator

@@ -100,8 +100,6 @@ def zero_failure_trials(limit: Number, alpha: Number) -> int:
     n = max(1, math.ceil(math.log(level) / math.log(good)) - 1)
     while good**n > level:
         n += 1
-    while n > 1 and good ** (n - 1) <= level:
-        n -= 1
     return n
 
 

@@ -98,13 +98,10 @@ class Points:
     def _rows(self, window: Window, chunk: Chunk, who: str, k: int) -> Mapping[str, FloatArray]:
         view, out = chunk.views[who], {}
         for stream, scale in window.scales.items():
-            if stream in view.states:
-                out[stream] = _unrolled(
-                    np.asarray(view.states[stream], np.float64)[0, k], scale.std, scale.circular, scale.moves
-                )
+            row = np.asarray(view.states[stream], np.float64)[0, k]
+            out[stream] = _unrolled(row, scale.std, scale.circular, scale.moves)
         for camera in window.tracks.frames:
-            if camera in view.frames:
-                out[camera] = self.setup.features(view.frames[camera][:1, k])[0]
+            out[camera] = self.setup.features(view.frames[camera][:1, k])[0]
         return out
 
     def conclude(self) -> list[Verdict]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldgate.core.errors import NotFound
 from worldgate.core.streams import Array, BoolArray, FloatArray
 from worldgate.core.worlds import Frame
 from worldgate.evidence.evaluation.measures import NotMeasured, Setup, Window
@@ -84,13 +83,7 @@ def picture_sources(setup: Setup) -> list[FromPictures]:
         NotMeasured: no training episodes, or none that knows where the object is.
     """
     setup.need_references()
-    found = []
-    for camera in setup.spec.cameras:
-        try:
-            found.append(FromPictures(camera.name, setup.references.probe(camera.name, fit_place)))
-        except NotFound as error:
-            raise NotMeasured(str(error)) from error
-    return found
+    return [FromPictures(camera.name, setup.references.probe(camera.name, fit_place)) for camera in setup.spec.cameras]
 
 
 def sources(setup: Setup) -> list[Source]:

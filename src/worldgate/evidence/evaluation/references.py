@@ -16,21 +16,12 @@ import numpy as np
 
 from worldgate.core.episodes import Episode
 from worldgate.core.normalisers import fit
-from worldgate.core.streams import Array, BoolArray, FloatArray, IntArray, Kind
+from worldgate.core.streams import Array, BoolArray, FloatArray, IntArray
 from worldgate.core.worlds import ModelSpec
-from worldgate.data import clips
 from worldgate.evidence.evaluation.truth import PICTURE, Truth
 from worldgate.evidence.windows import FrameReader, Tracks, read_tracks
 
 Probe = TypeVar("Probe")
-
-
-def read_pictures(episode: Episode, camera: str, size: tuple[int, int]) -> Array:
-    """A camera's pictures at a model's size, colour averaged, depth and class ids taken from the nearest pixel."""
-    rows = episode.streams.get(camera)
-    if rows is not None and rows.info.kind in {Kind.DEPTH, Kind.SEGMENTATION}:
-        return clips.geometry(episode, camera, size[0])
-    return clips.frames(episode, camera, size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +61,6 @@ class References:
         self._read_frames = read_frames
         self._fitted: dict[str, Any] = {}
         self.tracks: list[Tracks] = [read_tracks(episode, spec, read_frames) for episode in picked]
-
-    def __len__(self) -> int:
-        return len(self.tracks)
 
     @cached_property
     def truths(self) -> list[Truth]:

@@ -22,6 +22,7 @@ from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.progress import Progress, silent
 from worldgate.core.streams import BoolArray, FloatArray, Kind
 from worldgate.core.worlds import Capability, Frame, ModelSpec, Unrolling, WorldModel, rollout
+from worldgate.data import clips
 from worldgate.evidence.baselines import hold_last, wrap
 from worldgate.evidence.evaluation import situations
 from worldgate.evidence.evaluation.donors import Donors
@@ -38,7 +39,7 @@ from worldgate.evidence.evaluation.measures import (
 )
 from worldgate.evidence.evaluation.pointwise import Pointwise
 from worldgate.evidence.evaluation.readouts import Pooled
-from worldgate.evidence.evaluation.references import References, read_pictures
+from worldgate.evidence.evaluation.references import References
 from worldgate.evidence.evaluation.report import Evaluation, Facts, assemble
 from worldgate.evidence.evaluation.sums import Table
 from worldgate.evidence.evaluation.truth import Truth
@@ -55,7 +56,7 @@ def evaluate(
     clip_features: ClipExtractor | None = None,
     dataset: str = "",
     progress: Progress = silent,
-    read_frames: FrameReader = read_pictures,
+    read_frames: FrameReader = clips.pictures,
     sums: Table | None = None,
 ) -> Evaluation:
     """Measure a world model on held-out episodes.

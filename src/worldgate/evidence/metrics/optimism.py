@@ -82,8 +82,6 @@ class _Watch:
         out = []
         for source in self.measure.sources:
             for who in ("model", "hold", "real"):
-                if not source.holds(chunk.views[who]):
-                    continue
                 places = source.read(chunk.views[who], chunk.steps - 1)[0]
                 known = bool(np.isfinite(places).all())
                 said = float(np.mean([_reached(place, truth.goal_xy[end]) for place in places])) if known else np.nan

@@ -165,8 +165,6 @@ class _Watch:
         states = {name: np.asarray(values, np.float64) for name, values in view.states.items()}
         kinds: dict[str, list[BoolArray]] = {}
         for stream, limits in self.measure.limits.items():
-            if stream not in states:
-                continue
             rows = states[stream]
             last = np.repeat(self.window.known(stream)[-1:], len(rows), axis=0)
             before = self.before.get((stream, who), last)
@@ -175,7 +173,7 @@ class _Watch:
             self.before[stream, who] = rows[:, -1]
         for kind, several in kinds.items():
             self._count(kind, who, np.logical_or.reduce(several))
-        if self.measure.geometry is not None and states:
+        if self.measure.geometry is not None:
             self._count("penetration", who, self.measure.geometry.broken(states))
 
     def _frames(self, who: str, view: Frame, chunk: Chunk) -> None:

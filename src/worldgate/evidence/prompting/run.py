@@ -19,10 +19,11 @@ from worldgate.core.errors import DataRefused, NotFound, UsageError
 from worldgate.core.progress import Progress, silent
 from worldgate.core.streams import Array, BoolArray, FloatArray
 from worldgate.core.worlds import Capability, Frame, WorldModel, require, rollout
+from worldgate.data import clips
 from worldgate.evidence.baselines import wrap
 from worldgate.evidence.evaluation.measures import FeatureExtractor
 from worldgate.evidence.evaluation.readouts import Pooled
-from worldgate.evidence.evaluation.references import References, read_pictures
+from worldgate.evidence.evaluation.references import References
 from worldgate.evidence.evaluation.scores import energy_score
 from worldgate.evidence.evaluation.sums import Estimate, advantage, estimate
 from worldgate.evidence.prompting.kinds import KINDS, NULL, PromptKind
@@ -72,7 +73,7 @@ def measure(
     features: FeatureExtractor | None = None,
     dataset: str = "",
     progress: Progress = silent,
-    read_frames: FrameReader = read_pictures,
+    read_frames: FrameReader = clips.pictures,
 ) -> Prompts:
     """Measure what every kind of prompt is worth to a model, on held-out episodes.
 
