@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from worldgate.core.errors import ConfigError, NameRefused
 from worldgate.core.evidence import Trial
 from worldgate.core.streams import Origin
-from worldgate.evidence.coverage import cover, place_of
+from worldgate.evidence import scenarios, trials
+from worldgate.evidence.coverage import cover, of_release, place_of
 from worldgate.evidence.coverage_bins import Bins
 from worldgate.evidence.scenarios import Scenario
 from worldgate.evidence.variations import Variation
+from worldgate.record.events import Ref
+from worldgate.record.workspace import Workspace
 
 X = Bins(site="bench", name="x", path="initial.x", unit="m", edges=(0.0, 0.1, 0.2))
 LIGHT = Bins(site="bench", name="light", path="strata.light", choices=("dim", "bright"))
@@ -122,3 +125,17 @@ def test_a_trial_that_does_not_count_fills_no_bin() -> None:
         limits = cover((X,), {low.digest: low}, ran).limits(population=REAL)
         assert limits[0] == "nothing is shown for x 0 to 0.1 m at bench: no trial that counts"
     assert len(cover((X,), {low.digest: low}, []).limits(population=None)) == 1, "of scenarios alone"
+
+
+def test_what_a_suite_covers_is_told_with_and_without_the_trials_of_a_release(workspace: Workspace) -> None:
+    scenes = [scenario(x) for x in (0.05, 0.15)]
+    digests = tuple(scenarios.register(workspace, one).digest for one in scenes)
+    suite = scenarios.Suite(name="s", role="gate-holdout", scenarios=digests, coverage=(X,))
+    release = Ref("release", workspace.put_json({"schema": "worldgate/release/1", "weights": {}}), "r1")
+    workspace.record("release.registered", body={"release": release.digest}, outputs=(release,))
+    trials.record_trials(workspace, [trial(scenes[0], release=release.digest)])
+    head = workspace.ledger.head().seq
+    ran = of_release(workspace, suite, release.digest, upto_seq=head)
+    assert [(b.bin, b.scenarios, b.real) for b in ran.bins] == [("0 to 0.1 m", 1, 1), ("0.1 to 0.2 m", 1, 0)]
+    assert [b.real for b in of_release(workspace, suite, "", upto_seq=head).bins] == [0, 0]
+    assert [b.real for b in of_release(workspace, suite, release.digest, upto_seq=head - 1).bins] == [0, 0]

@@ -122,3 +122,9 @@ def test_an_advisory_check_is_told_apart() -> None:
         spec, checks=tuple(dataclasses.replace(c, blocking=c.check != "success") for c in spec.checks)
     )
     assert [n.blocking for n in needs(soft, pairs=100)] == [False, True]
+
+
+def test_a_check_that_will_likely_pass_is_no_limit() -> None:
+    sure = one("success", pairs=100)
+    assert sure.possible and sure.power >= forecast.ENOUGH
+    assert forecast.limits([sure]) == []

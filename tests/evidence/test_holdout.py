@@ -13,7 +13,10 @@ from worldgate.core.evidence import Status, Verdict
 from worldgate.core.streams import Origin
 from worldgate.evidence import plans, policy, scenarios
 from worldgate.evidence.decide import DAY_NS, Decision, Scope, decide, put_evidence
+from worldgate.evidence.gap import gap
+from worldgate.evidence.gap_report import GapConfig
 from worldgate.evidence.gate_evidence import TrainingRecord
+from worldgate.evidence.holdout import overlaps
 from worldgate.evidence.plans import EvalPlan
 from worldgate.evidence.recompute import RECOMPUTE
 from worldgate.record.events import Ref
@@ -188,3 +191,17 @@ def test_a_policy_for_other_arms_is_refused(workspace: Workspace) -> None:
     gate, ref = policy.register(workspace, policy.read(tree, where="p")), release(workspace, "3" * 64)
     with pytest.raises(Exception, match="does not decide for that arm"):
         decide(workspace, gate, ref, scope=Scope(slots=(promotions.SLOT,)), now_ns=NOW)
+
+
+def test_evidence_that_is_no_training_record_of_a_learner_tells_nothing(
+    workspace: Workspace, fakes: ModuleType
+) -> None:
+    """Another model's training on the very scene, a gap report, and what was recorded later."""
+    suite = held_out(workspace)
+    scenes = set(scenarios.load_suite(workspace, suite.digest).scenarios)
+    learned(workspace, "7" * 64, episodes=(EPISODE,))
+    put_evidence(workspace, gap(fakes.FakeModel(), [fakes.episode(0)], GapConfig(windows=2)))
+    head = workspace.ledger.head().seq
+    learned(workspace, "3" * 64, episodes=(EPISODE,))
+    assert overlaps(workspace, sorted(scenes), ["3" * 64], upto_seq=head) == []
+    assert overlaps(workspace, sorted(scenes), ["3" * 64], upto_seq=head + 1)

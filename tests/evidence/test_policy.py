@@ -56,6 +56,7 @@ def test_a_policy_holds_every_parameter_so_that_later_defaults_change_nothing() 
         ({"schema": "worldgate/gate-policy/2"}, "not a gate policy"),
         ({"valid_for_days": 0}, "at least 1"),
         ({"approvals": 0}, "at least 1"),
+        ({"approvals": 2, "approvers": ["ada", "ada"]}, "fewer approvers than approvals"),
         ({"site": ["bench"]}, "unknown key"),
     ],
 )

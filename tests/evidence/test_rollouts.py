@@ -303,3 +303,56 @@ def test_a_lerobot_dataset_of_predictions_holds_no_depth(tmp_path: Path) -> None
 
 class LerobotLogFake:
     name = "episode_000000"
+
+
+# ------------------------------------------------------------------ pictures of a LeRobot dataset
+
+
+def as_lerobot(tasks: Path, out: Path, fakes: ModuleType) -> Path:
+    """Predictions of states and pictures as a LeRobot dataset."""
+    told = json.loads((tasks / "tasks.json").read_text())
+    entries = []
+    with LeRobotWriter(out, fps=10, robot_type="ur5", origin=Origin.IMAGINED) as writer:
+        for task in told["tasks"]:
+            with np.load(tasks / task["file"], allow_pickle=False) as arrays:
+                states, actions = predict(arrays), arrays["actions"]
+            frames = {FRONT: fakes.pictures(states)}
+            index = writer.add_episode({STATE: states, "action": actions}, frames, task="predict")
+            entries.append({"context": task["context"], "actions": task["actions"], "episode_index": index})
+    manifest = {"schema": rollouts.SCHEMA, "model": told["model"], "format": "lerobot", "rollouts": entries}
+    (out / "rollouts.json").write_text(json.dumps(manifest))
+    return out
+
+
+def test_pictures_of_a_lerobot_dataset_are_judged(
+    tasks: Path, tmp_path: Path, episodes: list[Any], fakes: ModuleType
+) -> None:
+    folder = as_lerobot(tasks, tmp_path / "out", fakes)
+    judged = rollouts.judge(folder, episodes, CONFIG, read_frames=fakes.read_frames)
+    direct = gap(fakes.FakeModel(spec=fakes.spec(video=True)), episodes, CONFIG, read_frames=fakes.read_frames)
+    name = f"{FRONT}/video_mse"
+    found, exact = (np.array(r.episodes[0].signals[name].model, float) for r in (judged, direct))
+    np.testing.assert_allclose(found, exact, atol=0.003)
+
+    manifest = json.loads((folder / "rollouts.json").read_text())
+    manifest["rollouts"][0]["episode_index"] = 99
+    (folder / "rollouts.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataRefused, match="no such episode"):
+        rollouts.judge(folder, episodes, CONFIG, read_frames=fakes.read_frames)
+
+
+def test_a_video_that_ends_too_early_is_refused(
+    tasks: Path, tmp_path: Path, episodes: list[Any], fakes: ModuleType
+) -> None:
+    folder = fill(tasks, tmp_path / "out", fakes)
+    write_video(folder / "r0.mp4", fakes.pictures(np.zeros((2, 2))))
+    with pytest.raises(DataRefused, match=r"ends too early[\s\S]*2 of 5 frames"):
+        rollouts.judge(folder, episodes, CONFIG, read_frames=fakes.read_frames)
+
+
+def test_tasks_of_a_model_without_actions_hold_none(tmp_path: Path, fakes: ModuleType) -> None:
+    spec = fakes.spec(action=None)
+    assert rollouts.write_tasks(tmp_path / "tasks", spec, [fakes.episode(0)], CONFIG) == 2
+    with np.load(tmp_path / "tasks" / "task_00000.npz", allow_pickle=False) as task:
+        assert set(task) == {f"state:{STATE}", "actions"}
+        assert task["actions"].shape == (5, 0)

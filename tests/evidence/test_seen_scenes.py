@@ -107,3 +107,17 @@ def test_one_scene_under_two_names_is_no_two_trials(
     assert decision.verdict is not Verdict.PROMOTE
     assert "are one scene" in " ".join(decision.payload["notes"])
     agreed(tool, workspace, capsys)
+
+
+def test_a_scene_recorded_before_events_told_its_role_is_known_by_its_document(workspace: Workspace) -> None:
+    """Events of schema 1 named the scenario alone."""
+    kept = "gate-holdout"
+    roles = ((1, "train-visible"), (1, kept), (2, kept))
+    seen, twin, other = (scene(n, name=f"{n}-{role}", role=role) for n, role in roles)
+    digests = []
+    for one in (seen, twin, other):
+        ref = Ref("scenario", workspace.put_json(one.to_json()), one.name)
+        workspace.record("scenario.made", body={"name": one.name, "site": one.site}, outputs=(ref,))
+        digests.append(ref.digest)
+    found = scenarios.train_visible(workspace, upto_seq=workspace.ledger.head().seq)
+    assert found == set(digests[:2]), "the same situation under another name is seen, too"

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from worldgate.core.errors import DataRefused
 from worldgate.core.evidence import Trial
 from worldgate.core.streams import Origin
 from worldgate.evidence import scenarios, trials
@@ -104,3 +105,8 @@ def test_scenarios_and_suites_are_kept_under_their_digests(workspace: Workspace)
         {"scenario": ref.digest, "name": "cup", "site": "bench"}
     ]
     assert scenarios.incident_scenarios(workspace, upto_seq=head - 2) == []
+
+
+def test_a_list_of_another_form_is_refused() -> None:
+    with pytest.raises(DataRefused, match="not a list of trials"):
+        trials.read_list({"schema": "worldgate/trials/1", "trials": []})

@@ -69,7 +69,8 @@ def horizon_curves(
     axes.set_ylim(bottom=0)
     axes.set_xlabel("horizon, s")
     axes.set_ylabel(f"error, {info.unit or 'unit unknown'}")
-    axes.legend(fontsize=8, frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, frameon=False)
     sure = 100 * (1 - 2 * float(alpha))
     note = (
         f"imagined against {report.origin} · {len(report.episodes)} held-out episodes · {sure:g} % bootstrap intervals"
