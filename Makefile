@@ -7,6 +7,7 @@
 #   make format      rewrite the sources in house style
 #   make bench       every figure in benchmarks/, quickly; make bench-env installs the peers to compare with
 #   make mutation    small faults in the authorisation code, and how many its tests find; an hour on one core
+#   make coverage    branches of evidence, record and authorisation that no test takes; fails if there is one
 #   make docs        the documentation, warnings as errors, into docs/_build/html
 #   make lock        compile requirements.lock anew
 #   make clean       remove what the other targets made, .venv aside
@@ -23,8 +24,11 @@ WORKERS ?= 2
 # A file goes to one worker whole, so that what its tests share is made once; in the order of tests/conftest.py.
 DIST := --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 STAMP := $(VENV)/installed-$(TORCH)
+# The tests of what `make coverage` measures; pyproject.toml says what that is.
+COVERING := tests/evidence tests/record $(patsubst %,tests/fleet/test_%.py,authorisation bundle deployments) \
+  $(patsubst %,tests/contract/test_%.py,executors gate_checks metrics oracles policies stores trial_formats)
 
-.PHONY: env demo test test-all lint format types bench bench-env mutation docs lock clean
+.PHONY: env demo test test-all lint format types bench bench-env mutation coverage docs lock clean
 .SILENT:
 
 env: $(STAMP)
@@ -75,6 +79,15 @@ bench-env: env
 mutation: env
 	$(PYTHON) -m venv .venv-mutation && $(BIN)/uv pip install -q --python .venv-mutation/bin/python "mutmut>=3.8,<4"
 	$(BIN)/python benchmarks/mutation.py
+
+# An environment of its own, which sees the product's packages through a path file.
+coverage: env
+	$(BIN)/python -m venv .venv-coverage && $(BIN)/uv pip install -q --python .venv-coverage/bin/python "coverage>=7.10,<8"
+	echo "import site; site.addsitedir('$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+	  > $$(.venv-coverage/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/worldgate-environment.pth
+	rm -rf .venv-coverage/data && mkdir .venv-coverage/data
+	.venv-coverage/bin/coverage run -m pytest -m "not slow" -q -n $(WORKERS) --dist loadfile $(COVERING)
+	.venv-coverage/bin/coverage combine -q && .venv-coverage/bin/coverage report
 
 docs: env
 	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html
