@@ -128,8 +128,9 @@ def test_predictions_that_lack_a_stream_or_have_another_shape_are_refused(fakes:
     spec = replace(fakes.spec(), action=None)
     with pytest.raises(DataRefused, match="predicted nothing for this stream"):
         gap(Odd(spec, Frame(states={"other": np.zeros((1, 10, 2))})), [fakes.episode(0)], CONFIG)
-    with pytest.raises(DataRefused, match="a prediction of another shape"):
-        gap(Odd(spec, Frame(states={STATE: np.zeros((1, 9, 2))})), [fakes.episode(0)], CONFIG)
+    for shape in ((1, 9, 2), (1, 10, 3), (1, 10, 1)):
+        with pytest.raises(DataRefused, match="a prediction of another shape"):
+            gap(Odd(spec, Frame(states={STATE: np.zeros(shape)})), [fakes.episode(0)], CONFIG)
 
 
 def test_a_training_record_of_another_form_is_refused() -> None:

@@ -322,8 +322,9 @@ def _compare_states(tally: _Tally, values_TD: FloatArray, t: int, views: Mapping
         return state_rms.measure(wrap(predicted_KD - real, turning), np.zeros_like(real), last)
 
     for name, view in views.items():
-        samples = np.asarray(view.frame.states[info.stream], np.float64)[:, :, channels]
-        _same_shape(samples[0], real, info.stream)
+        said = np.asarray(view.frame.states[info.stream], np.float64)
+        _same_shape(said[0], values_TD[t + 1 : t + 1 + steps], info.stream)
+        samples = said[:, :, channels]
         centred = wrap(samples - real, turning).mean(axis=0)
         tally.add(name, state_rms.measure(centred, np.zeros_like(real), last))
     tally.add("hold", score(hold_last(last, steps)))
