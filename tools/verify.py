@@ -970,7 +970,7 @@ class Gate:
 
     def datasets_seen(self) -> list[str]:
         """Of an admission: the datasets that its reports name, those that the ledger knew."""
-        known = {r.tree["outputs"][0]["digest"] for r in self.past("dataset.snapshot")}
+        known = {ref["digest"] for r in self.past("dataset.snapshot") for ref in r.tree["outputs"]}
         reports = [self.docs.get(schema) for schema in ("worldgate/gap/1", "worldgate/site-gap/1")]
         named = {report["dataset"] for report in reports if report} if self.d["gate"] == "admission" else set()
         same = set(self.datasets) == named & known

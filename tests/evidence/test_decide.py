@@ -118,6 +118,7 @@ def test_a_report_that_leaves_out_held_out_episodes_holds(workspace: Workspace, 
     whole = gap(fakes.FakeModel(noise=0.001), shown, GapConfig(windows=4, epsilon={STATE: 0.05}))
     whole = frozen(workspace, whole) if known else whole
     best = dataclasses.replace(whole, episodes=whole.episodes[4:])
+    workspace.record("dataset.snapshot", body={})  # of nothing
     put_evidence(workspace, training(fakes))
     gate = policy.register(workspace, policy.load("admission"))
     scope = Scope(sites=("bench",))

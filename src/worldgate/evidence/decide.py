@@ -364,7 +364,7 @@ def _datasets(
 ) -> list[tuple[str, Mapping[str, Any]]]:
     """Manifests of the datasets that reports name, of those on the ledger: they say what a report left out."""
     named = {str(doc["dataset"]) for _, doc in reports if doc.get("schema") in {GAP, MEASURED}}
-    known = (e.outputs[0].digest for e in ws.ledger.events(SNAPSHOT) if e.seq <= upto_seq)
+    known = (ref.digest for e in ws.ledger.events(SNAPSHOT) if e.seq <= upto_seq for ref in e.outputs)
     return [(digest, ws.get_json(digest)) for digest in sorted(named & set(known))]
 
 
