@@ -41,9 +41,10 @@ def adopt(ws: Workspace, policy: Ref, sites: Sequence[str], *, key: str) -> Even
     """
     held = policies.read(ws.get_json(policy.digest), where=short(policy.digest))
     places = sorted({str(Name(site)) for site in sites})
-    if not places or held.kind != "promotion":
-        got = f"{held.kind} at {', '.join(places) or 'no site'}"
-        raise UsageError("a site adopts a policy for promotions", got=got, hint="--site NAME")
+    if held.kind != "promotion":
+        raise UsageError("a site adopts a policy for promotions", got=f"{held.name}, for {held.kind}s")
+    if not places:
+        raise UsageError("a policy is adopted at a site", got="none", hint="--site NAME")
     outside = [site for site in places if held.sites and site not in held.sites]
     if outside:
         raise UsageError("this policy does not decide for that site", got=outside[0], hint=", ".join(held.sites))
