@@ -9,7 +9,7 @@ import pytest
 
 from worldgate.core.errors import NotFound
 from worldgate.record.events import Ref
-from worldgate.record.lineage import backward, forward, render, upstream
+from worldgate.record.lineage import backward, forward, made_from, render, upstream
 from worldgate.record.workspace import Workspace
 
 
@@ -97,9 +97,11 @@ def test_everything_upstream_is_found_as_it_stood_at_a_record(workspace: Workspa
     head = workspace.ledger.head().seq
     kinds = ("evidence", "world_model", "dataset", "log")
     all_of_them = {(kind, chain[kind]) for kind in kinds}
-    assert upstream(workspace, [chain["decision"]], upto_seq=head) == all_of_them
+    assert upstream(made_from(workspace, [chain["decision"]], upto_seq=head), [chain["decision"]]) == all_of_them
     kinder = [Ref("dataset", "e" * 64)]
     workspace.record("world_model.made", body={"kinder": True}, inputs=kinder, outputs=[Ref("world_model", "3" * 64)])
-    assert upstream(workspace, [chain["decision"]], upto_seq=head) == all_of_them, "what was learned later"
-    now = upstream(workspace, [chain["decision"], chain["dataset"]], upto_seq=head + 1)
-    assert now == all_of_them | {("dataset", "e" * 64)}, "a second maker hides nothing of the first"
+    then = made_from(workspace, [chain["decision"]], upto_seq=head)
+    assert upstream(then, [chain["decision"]]) == all_of_them, "what was learned later"
+    both = [chain["decision"], chain["dataset"]]
+    now = made_from(workspace, both, upto_seq=head + 1)
+    assert upstream(now, both) == all_of_them | {("dataset", "e" * 64)}, "a second maker hides nothing of the first"

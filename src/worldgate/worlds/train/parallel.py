@@ -7,6 +7,7 @@ that all of them take the same turn.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -83,6 +84,8 @@ def group() -> Iterator[Ranks]:
         yield current()
     finally:
         distributed.destroy_process_group()
+        # Models that were shared out keep the group and its threads; one that wants Python while it ends aborts it.
+        gc.collect()
 
 
 def device_of(name: str) -> torch.device:
