@@ -171,9 +171,9 @@ def work(todo: Sequence[Job], kept: Kept, *, reps: int) -> None:
 
     After the first comes the truth of all, first of what was let through.
     """
-    for rep in range(reps):
+    for rep in range(max(reps, GOOD_REPS)):
         for job in todo:
-            if job.group not in {"good", "good world"} or rep < GOOD_REPS:
+            if rep < wanted(job, reps):
                 kept.get(job, f"gate {rep}", lambda job=job, rep=rep: job.ask(rep))
         if rep == 0:
             for job in todo:
@@ -185,12 +185,17 @@ def work(todo: Sequence[Job], kept: Kept, *, reps: int) -> None:
                     kept.get(job, f"truth {TRUTH}", lambda job=job: job.truth(TRUTH))
 
 
+def wanted(job: Job, reps: int) -> int:
+    """How often a kind is asked: of the good there are few, so each is asked three times whatever the others are."""
+    return GOOD_REPS if job.group in {"good", "good world"} else reps
+
+
 def cells(todo: Sequence[Job], kept: Kept, *, reps: int) -> list[Row]:
     """What is known of each kind at each strength."""
     champion = next((kept.peek(job, f"truth {TRUTH}") for job in todo if job.group == "good"), None)
     out = []
     for job in todo:
-        asked = [a for rep in range(reps) if (a := kept.peek(job, f"gate {rep}")) is not None]
+        asked = [a for rep in range(wanted(job, reps)) if (a := kept.peek(job, f"gate {rep}")) is not None]
         found = kept.peek(job, f"truth {TRUTH}")
         broken = None
         if found is not None and job.group in {"world", "good world"}:
@@ -311,7 +316,7 @@ def result_of(todo: Sequence[Job], kept: Kept, *, reps: int) -> Row:
     known = all(c["bad"] is not None or c["by_definition"] for c in found)
     return {
         "name": "escape", "population": FIRST, "machine": machine(), "reps_least": min(runs), "reps_most": max(runs),
-        "complete": min(runs) >= min(reps, GOOD_REPS) and known,
+        "complete": all(len(c["runs"]) == wanted(job, reps) for job, c in zip(todo, found, strict=True)) and known,
         "rows": rows_of(found), "caught": first_caught(found),
         "kinds": found,
     }  # fmt: skip
