@@ -35,9 +35,11 @@ SEAMS = {
     "oracles": "worldgate.evidence.oracles",
     "executors": "worldgate.evidence.executors",
     "trial_formats": "worldgate.evidence.trial_formats",
+    "tasks": "worldgate.sim.tasks",
     "tokenizers": "worldgate.worlds.tokenizers",
     "models": "worldgate.worlds.models",
     "policies": "worldgate.control.policies",
+    "planners": "worldgate.control.planners",
     "recipes": "worldgate.recipes",
 }
 """Seam name, as users type it after ``worldgate list``, to the package that holds it."""

@@ -1,0 +1,1 @@
+"""Planners by name: each file searches for the actions that cost least."""

@@ -1,0 +1,65 @@
+"""Tasks by name: what a policy or planner is tried on; each file is one, with actors that show how it is done.
+
+The seam: ``Config`` (a frozen dataclass; ``size`` is pixels a side of the pictures), ``create(config) -> Task`` and
+``actor(name, task, config) -> Policy`` for the names in ``ACTORS``: ``scripted`` is competent, ``random`` aimless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from worldgate.core import seams
+from worldgate.core.config import decode
+from worldgate.core.errors import NotFound
+from worldgate.core.tasks import Task
+from worldgate.core.worlds import Policy
+
+
+class TaskModule(Protocol):
+    """One file of this seam."""
+
+    Config: type[Any]
+    ACTORS: tuple[str, ...]
+    """Names of those who can act, the competent one first."""
+
+    def create(self, config: Any) -> Task:
+        """The task; making one twice gives two that know nothing of each other."""
+        ...
+
+    def actor(self, name: str, task: Task, config: Any) -> Policy:
+        """One of ``ACTORS`` for this task."""
+        ...
+
+
+def open_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
+    """A task by name.
+
+    Args:
+        name: an entry of this seam.
+        options: of its ``Config``.
+
+    Raises:
+        NotFound: no such task.
+        MissingExtra: its simulator is not installed.
+        ConfigError: an option it does not have.
+    """
+    module = cast(TaskModule, seams.load("tasks", name))
+    return module.create(_config(module, name, options))
+
+
+def open_actor(name: str, task: str, options: Mapping[str, Any] | None = None) -> Policy:
+    """Someone who acts in a task.
+
+    Raises:
+        NotFound: no such task, or none of this name acts in it.
+    """
+    module = cast(TaskModule, seams.load("tasks", task))
+    if name not in module.ACTORS:
+        raise NotFound("nobody of this name acts here", got=name, where=task, hint=f"one of {', '.join(module.ACTORS)}")
+    config = _config(module, task, options)
+    return module.actor(name, module.create(config), config)
+
+
+def _config(module: TaskModule, name: str, options: Mapping[str, Any] | None) -> Any:
+    return decode(module.Config, dict(options or {}), where=name)
