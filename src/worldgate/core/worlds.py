@@ -26,6 +26,7 @@ class Capability(StrEnum):
     ACTIONS = "actions"
     TEXT = "text"
     FRAMES = "frames"
+    """It draws pictures; what it sees in prompts stands in :attr:`ModelSpec.cameras`."""
     STATE = "state"
     CONTACT = "contact"
     REWARD = "reward"

@@ -24,7 +24,7 @@ def check_prompt(prompt: Prompt, spec: ModelSpec, capabilities: frozenset[Capabi
     """
     if prompt.text and Capability.TEXT not in capabilities:
         raise CapabilityMissing(f"a {spec.family} model takes no text", got=prompt.text[:40], hint="drop the text")
-    if prompt.frames and Capability.FRAMES not in capabilities:
+    if prompt.frames and not spec.cameras:
         got = ", ".join(sorted(prompt.frames))
         raise CapabilityMissing(f"a {spec.family} model takes no frames", got=got, hint="the family conv takes them")
     if prompt.ahead_steps and Capability.AHEAD not in capabilities:

@@ -344,6 +344,16 @@ def whole(tracks: Sequence[Track]) -> Sequence[Track]:
         if track.reads:
             got, hint = sorted(track.reads)[0], "the families flow and masked do; or put it among inputs.states"
             raise CapabilityMissing("this model reads nothing out", got=got, hint=hint)
+    return complete(tracks)
+
+
+def complete(tracks: Sequence[Track]) -> Sequence[Track]:
+    """The tracks, for a model that needs every stream of each but those that are read out.
+
+    Raises:
+        DataRefused: an episode lacks an optional stream.
+    """
+    for track in tracks:
         if track.lacks:
             got, hint = sorted(track.lacks)[0], "the families flow and masked learn from what is there"
             raise DataRefused("this model needs every stream in every episode", got=got, where=track.id, hint=hint)

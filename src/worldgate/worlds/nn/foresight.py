@@ -1,0 +1,120 @@
+"""Predicting latents under actions, row by row: by a memory of all actions so far, or from latent to latent.
+
+Source: action-prefix prediction as in Fast-LeWM (arXiv 2606.26217) and VLWM (arXiv 2606.21775); step by step as in
+LeWM (arXiv 2603.19312). Notable choices: the prefix memory starts from the known latents and reads actions alone, so an
+error of one predicted latent is never fed into the next, any row of the horizon can be learned from, and a horizon of
+many samples costs a few small matrix products; several heads, each with a fixed random part of its own that training
+cannot remove (arXiv 1806.03335), disagree where there was no data.
+
+Shape legend: N samples, L rows, H known latents, D latent, A action channels, M members, W width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from worldgate.worlds.nn.memories import EnsembleLinear
+
+_PRIOR = 0.3
+"""Size of a member's fixed random part."""
+_SMALL = 0.1
+"""Gain of the last layer at the start: nothing changes much."""
+
+
+class Reckoning(StrEnum):
+    """How the future is reckoned."""
+
+    PREFIX = "prefix"
+    """From now, under all actions up to a row."""
+    STEP = "step"
+    """From one predicted latent to the next."""
+
+
+class Foresight(nn.Module):
+    """What follows some known latents under actions.
+
+    Args:
+        latent: D.
+        width: of hidden layers.
+        members: M; 1 tells no disagreement.
+    """
+
+    def __init__(self, latent: int, width: int, members: int) -> None:
+        super().__init__()
+        self.latent, self.members = latent, members
+        self.hidden = EnsembleLinear(members, width, width)
+        self.change = EnsembleLinear(members, width, latent, gain=_SMALL)
+        self.register_buffer("prior_MWD", _PRIOR * torch.randn(members, width, latent) / width**0.5)
+
+    prior_MWD: Tensor
+
+    @abstractmethod
+    def open(self, known_NHD: Tensor) -> tuple[Tensor, ...]:
+        """What is carried from row to row, at known latents, the newest last."""
+
+    @abstractmethod
+    def advance(self, carried: tuple[Tensor, ...], action_NA: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """(M, N, D) latents after an action, and what is carried on."""
+
+    def forward(self, known_NHD: Tensor, actions_NLA: Tensor) -> Tensor:
+        """(M, N, L, D) latents after each action."""
+        carried, out = self.open(known_NHD), []
+        for action_NA in actions_NLA.unbind(dim=1):
+            latents_MND, carried = self.advance(carried, action_NA)
+            out.append(latents_MND)
+        return torch.stack(out, dim=2)
+
+    def changed(self, hidden_MNW: Tensor) -> Tensor:
+        """(M, N, D) by which latents change."""
+        inner = functional.silu(self.hidden(hidden_MNW))
+        out: Tensor = self.change(inner)
+        return out if self.members == 1 else out + torch.tanh(inner) @ self.prior_MWD
+
+
+class PrefixForesight(Foresight):
+    """From now, under all actions up to a row."""
+
+    def __init__(self, latent: int, known: int, actions: int, width: int, members: int) -> None:
+        super().__init__(latent, width, members)
+        self.start = nn.Sequential(nn.Linear(known * latent, width), nn.SiLU(), nn.Linear(width, width), nn.Tanh())
+        self.act = nn.Sequential(nn.Linear(actions, width), nn.SiLU())
+        self.memory = nn.GRUCell(width, width)
+
+    def open(self, known_NHD: Tensor) -> tuple[Tensor, ...]:
+        return known_NHD[:, -1], self.start(known_NHD.flatten(1))
+
+    def advance(self, carried: tuple[Tensor, ...], action_NA: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        now_ND, memory_NW = carried
+        memory_NW = self.memory(self.act(action_NA), memory_NW)
+        latents = now_ND + self.changed(memory_NW.expand(self.members, -1, -1))
+        return latents, (now_ND, memory_NW)
+
+
+class StepForesight(Foresight):
+    """From one predicted latent to the next, each member along its own path."""
+
+    def __init__(self, latent: int, known: int, actions: int, width: int, members: int) -> None:
+        super().__init__(latent, width, members)
+        self.enter = EnsembleLinear(members, known * latent, width)
+        self.act = nn.Linear(actions, width)
+
+    def open(self, known_NHD: Tensor) -> tuple[Tensor, ...]:
+        return tuple(past.expand(self.members, -1, -1) for past in known_NHD.unbind(dim=1))
+
+    def advance(self, carried: tuple[Tensor, ...], action_NA: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        told = self.enter(torch.cat(carried, dim=-1)) + self.act(action_NA)
+        latents = carried[-1] + self.changed(functional.silu(told))
+        return latents, (*carried[1:], latents)
+
+
+def make_foresight(
+    kind: Reckoning, *, latent: int, known: int, actions: int, width: int, members: int
+) -> PrefixForesight | StepForesight:
+    """One of the two."""
+    made = PrefixForesight if kind is Reckoning.PREFIX else StepForesight
+    return made(latent, known, actions, width, members)
