@@ -25,6 +25,7 @@ class Command:
 GATE = "Decide by a policy whether a world model is admitted or a release promoted."
 DEMO = "See the whole loop turn once, from logs to a signed decision that can say no."
 QUERY = "Ask the record in SQL: logs, streams, facts, findings, labels, datasets."
+POLICY = "Measure releases in simulators, world models and on recorded episodes."
 REPLAY = "Replay an incident beside what happened, in the world models admitted there."
 SUITE = "Say what releases are tried on, and what that does not cover."
 TRIAL = "Run trials of releases, or take in those that somebody else ran."
@@ -56,6 +57,7 @@ COMMANDS = (
         "Label, search, deduplicate, align and export what was ingested.",
     ),
     Command("list", NOUNS, "worldgate.cli.list:list_", "List what can be named at a seam."),
+    Command("policy", NOUNS, "worldgate.cli.policy:app", POLICY),
     Command("record", NOUNS, "worldgate.cli.record:app", "Verify the record and keep its keys."),
     Command("sim", NOUNS, "worldgate.cli.sim:app", "Record simulated runs of the embedded cell."),
     Command("suite", NOUNS, "worldgate.cli.suite:app", SUITE),

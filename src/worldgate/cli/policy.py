@@ -1,0 +1,11 @@
+"""``worldgate policy``: how good a release is, before it runs on a robot.
+
+Each command stands in ``_policy_<command>.py``, which imports what it needs when it is called, and is registered here
+in one line.
+"""
+
+from __future__ import annotations
+
+from cyclopts import App
+
+app = App(name="policy", help="Measure releases in simulators, world models and on recorded episodes.")
