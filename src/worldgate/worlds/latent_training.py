@@ -110,7 +110,6 @@ class Clips:
             "actions": self._gather([t.actions_TA for t in self.tracks], track, drive_NL),
             "chunks": self._gather([t.actions_TA for t in self.tracks], track, chunk_NGC),
             "left": torch.as_tensor(left[:, None] - looked_NG),
-            "ahead": torch.as_tensor(ahead_K - 1),
             "limit": torch.as_tensor(np.exp(rng.uniform(0, np.log(1.5 * config.span), looked_NG.shape))),
         }
         for camera in self.layout.cameras:
@@ -119,7 +118,8 @@ class Clips:
             )
         for signal in self.layout.reads:
             tensors[f"reads.{signal.name}"] = self._reads(signal.name, signal.shape[0], track, rows_NF)
-        return Batch(tensors=tensors, seed=int(rng.integers(2**31)))
+        numbers = {f"ahead.{k}": int(row) - 1 for k, row in enumerate(ahead_K)}
+        return Batch(tensors=tensors, numbers=numbers, seed=int(rng.integers(2**31)))
 
     @staticmethod
     def _gather(arrays: Sequence[Array], track_N: IntArray, rows_NF: IntArray) -> Tensor:
@@ -172,7 +172,7 @@ class LatentPhase:
         model, learn = self.model, self.learn
         z_NFD = self._see(batch)
         known, ahead_NKD = z_NFD[:, : model.context], z_NFD[:, model.context : -1]
-        predicted_MNKD = model.foresight(known, model.drive(batch["actions"]))[:, :, batch["ahead"]]
+        predicted_MNKD = model.foresight(known, model.drive(batch["actions"]), self._ahead(batch))
         loss = (predicted_MNKD - ahead_NKD).square().mean()
         for camera in model.layout.cameras if learn.sigreg else ():
             free_TND = z_NFD[:, model.context - 1 : -1, model.parts[camera.name]].transpose(0, 1)
@@ -185,6 +185,9 @@ class LatentPhase:
             )
         out: Tensor = loss + self._heads(batch, z_NFD, predicted_MNKD)
         return out
+
+    def _ahead(self, batch: Batch) -> list[int]:
+        return [batch.numbers[f"ahead.{k}"] for k in range(self.learn.steps)]
 
     def _see(self, batch: Batch) -> Tensor:
         """(N, F, D) latents of all looked-at rows."""
@@ -241,7 +244,7 @@ class LatentPhase:
             known, ahead_NKD = z_NFD[:, : model.context], z_NFD[:, model.context : -1]
             actions = model.drive(batch["actions"])
             ours, wrong = (
-                model.foresight(known, held)[:, :, batch["ahead"]]
+                model.foresight(known, held, self._ahead(batch))
                 for held in (actions, actions.roll(len(actions) // 2 + 1, dims=0))
             )
             tally.predicted(ours, wrong, known[:, -1:], ahead_NKD)

@@ -1,11 +1,12 @@
 """Latents to plan in: what a model offers to planners beside the protocol of all world models.
 
-Shape legend: N samples, H known rows, L rows ahead, K rows of a chunk, D latent, A action channels, M members, C
-channels of a stream.
+Shape legend: N samples, H known rows, L rows ahead, K rows that are looked at or of a chunk, D latent, A action
+channels, M members, C channels of a stream.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +57,14 @@ class Latent(Protocol):
 
     layout: Layout
     context: int
+    members: int
+    """M heads that predict; 1 tells no uncertainty."""
+    points: bool
+    """Whether :meth:`toward` was learned."""
+    reaches: bool
+    """Whether :meth:`reachable` was."""
+    tells: bool
+    """Whether :meth:`read` was."""
 
     def perceive(self, prompt: Prompt) -> Tensor:
         """(H, D) latents of the last rows."""
@@ -65,8 +74,8 @@ class Latent(Protocol):
         """What a goal shows."""
         ...
 
-    def foresee(self, known_HD: Tensor, actions_NLA: Tensor) -> Tensor:
-        """(M, N, L, D) latents after each row's action, in the action's unit; differentiable by the actions."""
+    def foresee(self, known_HD: Tensor, actions_NLA: Tensor, rows: Sequence[int]) -> Tensor:
+        """(M, N, K, D) latents after the actions of these K rows, counted from 0; differentiable by the actions."""
         ...
 
     def toward(self, now_ND: Tensor, goal_ND: Tensor, left_N: Tensor) -> Tensor:

@@ -163,7 +163,8 @@ class JepaFamily(nn.Module):
         self.inverse = InverseDynamics(self.latent, actions, net.chunk, net.heads, span) if net.inverse else None
         self.reach = Reach(self.latent, net.heads, span) if net.reach else None
         self.probe = Probe(layout, normaliser, self.latent, net.heads) if net.probe else None
-        self.context = net.known
+        self.context, self.members = net.known, net.members
+        self.points, self.reaches, self.tells = net.inverse, net.reach, net.probe
 
     @property
     def parts(self) -> dict[str, slice]:
@@ -237,12 +238,12 @@ class JepaFamily(nn.Module):
             weight[self.parts["states"]] = 1.0
         return Aim(latent_D=latent, weight_D=weight)
 
-    def foresee(self, known_HD: Tensor, actions_NLA: Tensor) -> Tensor:
-        """(M, N, L, D) latents after each row's action, in the action's unit."""
-        out: Tensor = self.foresight(known_HD.expand(len(actions_NLA), -1, -1), self.drive(actions_NLA))
+    def foresee(self, known_HD: Tensor, actions_NLA: Tensor, rows: Sequence[int]) -> Tensor:
+        """(M, N, K, D) latents after the actions of these rows, in the action's unit."""
+        known_NHD = known_HD.expand(len(actions_NLA), -1, -1)
+        out: Tensor = self.foresight(known_NHD, self.drive(actions_NLA), rows)
         return out
 
-    @torch.no_grad()
     def toward(self, now_ND: Tensor, goal_ND: Tensor, left_N: Tensor) -> Tensor:
         """(N, K, A) actions towards goals, in the action's unit.
 
@@ -254,7 +255,6 @@ class JepaFamily(nn.Module):
             raise CapabilityMissing("this model learned no inverse dynamics", got="net.inverse = false", hint=hint)
         return self.drive.invert(self.inverse(now_ND, goal_ND, left_N))
 
-    @torch.no_grad()
     def reachable(self, now_ND: Tensor, goal_ND: Tensor, left_N: Tensor) -> Tensor:
         """(N,) probability that a goal is reached within so many rows.
 
@@ -266,7 +266,6 @@ class JepaFamily(nn.Module):
             raise CapabilityMissing("this model learned no reachability", got="net.reach = false", hint=hint)
         return torch.sigmoid(self.reach(now_ND, goal_ND, left_N))
 
-    @torch.no_grad()
     def read(self, latents_XD: Tensor) -> dict[str, Tensor]:
         """Stream -> (X, C) numbers that latents tell.
 
@@ -338,7 +337,8 @@ class JepaUnrolling:
     def _one(self, action_BA: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What a row's latents tell: the deviation that the probe gives, and what members differ by."""
         family = self.family
-        latents_MBD, self.carried = family.foresight.advance(self.carried, family.drive(action_BA))
+        self.carried = family.foresight.carry(self.carried, family.drive(action_BA))
+        latents_MBD = family.foresight.latents(self.carried)
         each, _ = self.probe.read(latents_MBD)
         chosen = latents_MBD.mean(dim=0)
         if self.member is not None:

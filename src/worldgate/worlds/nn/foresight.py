@@ -6,12 +6,14 @@ error of one predicted latent is never fed into the next, any row of the horizon
 many samples costs a few small matrix products; several heads, each with a fixed random part of its own that training
 cannot remove (arXiv 1806.03335), disagree where there was no data.
 
-Shape legend: N samples, L rows, H known latents, D latent, A action channels, M members, W width.
+Shape legend: N samples, L rows ahead, K of them that are looked at, H known latents, D latent, A action channels, M
+members, W width.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from enum import StrEnum
 
 import torch
@@ -58,15 +60,20 @@ class Foresight(nn.Module):
         """What is carried from row to row, at known latents, the newest last."""
 
     @abstractmethod
-    def advance(self, carried: tuple[Tensor, ...], action_NA: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """(M, N, D) latents after an action, and what is carried on."""
+    def carry(self, carried: tuple[Tensor, ...], action_NA: Tensor) -> tuple[Tensor, ...]:
+        """What is carried on after an action."""
 
-    def forward(self, known_NHD: Tensor, actions_NLA: Tensor) -> Tensor:
-        """(M, N, L, D) latents after each action."""
+    @abstractmethod
+    def latents(self, carried: tuple[Tensor, ...]) -> Tensor:
+        """(M, N, D) latents of the row that was carried to."""
+
+    def forward(self, known_NHD: Tensor, actions_NLA: Tensor, rows: Sequence[int]) -> Tensor:
+        """(M, N, K, D) latents after the actions of these rows, counted from 0 and rising."""
         carried, out = self.open(known_NHD), []
-        for action_NA in actions_NLA.unbind(dim=1):
-            latents_MND, carried = self.advance(carried, action_NA)
-            out.append(latents_MND)
+        for row, action_NA in enumerate(actions_NLA[:, : rows[-1] + 1].unbind(dim=1)):
+            carried = self.carry(carried, action_NA)
+            if row in rows:
+                out.append(self.latents(carried))
         return torch.stack(out, dim=2)
 
     def changed(self, hidden_MNW: Tensor) -> Tensor:
@@ -88,11 +95,13 @@ class PrefixForesight(Foresight):
     def open(self, known_NHD: Tensor) -> tuple[Tensor, ...]:
         return known_NHD[:, -1], self.start(known_NHD.flatten(1))
 
-    def advance(self, carried: tuple[Tensor, ...], action_NA: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def carry(self, carried: tuple[Tensor, ...], action_NA: Tensor) -> tuple[Tensor, ...]:
         now_ND, memory_NW = carried
-        memory_NW = self.memory(self.act(action_NA), memory_NW)
-        latents = now_ND + self.changed(memory_NW.expand(self.members, -1, -1))
-        return latents, (now_ND, memory_NW)
+        return now_ND, self.memory(self.act(action_NA), memory_NW)
+
+    def latents(self, carried: tuple[Tensor, ...]) -> Tensor:
+        now_ND, memory_NW = carried
+        return now_ND + self.changed(memory_NW.expand(self.members, -1, -1))
 
 
 class StepForesight(Foresight):
@@ -106,10 +115,12 @@ class StepForesight(Foresight):
     def open(self, known_NHD: Tensor) -> tuple[Tensor, ...]:
         return tuple(past.expand(self.members, -1, -1) for past in known_NHD.unbind(dim=1))
 
-    def advance(self, carried: tuple[Tensor, ...], action_NA: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def carry(self, carried: tuple[Tensor, ...], action_NA: Tensor) -> tuple[Tensor, ...]:
         told = self.enter(torch.cat(carried, dim=-1)) + self.act(action_NA)
-        latents = carried[-1] + self.changed(functional.silu(told))
-        return latents, (*carried[1:], latents)
+        return (*carried[1:], carried[-1] + self.changed(functional.silu(told)))
+
+    def latents(self, carried: tuple[Tensor, ...]) -> Tensor:
+        return carried[-1]
 
 
 def make_foresight(
