@@ -62,6 +62,7 @@ class LatentLookahead:
         space = Space(knots=ahead // costs.hold, low_A=self.low_A, high_A=self.high_A)
         return LatentScorer(self.model, self._now(seen), self.goal, space, left, costs, terms)
 
+    @torch.inference_mode()
     def warm(self, seen: Seen, left: int) -> FloatArray | None:
         """Inverse dynamics, where the model learned it and the goal shows all that it learned from."""
         if not self.model.points or not bool(self.goal.weight_D.all()):
@@ -71,6 +72,7 @@ class LatentLookahead:
         actions = home(self.model.toward(now_1D, self.goal.latent_D[None], rows)[0]).astype(np.float64)
         return np.clip(actions, self.low_A, self.high_A)
 
+    @torch.inference_mode()
     def reachable(self, seen: Seen, left: int) -> float | None:
         """The model's own estimate, where it learned one and the goal shows all that it learned from."""
         if not self.model.reaches or not bool(self.goal.weight_D.all()):

@@ -29,7 +29,7 @@ from worldgate.worlds.heads.goals import InverseDynamics, Reach
 from worldgate.worlds.heads.probe import Probe
 from worldgate.worlds.latent_training import LatentPhase
 from worldgate.worlds.latents import Aim, LatentConfig
-from worldgate.worlds.nn.foresight import Foresight, Reckoning, make_foresight
+from worldgate.worlds.nn.foresight import Foresight, Path, Reckoning, make_foresight
 from worldgate.worlds.nn.standard import Standard
 from worldgate.worlds.nn.trunks import Projector, Trunk, make_trunk
 from worldgate.worlds.pixels import to_signed
@@ -62,12 +62,12 @@ class NetConfig:
     reckoning: Reckoning = Reckoning.PREFIX
     memory: int = 192
     """Width of what predicts."""
+    chunk: int = 5
+    """Rows of actions that are taken, and that inverse dynamics gives, at once."""
     members: int = 3
     """M heads that predict; 1: no uncertainty."""
     inverse: bool = True
     """Learn which actions lead towards a goal."""
-    chunk: int = 5
-    """Rows of actions that it gives at once."""
     reach: bool = True
     """Learn whether a goal is reached in time."""
     probe: bool = True
@@ -156,6 +156,7 @@ class JepaFamily(nn.Module):
             latent=self.latent,
             known=net.known,
             actions=self.drive.width,
+            block=net.chunk,
             width=net.memory,
             members=net.members,
         )
@@ -313,7 +314,7 @@ class JepaUnrolling:
     def __init__(self, family: JepaFamily, probe: Probe, prompt: Prompt, samples: int, seed: int) -> None:
         self.family, self.probe, self.samples, self.device = family, probe, samples, device_of(family)
         known_HD = family.perceive(prompt)
-        self.carried = family.foresight.open(known_HD.expand(samples, -1, -1))
+        self.path = Path(family.foresight, known_HD.expand(samples, -1, -1))
         members = family.foresight.members
         order = torch.randperm(members, generator=torch.Generator().manual_seed(seed))
         self.member = None if samples == 1 else sent(order, self.device)[torch.arange(samples) % members]
@@ -337,8 +338,7 @@ class JepaUnrolling:
     def _one(self, action_BA: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What a row's latents tell: the deviation that the probe gives, and what members differ by."""
         family = self.family
-        self.carried = family.foresight.carry(self.carried, family.drive(action_BA))
-        latents_MBD = family.foresight.latents(self.carried)
+        latents_MBD = self.path.step(family.drive(action_BA))
         each, _ = self.probe.read(latents_MBD)
         chosen = latents_MBD.mean(dim=0)
         if self.member is not None:
