@@ -270,16 +270,12 @@ def auto(
 
 
 def _params(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    import tomllib
+    from worldgate.core.config import value_of
 
     out: dict[str, dict[str, Any]] = {}
     for path, text in pairs(texts, "--set").items():
         name, _, key = path.partition(".")
-        try:
-            value = tomllib.loads(f"v = {text}")["v"]
-        except (ValueError, RecursionError):
-            value = text
-        out.setdefault(name, {})[key] = value
+        out.setdefault(name, {})[key] = value_of(text)
     return out
 
 

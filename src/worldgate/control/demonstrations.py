@@ -14,11 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from worldgate.core.digest import digest_array, digest_json
-from worldgate.core.episodes import Episode, Rows
-from worldgate.core.errors import DataRefused
+from worldgate.core.episodes import Episode, in_memory
 from worldgate.core.streams import FloatArray, Kind, StreamInfo
-from worldgate.core.times import SECOND
 from worldgate.core.worlds import Environment, Policy
 
 LABEL = "action.expert"
@@ -72,7 +69,7 @@ def demonstrate(
         kick = draw.normal(0.0, config.disturbance, label.shape)
         error = kick if error is None else config.persistence * error + np.sqrt(1 - config.persistence**2) * kick
         for info in observed:
-            rows[info.name].append(_checked(observation.get(info.name), info))
+            rows[info.name].append(np.asarray(observation.get(info.name), dtype=np.float64))
         rows[LABEL].append(label)
         rows["action"].append(label + error)
         transition = environment.step(label + error)
@@ -80,51 +77,12 @@ def demonstrate(
         resting = resting + 1 if facts.get("success") else 0
         if transition.done or resting > config.rest:
             break
-    infos = {info.name: info for info in schema}
-    infos[LABEL] = replace(infos["action"], name=LABEL)
-    return _episode(environment, rows, infos, seed, success=bool(facts.get("success")))
-
-
-def _checked(value: object, info: StreamInfo) -> FloatArray:
-    row = np.asarray(value, dtype=np.float64)
-    if row.shape != info.shape:
-        raise DataRefused("not the observation that was announced", got=row.shape, where=info.name)
-    return row
-
-
-def _episode(
-    environment: Environment,
-    rows: Mapping[str, list[FloatArray]],
-    infos: Mapping[str, StreamInfo],
-    seed: int,
-    *,
-    success: bool,
-) -> Episode:
-    arrays = {name: np.stack(values) for name, values in rows.items()}
-    length = len(arrays["action"])
-    times = (np.arange(length) * (SECOND / environment.rate_hz)).astype(np.int64)
-    zero = np.zeros(length, dtype=np.int64)
-    streams = {
-        name: Rows(
-            info=replace(infos[name], count=length, rate_hz=environment.rate_hz),
-            values=values,
-            index=np.arange(length, dtype=np.int64),
-            source_ns=times,
-            skew_ns=zero,
-            staleness_ns=zero,
-            gap=np.zeros(length, dtype=np.bool_),
-        )
-        for name, values in arrays.items()
-    }
-    log = digest_json({name: digest_array(values) for name, values in arrays.items()})
-    return Episode(
-        id=log,
-        log=log,
+    (action,) = (info for info in schema if info.kind is Kind.ACTION)
+    return in_memory(
+        (*observed, action, replace(action, name=LABEL)),
+        rows,
         name=f"demonstration_{seed}",
-        alignment="",
         origin=environment.origin,
         rate_hz=environment.rate_hz,
-        times_ns=times,
-        streams=streams,
-        facts={"success": success, "seed": float(seed)},
+        facts={"success": bool(facts.get("success")), "seed": float(seed)},
     )

@@ -130,12 +130,12 @@ def resolve(
         variables = {k: v for k, v in os.environ.items() if k.startswith(PREFIX) and k not in RESERVED}
         for name, text in sorted(variables.items()):
             key = name.removeprefix(PREFIX).lower().replace("__", ".")
-            layers.append((f"${name}", {key: _value(text)}))
+            layers.append((f"${name}", {key: value_of(text)}))
     for item in sets:
         key, equals, text = item.partition("=")
         if not equals:
             raise ConfigError("--set takes key=value", got=item, hint="for example --set train.steps=500")
-        layers.append(("--set", {key.strip(): _value(text.strip())}))
+        layers.append(("--set", {key.strip(): value_of(text.strip())}))
     for source, values in layers:
         for key, value in values.items():
             _assign(tree, key, value)
@@ -144,7 +144,8 @@ def resolve(
     return Sourced(decode(type(base), tree, where="configuration"), sources)
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """What a value on a command line or in a variable means: as TOML writes it, else the text itself."""
     try:
         return tomllib.loads(f"v = {text}")["v"]
     except (ValueError, RecursionError):

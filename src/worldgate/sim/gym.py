@@ -23,7 +23,8 @@ from worldgate.core.choices import settle
 from worldgate.core.errors import MissingExtra, NotFound, UsageError
 from worldgate.core.streams import Array, FloatArray, Kind, Origin, StreamInfo
 from worldgate.core.worlds import Environment, Observation, Policy, Transition
-from worldgate.sim.recorder import START_NS, Recorder
+from worldgate.sim.recorder import START_NS
+from worldgate.sim.steps import StepRecorder
 
 if TYPE_CHECKING:
     import gymnasium
@@ -33,7 +34,6 @@ GymEnv: TypeAlias = "gymnasium.Env[Any, Any]"
 
 _log = logging.getLogger(__name__)
 _SUCCESS = ("is_success", "success")
-_PICTURE_DELAY_NS, _NUMBER_DELAY_NS, _ACTION_DELAY_NS = 25_000_000, 1_200_000, 400_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,7 +125,7 @@ class GymEnvironment(Environment):
         self.name = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
         if not (math.isfinite(self.rate_hz) and self.rate_hz > 0):
             raise UsageError("how many steps a second?", got=self.rate_hz, where=self.name, hint="GymConfig(rate_hz=…)")
-        self._recorder: Recorder | None = None
+        self._recorder: StepRecorder | None = None
         self.action = self._action_info()
 
     def reset(self, *, seed: int) -> Observation:
@@ -137,8 +137,7 @@ class GymEnvironment(Environment):
         observation, info = self.env.reset(seed=seed)
         self.seed, self._ends = seed, ""
         self._success, self._return = 0.0, 0.0
-        self._clock = _Steps(1.0 / self.rate_hz)
-        self._recorder = Recorder(self._clock, (), seed=seed, duration_s=self.config.max_steps / self.rate_hz)
+        self._recorder = StepRecorder(self.rate_hz, seed=seed, steps=self.config.max_steps)
         given = {"observation": observation, "info": info}
         self._streams = self.config.streams or tuple(self._derived(observation))
         self._infos: dict[str, StreamInfo] = {}
@@ -156,19 +155,19 @@ class GymEnvironment(Environment):
         recorder = self._running()
         values = np.asarray(action, np.float64).reshape(-1)
         native = self._native(values)
-        recorder.add(self.action.name, values, delay_ns=_ACTION_DELAY_NS)
+        recorder.add(self.action.name, Kind.ACTION, values)
         observation, reward, terminated, truncated, info = self.env.step(native)
-        recorder.run_to(self._clock.step_index + 1)
+        recorder.advance()
         self._return += float(reward)
         self._success = max((float(info[key]) for key in _SUCCESS if key in info), default=self._success)
-        last = self._clock.step_index >= self.config.max_steps
+        last = recorder.count >= self.config.max_steps
         self._ends = "terminated" if terminated else "truncated" if truncated or last else ""
         row = self._take({"observation": observation, "info": info, "reward": float(reward)})
         return Transition(observation=row, done=bool(self._ends), facts={"success": self._success})
 
     def outcome(self) -> Mapping[str, float]:
         """Of the run so far: ``success`` 0/1 as the environment says, sum of rewards, steps."""
-        return {"success": self._success, "return": self._return, "steps": float(self._clock.step_index)}
+        return {"success": self._success, "return": self._return, "steps": float(self._running().count)}
 
     def save(
         self,
@@ -196,14 +195,11 @@ class GymEnvironment(Environment):
             "success": bool(self._success),
             "return": self._return,
             "ended": self._ends or "stopped",
-            "duration_s": round(self._clock.step_index / self.rate_hz, 6),
         }
         infos = (*self._infos.values(), self.action)
-        return self._running().write(
-            path, extra=infos, facts=own | dict(facts or {}), start_ns=start_ns, profile=profile
-        )
+        return self._running().write(path, infos, facts=own | dict(facts or {}), start_ns=start_ns, profile=profile)
 
-    def _running(self) -> Recorder:
+    def _running(self) -> StepRecorder:
         assert self._recorder is not None, "reset the environment first"
         return self._recorder
 
@@ -231,8 +227,7 @@ class GymEnvironment(Environment):
                 self._expect(stream, given)
                 continue
             row[stream.name] = self._value(stream, value)
-            delay_ns = _PICTURE_DELAY_NS if self._infos[stream.name].kind is Kind.IMAGE else _NUMBER_DELAY_NS
-            self._running().add(stream.name, row[stream.name], delay_ns=delay_ns)
+            self._running().add(stream.name, self._infos[stream.name].kind, row[stream.name])
         return row
 
     def _expect(self, stream: GymStream, given: Mapping[str, Any]) -> None:
@@ -289,19 +284,6 @@ class GymEnvironment(Environment):
         if not space.contains(native):
             raise UsageError("not among its choices", got=values.tolist(), where=self.name, hint=str(space))
         return native
-
-
-class _Steps:
-    """Time that goes on in whole steps."""
-
-    def __init__(self, timestep_s: float) -> None:
-        self.timestep_s, self.step_index = timestep_s, 0
-
-    def run_to(self, step: int) -> None:
-        self.step_index = step
-
-    def settle(self) -> None:
-        """Nothing lies between two steps."""
 
 
 class RandomPolicy(Policy):
