@@ -1,4 +1,4 @@
-"""``worldgate sim``: simulated runs of the embedded cell or any Gymnasium environment, recorded as logs."""
+"""``worldgate sim``: simulated runs of the embedded cell, a task or any Gymnasium environment, recorded as logs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from cyclopts import App
 
 from worldgate.cli._output import JsonFlag, Table, answer, progress
+from worldgate.cli._recipe import SetOption
 
-app = App(name="sim", help="Record simulated runs of the embedded cell, or of any Gymnasium environment.")
+app = App(name="sim", help="Record simulated runs of the embedded cell, of a task, or of any Gymnasium environment.")
 
 
 @app.command
@@ -106,3 +107,60 @@ def gym(
     body = {"files": files, "environment": environment, "policy": policy, "seed": seed, "origin": "simulated"}
     table = Table(columns=("log, marked simulated", "size [MB]"), rows=rows)
     answer("sim.gym", body, table, f"next: worldgate ingest {path}", as_json=json)
+
+
+@app.command
+def task(
+    name: str,
+    path: Path,
+    /,
+    *,
+    actor: str = "scripted",
+    seed: int = 0,
+    runs: int = 1,
+    steps: int = 0,
+    size: int = 64,
+    set_: SetOption = (),
+    contract: Path | None = None,
+    json: JsonFlag = False,
+) -> None:
+    """Record runs of a task as MCAP, marked simulated; worldgate list tasks shows which there are.
+
+    For example:
+
+        worldgate sim task two_room run.mcap
+        worldgate sim task wall recordings --runs 20 --actor noisy --seed 100 --set walls=2
+        worldgate sim task two_room short.mcap --actor random --steps 40 --size 96 --json
+        worldgate sim task two_room recordings --runs 40 --actor noisy --contract two_room.toml
+
+    Recorded are pictures, what a policy may see, actions, reward, success, and the whole state of the simulator.
+
+    Args:
+        name: Of the task.
+        path: The MCAP file to make; with more than one run, a folder for them.
+        actor: Who acts: scripted, noisy, random, or another that the task knows.
+        seed: Of the first run; each further run takes the next.
+        runs: How many.
+        steps: Longest run, in steps; 0 for as many as the task lasts.
+        size: Pixels a side of the pictures.
+        set_: Another option of the task, as KEY=VALUE.
+        contract: Also write a contract that these logs keep, for worldgate check and worldgate snapshot.
+    """
+    from worldgate.cli._label import pairs
+    from worldgate.core.atomic import write_atomic
+    from worldgate.core.config import value_of
+    from worldgate.sim.tasks import open_task
+    from worldgate.sim.watch import contract_text, record_task
+
+    options = {"size": size} | {key: value_of(text) for key, text in pairs(set_, "--set").items()}
+    if contract is not None:
+        write_atomic(contract, contract_text(open_task(name, options).spec).encode())
+    files = [path] if runs == 1 else [path / f"{name}-{actor}-{seed + i:04d}.mcap" for i in range(runs)]
+    with progress("record") as tell:
+        for done, file in enumerate(files):
+            record_task(file, name, options=options, actor=actor, seed=seed + done, steps=steps)
+            tell(done + 1, len(files), file.name)
+    rows = [(file, f"{file.stat().st_size / 1e6:.2f}") for file in files]
+    body = {"files": files, "task": name, "actor": actor, "seed": seed, "contract": contract, "origin": "simulated"}
+    table = Table(columns=("log, marked simulated", "size [MB]"), rows=rows)
+    answer("sim.task", body, table, f"next: worldgate ingest {path}", as_json=json)

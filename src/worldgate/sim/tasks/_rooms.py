@@ -6,7 +6,7 @@ frame or a door post, it stops at the very point of contact and goes on along th
 motion, so it never enters a wall, never jumps one however fast it is, and motion does not depend on a time step.
 
 The truth is x and y of the disc, x and y of its own goal, then x of each wall and y of the middle of its door. Distance
-is in px.
+is in px; the reward of a step is 1 where it succeeds, less the distance as a part of the plane's side.
 """
 
 from __future__ import annotations
@@ -297,7 +297,7 @@ class Rooms(Task):
         return Transition(
             observation=self._observe(self._at),
             done=success or self._steps >= self.spec.steps,
-            facts={"success": float(success), "reward": float(success), "distance": distance},
+            facts={"success": float(success), "reward": success - distance / SIDE, "distance": distance},
         )
 
     def goal(self) -> Observation:
