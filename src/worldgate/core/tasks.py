@@ -10,6 +10,7 @@ Shape legend: A action channels, D state channels, S numbers of the truth.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,6 +83,10 @@ class Task(Environment, Protocol):
         Raises:
             UsageError: not such rows, or a goal for a task that takes none.
         """
+        ...
+
+    def measure(self) -> Mapping[str, float]:
+        """The facts that a transition into the present situation would hold: whether a trial begins at its goal."""
         ...
 
     def goal(self) -> Observation:

@@ -12,7 +12,7 @@ is in px; the reward of a step is 1 where it succeeds, less the distance as a pa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -292,13 +292,18 @@ class Rooms(Task):
         x, y = (SPEED_PX * self.spec.check(action)).tolist()
         self._at = travel(self._walls, self._at, (x, y))
         self._steps += 1
-        distance = math.dist(self._at, self._goal)
-        success = distance < REACHED_PX
+        facts = self.measure()
         return Transition(
             observation=self._observe(self._at),
-            done=success or self._steps >= self.spec.steps,
-            facts={"success": float(success), "reward": success - distance / SIDE, "distance": distance},
+            done=bool(facts["success"]) or self._steps >= self.spec.steps,
+            facts=facts,
         )
+
+    def measure(self) -> Mapping[str, float]:
+        """Success, reward, and how far the disc's middle is from its goal, px."""
+        distance = math.dist(self._at, self._goal)
+        success = float(distance < REACHED_PX)
+        return {"success": success, "reward": success - distance / SIDE, "distance": distance}
 
     def goal(self) -> Observation:
         """What is seen with the disc at the goal."""
