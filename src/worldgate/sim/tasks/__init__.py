@@ -2,6 +2,7 @@
 
 The seam: ``Config`` (a frozen dataclass; ``size`` is pixels a side of the pictures), ``create(config) -> Task`` and
 ``actor(name, task, config) -> Policy`` for the names in ``ACTORS``: ``scripted`` is competent, ``random`` aimless.
+Where nobody has been scripted there is ``random`` alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class TaskModule(Protocol):
 
     Config: type[Any]
     ACTORS: tuple[str, ...]
-    """Names of those who can act, the competent one first."""
+    """Names of those who can act, the competent one first where there is one."""
 
     def create(self, config: Any) -> Task:
         """The task; making one twice gives two that know nothing of each other."""
