@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import mujoco
 import numpy as np
@@ -103,6 +103,26 @@ class Cell:
         mujoco.mj_forward(self.model, self.data)
         self._clearance = self._measure_clearance()
         self._force = 0.0
+
+    def place(self, tool: tuple[float, float], object_pose: tuple[float, float, float]) -> None:
+        """Start anew, at rest, with the tool (x, y; m) and the object (x, y, m; yaw, rad) where they are said to be."""
+        mujoco.mj_resetData(self.model, self.data)
+        self.scenario = replace(self.scenario, tool=tool, object_pose=object_pose)
+        half = object_pose[2] / 2.0
+        self.data.qpos[self._object : self._object + 2] = object_pose[:2]
+        self.data.qpos[self._object + 3 : self._object + 7] = math.cos(half), 0.0, 0.0, math.sin(half)
+        self.step_index = 0
+        self._start()
+
+    def kept(self) -> tuple[float, float, float]:
+        """What decides how a run goes on beside MuJoCo's state, between two actions: reference x, y (m), yaw (rad)."""
+        return *self._reference, self._yaw
+
+    def resume(self, kept: tuple[float, float, float]) -> None:
+        """Go on from MuJoCo's state as it is now, between two actions, with what :meth:`kept` gave there."""
+        self._reference, self._yaw = (kept[0], kept[1]), kept[2]
+        self._per_tick, self._ticks_left = (0.0, 0.0), 0
+        self.step_index = self.steps_per_tick  # any tick but the first, at which a person would be put aside
 
     @property
     def time_s(self) -> float:

@@ -41,6 +41,7 @@ class PhysicsTask(Task):
 
     Args:
         model: ``mujoco.MjModel``.
+        data: its ``mujoco.MjData``; made here without.
         name: the task's, as users type it.
         rate_hz: control periods a second.
         steps: longest run, in control periods.
@@ -62,6 +63,7 @@ class PhysicsTask(Task):
     def __init__(
         self,
         model: Any,
+        data: Any = None,
         *,
         name: str,
         rate_hz: float,
@@ -77,7 +79,7 @@ class PhysicsTask(Task):
     ) -> None:
         if size and size < LEAST_SIZE:
             raise ConfigError("pictures too small to show anything", got=size, where=f"{name}:size", hint="64; 0: none")
-        self.model, self.data = model, mujoco.MjData(model)
+        self.model, self.data = model, mujoco.MjData(model) if data is None else data
         self.rate_hz = rate_hz
         self._own = np.zeros(own)
         self._physics_size = mujoco.mj_stateSize(model, _BITS)
