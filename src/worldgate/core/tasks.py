@@ -45,6 +45,8 @@ class TaskSpec:
     """Longest run, in control periods."""
     takes_goals: bool = True
     """Whether :meth:`Task.begin` takes a goal; without, success and reward are the task's own."""
+    text: bool = False
+    """Whether every run has an instruction in words, :attr:`Task.text`."""
 
     def check(self, action: FloatArray) -> FloatArray:
         """An action of the right width, finite and within bounds, as float64.
@@ -71,6 +73,14 @@ class Task(Environment, Protocol):
     """
 
     spec: TaskSpec
+
+    @property
+    def text(self) -> str:
+        """The instruction of the run, known from ``reset`` or ``begin`` on; empty: this task has none.
+
+        It belongs to the truth of a row, and is the fact ``task`` of a recorded episode.
+        """
+        return ""
 
     def begin(self, start: FloatArray, goal: FloatArray | None = None, *, seed: int) -> Observation:
         """Start a run in a recorded situation.
@@ -110,5 +120,17 @@ class GoalPolicy(Policy, Protocol):
 
         Raises:
             UsageError: a goal of another size, or without what this policy looks at.
+        """
+        ...
+
+
+class InstructedPolicy(Policy, Protocol):
+    """A policy that is told in words what to do."""
+
+    def tell(self, text: str) -> None:
+        """Take the instruction; called after ``reset`` and before the first ``act``.
+
+        Raises:
+            UsageError: words that this policy cannot follow.
         """
         ...
