@@ -9,7 +9,7 @@ from worldgate.core.errors import ConfigError, UsageError
 from worldgate.core.tasks import TRUTH
 from worldgate.sim.tasks import open_actor, open_task
 
-TASKS = ("reacher", "cartpole", "walker", "push")
+TASKS = ("reacher", "cartpole", "walker", "push", "pick_place", "insert", "instructed")
 SMALL = {"size": 16}
 
 

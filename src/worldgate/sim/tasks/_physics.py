@@ -52,6 +52,7 @@ class PhysicsTask(Task):
         takes_goals: whether a run can be given a row to reach.
         cameras: streams of pictures.
         size: pixels a side of the pictures; 0: none are taken.
+        text: whether a run has an instruction.
         own: how many numbers of its own the task keeps beside MuJoCo's state.
 
     Raises:
@@ -75,6 +76,7 @@ class PhysicsTask(Task):
         takes_goals: bool,
         cameras: tuple[str, ...] = (),
         size: int = 0,
+        text: bool = False,
         own: int = 0,
     ) -> None:
         if size and size < LEAST_SIZE:
@@ -94,6 +96,7 @@ class PhysicsTask(Task):
             truth=Signal(name=TRUTH, shape=(self._physics_size + own,)),
             steps=steps,
             takes_goals=takes_goals,
+            text=text,
         )
         self._goal: FloatArray | None = None
         self._step_index = -1

@@ -28,7 +28,8 @@ from worldgate.core.tasks import GoalPolicy, Task
 from worldgate.core.worlds import Observation, Policy, Signal
 from worldgate.sim.scenario import random_stream
 from worldgate.sim.tasks._physics import ACTION, STATE, RandomActor
-from worldgate.sim.tasks._suite import CAMERA, REPEAT, STEPS, SuiteTask, camera, checker, level, look_of
+from worldgate.sim.tasks._pictures import camera, checker, level, look_of
+from worldgate.sim.tasks._suite import CAMERA, REPEAT, STEPS, SuiteTask
 
 CARD = {
     "line": "a planar two-link arm: take the pose of a goal, or bring the finger to a place (control suite)",

@@ -24,7 +24,8 @@ from worldgate.core.streams import ByteArray, FloatArray, Kind
 from worldgate.core.tasks import Task
 from worldgate.core.worlds import Policy, Signal
 from worldgate.sim.tasks._physics import ACTION, STATE, RandomActor
-from worldgate.sim.tasks._suite import CAMERA, REPEAT, STEPS, SuiteTask, camera, checker, close_to, level, look_of
+from worldgate.sim.tasks._pictures import camera, checker, level, look_of
+from worldgate.sim.tasks._suite import CAMERA, REPEAT, STEPS, SuiteTask, close_to
 
 CARD = {
     "line": "stand up and walk on two legs in a plane (control suite)",
