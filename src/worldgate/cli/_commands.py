@@ -36,7 +36,7 @@ COMMANDS = (
     Command("ingest", DATA, "worldgate.cli.ingest:ingest", "Read logs into the workspace."),
     Command("check", DATA, "worldgate.cli.check:check", "Check logs against a contract."),
     Command("snapshot", DATA, "worldgate.cli.snapshot:snapshot", "Freeze checked episodes as a dataset."),
-    Command("train", WORLDS, "worldgate.cli.train:train", "Train a world model or a tokenizer on a dataset."),
+    Command("train", WORLDS, "worldgate.cli.train:app", "Train a world model, a tokenizer or a policy on a dataset."),
     Command(
         "imagine", WORLDS, "worldgate.cli.imagine:imagine", "Roll a world model forward from a moment of an episode."
     ),

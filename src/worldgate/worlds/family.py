@@ -181,13 +181,16 @@ def load_family(name: str) -> FamilyModule:
 
 
 def load_trainable(name: str) -> TrainableModule:
-    """Import a family or a tokenizer by the name users type.
+    """Import a family or a tokenizer by the name users type; ``seam/name`` is an entry of any other seam.
 
     Raises:
-        NotFound: neither is called so.
+        NotFound: nothing is called so.
         CapabilityMissing: a tokenizer that is trained within a family.
         MissingExtra: torch is not installed.
     """
+    seam, _, entry = name.rpartition("/")
+    if seam:
+        return cast(TrainableModule, seams.load(seam, entry))
     if not is_tokenizer(name):
         return load_family(name)
     module = seams.load("tokenizers", name)

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from worldgate.core.errors import DataRefused, WeightsRefused
+from worldgate.core.errors import DataRefused, UsageError, WeightsRefused
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import Array, FloatArray, StreamInfo
 from worldgate.core.worlds import Observation, Signal
@@ -43,6 +43,8 @@ class Fitted:
     seed: int = 0
     facts: Mapping[str, float] = field(default_factory=dict)
     """Figures of the fit: rows, final loss."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Text kept in the weights file, at most one entry: what its tensors are to be filled into."""
 
     def publish(
         self,
@@ -66,7 +68,8 @@ class Fitted:
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / WEIGHTS
-            safetensors.save_file({k: np.ascontiguousarray(v) for k, v in self.tensors.items()}, path)
+            tensors = {k: np.ascontiguousarray(v) for k, v in self.tensors.items()}
+            safetensors.save_file(tensors, path, metadata=dict(self.about) or None)
             weights = releases.put_weights(ws, {WEIGHTS: path})
         return releases.register(ws, self.release(weights, dataset, code, parent), name=name, inputs=inputs)
 
@@ -100,12 +103,22 @@ def read_tensors(weights: Mapping[str, bytes]) -> dict[str, Array]:
     Raises:
         WeightsRefused: another set of files, or not safetensors.
     """
-    if set(weights) != {WEIGHTS}:
-        raise WeightsRefused("this policy has one weights file", got=", ".join(weights), hint=WEIGHTS)
+    data = only_file(weights)
     try:
-        return dict(safetensors.load(weights[WEIGHTS]))
+        return dict(safetensors.load(data))
     except (SafetensorError, ValueError, KeyError) as error:
         raise WeightsRefused("these weights are not safetensors", got=error, where=WEIGHTS) from error
+
+
+def only_file(weights: Mapping[str, bytes]) -> bytes:
+    """The bytes of the one weights file.
+
+    Raises:
+        WeightsRefused: another set of files.
+    """
+    if set(weights) != {WEIGHTS}:
+        raise WeightsRefused("this policy has one weights file", got=", ".join(weights), hint=WEIGHTS)
+    return weights[WEIGHTS]
 
 
 def read_observation(release: Release, observation: Observation) -> list[FloatArray]:
@@ -114,8 +127,40 @@ def read_observation(release: Release, observation: Observation) -> list[FloatAr
     Raises:
         DataRefused: a stream is missing, of another width, or not finite. A policy that guesses here moves an arm.
     """
+    return _read(release, observation, release.observation)
+
+
+def read_goal(release: Release, goal: Observation, signals: Sequence[Signal]) -> list[FloatArray]:
+    """As :func:`read_observation`, of what is seen at a goal.
+
+    Raises:
+        UsageError: a goal of another size, or without what this release looks at.
+    """
+    try:
+        return _read(release, goal, signals)
+    except DataRefused as error:
+        raise not_a_goal(error) from error
+
+
+def not_a_goal(error: DataRefused) -> UsageError:
+    """A goal that cannot be looked at, from why it could not be read."""
+    what = "a goal of another size, or without what this release looks at"
+    return UsageError(what, got=error.got, where=error.where)
+
+
+def no_goals(release: Release) -> UsageError:
+    """A release that was trained without goals."""
+    return UsageError("this release takes no goal", got=release.policy, hint="train one with --set goal=...")
+
+
+def no_aim(release: Release) -> UsageError:
+    """A release that goes somewhere, and was not told where."""
+    return UsageError("this release was not told where to go", got=release.policy, hint="aim(goal) before act()")
+
+
+def _read(release: Release, observation: Observation, signals: Sequence[Signal]) -> list[FloatArray]:
     rows = []
-    for signal in release.observation:
+    for signal in signals:
         row = np.asarray(observation.get(signal.name, ()), dtype=np.float64)
         if row.shape != signal.shape:
             raise DataRefused("not the observation this release reads", got=row.shape, where=signal.name)
