@@ -8,4 +8,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
+from worldgate.cli._policy_evaluate import evaluate
+
 app = App(name="policy", help="Measure releases in simulators, world models and on recorded episodes.")
+app.command(evaluate)

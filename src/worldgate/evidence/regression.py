@@ -79,7 +79,7 @@ def regress(
     config = config or RegressionConfig()
     _refuse(episodes, new, old, config)
     recorded = [_numbers(e, new.action) for e in episodes]
-    scale = _Scale.of([values[_good(e, (new.action,))] for e, values in zip(episodes, recorded, strict=True)], new)
+    scale = _Scale.of([values[good_rows(e, (new.action,))] for e, values in zip(episodes, recorded, strict=True)], new)
     told = []
     forecast = Forecast(world, episodes, config, read_frames) if world is not None else None
     for number, (episode, actions) in enumerate(zip(episodes, recorded, strict=True), 1):
@@ -116,10 +116,15 @@ def _refuse(episodes: Sequence[Episode], new: Actor, old: Actor | None, config: 
         if actor.action != new.action:
             raise DataRefused("the releases command different things", got=actor.action.name, where=new.action.name)
         for episode in episodes:
-            _fits(episode, actor)
+            fits(episode, actor)
 
 
-def _fits(episode: Episode, actor: Actor) -> None:
+def fits(episode: Episode, actor: Actor) -> None:
+    """Refuse a recording that a release cannot be shown.
+
+    Raises:
+        DataRefused: another rate, a stream missing, or another unit, shape or channels.
+    """
     if abs(actor.rate_hz - episode.rate_hz) > 1e-6 * episode.rate_hz:
         raise DataRefused("the release runs at another rate", got=f"{actor.rate_hz:g} Hz", where=episode.name)
     for signal in (*actor.observation, actor.action):
@@ -162,7 +167,7 @@ def _one(
     forecast: Forecast | None,
 ) -> Replayed:
     signals = (*new.observation, *(old.observation if old else ()), new.action)
-    good = _good(episode, signals)
+    good = good_rows(episode, signals)
     block = max(1, round(config.moment_s * episode.rate_hz))
     acted = {"new": _acted(episode, new, good, config, read_frames)}
     acted |= {"old": _acted(episode, old, good, config, read_frames)} if old else {}
@@ -214,7 +219,7 @@ def _width(signal: Signal, episode: Episode) -> int:
     return int(_numbers(episode, signal).shape[1])
 
 
-def _good(episode: Episode, signals: Sequence[Signal]) -> BoolArray:
+def good_rows(episode: Episode, signals: Sequence[Signal]) -> BoolArray:
     """(T,) rows without a gap, and finite in every stream of numbers."""
     good = np.ones(len(episode), dtype=np.bool_)
     for signal in signals:

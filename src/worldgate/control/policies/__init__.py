@@ -11,7 +11,8 @@ from typing import Protocol, cast
 
 from worldgate.control.policies._release import Fitted as Fitted
 from worldgate.core import seams
-from worldgate.core.errors import WeightsRefused
+from worldgate.core.digest import short
+from worldgate.core.errors import DataRefused, WeightsRefused
 from worldgate.core.worlds import Policy
 from worldgate.fleet.releases import Release
 
@@ -50,3 +51,32 @@ def load(release: Release, store: Store) -> Policy:
         raise WeightsRefused("a release without weights", got=release.policy)
     module = cast(PolicyModule, seams.load("policies", release.policy))
     return module.build(release, {name: store.get(digest) for name, digest in release.weights.items()})
+
+
+def admit(release: Release, *, rate_hz: float, normaliser: str = "") -> None:
+    """Refuse to run a release otherwise than it says: at another rate, or on other statistics.
+
+    Args:
+        release: the executable identity.
+        rate_hz: at which it is to act.
+        normaliser: digest of the statistics that it is to run on; empty: its own.
+
+    Raises:
+        DataRefused: they are another machine's.
+    """
+    own = release.controller.rate_hz
+    if abs(own - rate_hz) > 1e-6 * own:
+        got, hint = f"{rate_hz:g} Hz", f"it is a release for {own:g} Hz; train one for this rate"
+        raise DataRefused("another control rate than the release's", got=got, where=short(release.digest), hint=hint)
+    if normaliser and normaliser != release.normaliser.digest:
+        got, hint = (
+            short(normaliser),
+            f"its own are {short(release.normaliser.digest)}; other ones make another release",
+        )
+        raise DataRefused("other statistics than the release's", got=got, where=short(release.digest), hint=hint)
+
+
+def goals(release: Release) -> tuple[str, ...]:
+    """Streams that a release must be shown as they are at its goal; empty: it takes none."""
+    named = str(release.pre.get("goal", ""))
+    return tuple(named.split(",")) if named else ()

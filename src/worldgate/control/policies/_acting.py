@@ -95,24 +95,32 @@ class ChunkPolicy:
             DataRefused: an observation that does not fit.
             UsageError: a release that takes goals and was given none.
         """
-        seen = seen_of(self._release, observation, self._release.observation)
-        if self._goals and not self._goal:
-            raise no_aim(self._release)
         if self._ensemble is not None:
-            return self._averaged(observation, seen)
+            return self._averaged(observation)
         if not self._queue:
-            self._queue.extend(self._plan(observation, seen)[: self._release.controller.execute])
+            self._queue.extend(self.plan(observation)[: self._release.controller.execute])
+        else:
+            seen_of(self._release, observation, self._release.observation)  # nothing bad is overlooked on the way
         return self._queue.popleft()
 
-    def _averaged(self, observation: Observation, seen: dict[str, Tensor]) -> FloatArray:
+    def _averaged(self, observation: Observation) -> FloatArray:
         """The mean of what every plan that reaches this row says of it."""
         assert self._ensemble is not None
-        self._plans.append(self._plan(observation, seen))
+        self._plans.append(self.plan(observation))
         told = [plan[age] for age, plan in zip(range(len(self._plans) - 1, -1, -1), self._plans, strict=True)]
         weights = np.exp(-self._ensemble * np.arange(len(told)))
         return np.asarray((np.stack(told) * weights[:, None]).sum(0) / weights.sum())
 
-    def _plan(self, observation: Observation, seen: dict[str, Tensor]) -> FloatArray:
+    def plan(self, observation: Observation) -> FloatArray:
+        """(K, A) a whole chunk, in the action's unit; nothing of it is kept.
+
+        Raises:
+            DataRefused: an observation that does not fit.
+            UsageError: a release that takes goals and was given none.
+        """
+        seen = seen_of(self._release, observation, self._release.observation)
+        if self._goals and not self._goal:
+            raise no_aim(self._release)
         with torch.inference_mode():
             chunk_1KA = self._head.sample({**seen, **self._goal}, self._random)
         plan_KA = self._release.normaliser.invert(self._release.action.name, chunk_1KA[0].double().numpy())

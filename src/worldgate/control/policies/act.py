@@ -85,7 +85,7 @@ class Act(nn.Module):
             return masked((self._place(seen, None) - chunk_BKA).abs(), there_BK)
         mean, spread = self.posterior(chunk_BKA, there_BK)
         told = self._place(seen, mean + (spread / 2).exp() * torch.randn_like(mean))
-        divergence = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(1).mean()
+        divergence: Tensor = 0.5 * (mean.square() + spread.exp() - 1 - spread).sum(1).mean()
         return masked((told - chunk_BKA).abs(), there_BK) + self.divergence * divergence
 
     def sample(self, seen: dict[str, Tensor], random: torch.Generator) -> Tensor:

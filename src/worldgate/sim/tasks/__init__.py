@@ -62,5 +62,24 @@ def open_actor(name: str, task: str, options: Mapping[str, Any] | None = None) -
     return module.actor(name, module.create(config), config)
 
 
+def actors_of(task: str) -> tuple[str, ...]:
+    """Who acts in a task, the competent one first.
+
+    Raises:
+        NotFound: no such task.
+    """
+    return cast(TaskModule, seams.load("tasks", task)).ACTORS
+
+
+def config_of(task: str) -> Any:
+    """A task's configuration as it ships.
+
+    Raises:
+        NotFound: no such task.
+        MissingExtra: its simulator is not installed.
+    """
+    return cast(TaskModule, seams.load("tasks", task)).Config()
+
+
 def _config(module: TaskModule, name: str, options: Mapping[str, Any] | None) -> Any:
     return decode(module.Config, dict(options or {}), where=name)
