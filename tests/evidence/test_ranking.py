@@ -13,7 +13,7 @@ from scipy import stats
 
 from worldgate.core.errors import UsageError
 from worldgate.evidence import ranking
-from worldgate.evidence.ranking import agreement, fisher, kendall, mmrv, pearson
+from worldgate.evidence.ranking import agreement, fisher, kendall, mmrv, pearson, regret, spearman
 
 POLICIES = ("rt-2-x", "rt-1-converged", "rt-1-15pct", "rt-1-x", "rt-1-begin", "octo-base")
 WIDOWX = ("rt-1-x", "octo-base", "octo-small")
@@ -80,7 +80,7 @@ def test_all_tasks_pooled_correlate_well_and_are_biased() -> None:
 def test_sides_must_be_named() -> None:
     functions = [f for _, f in inspect.getmembers(ranking, inspect.isfunction) if f.__module__ == ranking.__name__]
     public = [f for f in functions if not f.__name__.startswith("_")]
-    assert {f.__name__ for f in public} == {"agreement", "fisher", "kendall", "mmrv", "pearson"}
+    assert {f.__name__ for f in public} == {"agreement", "fisher", "kendall", "mmrv", "pearson", "regret", "spearman"}
     for function in public:
         assert all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(function).parameters.values())
     real, imagined = table("close drawer")
@@ -116,6 +116,28 @@ def test_rank_figures_keep_what_they_promise(pairs: list[tuple[int, int]]) -> No
         expected = stats.kendalltau([float(v) for v in r], [float(v) for v in s]).statistic
         assert tau == pytest.approx(expected)
         assert -1 <= correlation <= 1
+    ranked = spearman(real=real, imagined=imagined)
+    assert (ranked is None) == flat
+    if ranked is not None:
+        assert ranked == pytest.approx(stats.spearmanr([float(v) for v in r], [float(v) for v in s]).statistic)
+    lost = regret(real=real, imagined=imagined)
+    assert 0 <= lost <= max(r) - min(r)
+    assert regret(real=real, imagined=real) == 0
+
+
+def test_the_order_is_all_that_rank_figures_of_the_model_see() -> None:
+    real, imagined = table("close drawer")
+    turned = {name: Fraction(rate) ** 3 / 2 + 1 for name, rate in imagined.items()}
+    for figure in (mmrv, spearman, kendall, regret):
+        assert figure(real=real, imagined=turned) == figure(real=real, imagined=imagined)
+    shifted = {name: 3 * Fraction(rate) + 2 for name, rate in imagined.items()}
+    assert pearson(real=real, imagined=shifted) == pytest.approx(pearson(real=real, imagined=imagined))
+
+
+def test_the_model_s_favourites_share_the_regret() -> None:
+    real = {"a": "0.9", "b": "0.5", "c": "0.1"}
+    assert regret(real=real, imagined={"a": 1, "b": 1, "c": 0}) == Fraction(1, 5)
+    assert regret(real=real, imagined={"a": 0, "b": 0, "c": 1}) == Fraction(4, 5)
 
 
 @given(st.lists(st.floats(0, 1), min_size=4, max_size=12, unique=True), st.floats(-1, 1))

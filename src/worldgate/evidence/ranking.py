@@ -9,7 +9,8 @@ correlation says nothing of bias: SIMPLER's own table has r = 0.91 over all task
 0.31. So all are told together.
 
 Sources: Li et al. (SIMPLER), arXiv:2405.05941, for MMRV; Fisher, Metron 1 (1921), for the interval, itself approximate
-for rates and few policies; Kendall, Biometrika 33 (1945), tau-b.
+for rates and few policies; Kendall, Biometrika 33 (1945), tau-b; Spearman, Am. J. Psychology 15 (1904), ties at their
+mean rank. Intervals from single runs stand in :mod:`worldgate.evidence.rank_bootstrap`.
 
 Shape legend: K policies.
 """
@@ -102,6 +103,35 @@ def pearson(*, real: Rates, imagined: Rates) -> float | None:
     """
     found = _correlation(*_sides(real, imagined))
     return None if found is None else float(found)
+
+
+def _ranks(values: list[Fraction]) -> list[Fraction]:
+    """Ranks from 1, equal values at the mean of theirs."""
+    return [Fraction(2 * sum(o < v for o in values) + sum(o == v for o in values) + 1, 2) for v in values]
+
+
+def spearman(*, real: Rates, imagined: Rates) -> float | None:
+    """Spearman's rank correlation, equal rates at their mean rank; None where all rates of one side are equal.
+
+    Raises:
+        UsageError: sides that do not have the same policies.
+    """
+    r, s = _sides(real, imagined)
+    found = _correlation(_ranks(r), _ranks(s))
+    return None if found is None else float(found)
+
+
+def regret(*, real: Rates, imagined: Rates) -> Fraction:
+    """What is lost by choosing the model's favourite: the best real rate minus the favourite's.
+
+    Where the model likes several equally, one of them is chosen at random: the mean of their real rates counts.
+
+    Raises:
+        UsageError: sides that do not have the same policies.
+    """
+    r, s = _sides(real, imagined)
+    liked = [a for a, b in zip(r, s, strict=True) if b == max(s)]
+    return max(r) - sum(liked, Fraction(0)) / len(liked)
 
 
 def fisher(*, real: Rates, imagined: Rates, alpha: Number) -> tuple[str, str] | None:
