@@ -9,6 +9,8 @@ from __future__ import annotations
 from cyclopts import App
 
 from worldgate.cli._policy_evaluate import evaluate
+from worldgate.cli._policy_rank import rank
 
 app = App(name="policy", help="Measure releases in simulators, world models and on recorded episodes.")
 app.command(evaluate)
+app.command(rank)

@@ -224,10 +224,7 @@ class Cell:
     def succeeded(self) -> bool:
         """Whether the object lies in the goal bay now."""
         x, y = self.data.qpos[self._object : self._object + 2]
-        dx, dy = x - self.site.goal[0], y - self.site.goal[1]
-        along = dx * self.site.mouth[0] + dy * self.site.mouth[1]
-        across = -dx * self.site.mouth[1] + dy * self.site.mouth[0]
-        return bool(abs(along) < SUCCESS_M and abs(across) < SUCCESS_M)
+        return in_bay(self.site, float(x), float(y))
 
     def take_facts(self) -> Mapping[str, float]:
         """What was measured since the last call: ``success`` 0/1 now, smallest ``clearance_m``, peak ``force_n``."""
@@ -248,6 +245,14 @@ class Cell:
     def settle(self) -> None:
         """Bring the places of all geoms up to the last physics step, before sensors look at them."""
         mujoco.mj_kinematics(self.model, self.data)
+
+
+def in_bay(site: Site, x: float, y: float) -> bool:
+    """Whether an object with its middle at x, y (m, table frame) lies in a site's goal bay."""
+    dx, dy = x - site.goal[0], y - site.goal[1]
+    along = dx * site.mouth[0] + dy * site.mouth[1]
+    across = -dx * site.mouth[1] + dy * site.mouth[0]
+    return bool(abs(along) < SUCCESS_M and abs(across) < SUCCESS_M)
 
 
 SHOULDER = (1.05, 0.0)
