@@ -25,6 +25,7 @@ class Command:
 GATE = "Decide by a policy whether a world model is admitted or a release promoted."
 DEMO = "See the whole loop turn once, from logs to a signed decision that can say no."
 QUERY = "Ask the record in SQL: logs, streams, facts, findings, labels, datasets."
+PLAN = "Plan in a world model from held-out starts to held-out goals, in a simulated task."
 POLICY = "Measure releases in simulators, world models and on recorded episodes."
 REPLAY = "Replay an incident beside what happened, in the world models admitted there."
 SUITE = "Say what releases are tried on, and what that does not cover."
@@ -40,6 +41,7 @@ COMMANDS = (
     Command(
         "imagine", WORLDS, "worldgate.cli.imagine:imagine", "Roll a world model forward from a moment of an episode."
     ),
+    Command("plan", WORLDS, "worldgate.cli.plan:plan", PLAN),
     Command("gap", WORLDS, "worldgate.cli.gap:app", "Measure what a world model imagines against held-out telemetry."),
     Command("gate", GATES, "worldgate.cli.gate:app", GATE),
     Command("fleet", GATES, "worldgate.cli.fleet:app", "Say which release runs, and ran, on which arm."),

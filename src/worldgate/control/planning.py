@@ -67,6 +67,10 @@ class Decision:
     """The search was cut short by the time budget."""
     unlawful: bool
     """Even the best plan violates a constraint."""
+    trial: int
+    """Counted from 0 over all resets."""
+    chance: float | None
+    """Probability of reaching the goal as estimated at the trial's first decision; None where nothing tells it."""
     warm: str
     """Where the search began: ``inverse``, ``policy``, ``before`` (the plan before), ``still`` (the middle)."""
 
@@ -100,6 +104,8 @@ class PlanningPolicy:
         self.lookahead, self.planner, self.config, self.terms, self._warm = lookahead, planner, config, terms, warm
         self.low_A, self.high_A = np.asarray(low, np.float64), np.asarray(high, np.float64)
         self._digest = digest_json({"planning": config, "name": name, "terms": [repr(term) for term in terms]})
+        self.decisions: list[Decision] = []
+        self._trial = 0
         self.reset(seed=0)
 
     @property
@@ -115,8 +121,9 @@ class PlanningPolicy:
         self._queue: list[FloatArray] = []
         self._rest_KA: FloatArray | None = None
         self._left = 0
-        self.decisions: list[Decision] = []
+        self._told = False
         self.chance: float | None = None
+        self._trial += bool(self.decisions) and self.decisions[-1].trial == self._trial
         self._ahead = self.config.horizon
 
     def aim(self, goal: Observation, *, steps: int) -> None:
@@ -150,8 +157,8 @@ class PlanningPolicy:
     def _decide(self, begun_s: float) -> None:
         config, hold = self.config, self.config.cost.hold
         seen = Seen(observations=self._observations, actions=self._actions)
-        if self.chance is None:
-            self.chance = self.lookahead.reachable(seen, self._left)
+        if not self._told:
+            self.chance, self._told = self.lookahead.reachable(seen, self._left), True
         deadline = Deadline(config.budget_ms or math.inf, begun_s)
         ahead = max(1, min(self._ahead, self._left) // hold) * hold
         scorer = self.lookahead.scorer(seen, ahead=ahead, left=self._left, costs=config.cost, terms=self.terms)
@@ -170,6 +177,8 @@ class PlanningPolicy:
                 cost=plan.cost,
                 late=not plan.complete,
                 unlawful=plan.cost >= FORBIDDEN,
+                trial=self._trial,
+                chance=self.chance,
                 warm=warm,
             )
         )

@@ -30,11 +30,13 @@ from worldgate.core.digest import Json, canonical, digest_json, short, to_json
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import CapabilityMissing, ConfigError, DataRefused, NotFound, SplitLeak, UsageError
 from worldgate.core.progress import Progress, silent
-from worldgate.core.streams import FloatArray
+from worldgate.core.streams import FloatArray, Origin
 from worldgate.core.tasks import TRUTH, GoalPolicy, Task
 from worldgate.core.worlds import Observation
 from worldgate.evidence.exact import outward
 from worldgate.evidence.statistics import binomial_interval
+from worldgate.record.events import Ref
+from worldgate.record.workspace import Workspace
 
 PROTOCOL, REPORT = "worldgate.reaching.protocol/1", "worldgate.reaching/1"
 ALPHA = "0.05"
@@ -485,3 +487,20 @@ class ReachingReport:
     def _told(latency: Latency) -> dict[str, Any]:
         up = {name: outward(Fraction(getattr(latency, name)), "up") for name in ("median", "p95", "worst")}
         return {"decisions": latency.decisions, **up}
+
+
+def put(ws: Workspace, report: ReachingReport, *, subject: str, inputs: Sequence[Ref] = ()) -> Ref:
+    """Keep a report, the protocol beside it, and record ``evidence.made``.
+
+    Args:
+        ws: the workspace.
+        report: what came of the trials.
+        subject: digest of what was tried: a world model that was planned in, or a release.
+        inputs: what else it came from.
+    """
+    protocol = ws.store.put_bytes(report.protocol.to_bytes())
+    tree = report.body() | {"subject": subject, "protocol_document": protocol}
+    ref = Ref("evidence", ws.put_json(tree), "reaching")
+    body = {"evidence": ref.digest, "schema": REPORT, "subject": subject, "origin": Origin.SIMULATED}
+    ws.record("evidence.made", body=body, inputs=inputs, outputs=(ref,))
+    return ref

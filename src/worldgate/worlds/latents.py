@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -89,3 +89,11 @@ class Latent(Protocol):
     def read(self, latents_XD: Tensor) -> dict[str, Tensor]:
         """Stream -> (X, C) numbers that latents tell."""
         ...
+
+
+@runtime_checkable
+class HasLatent(Protocol):
+    """A world model that can be planned in by its latents."""
+
+    @property
+    def latent(self) -> Latent: ...

@@ -59,11 +59,20 @@ def write_video(path: Path, rollout: Rollout, *, sample: int = 0) -> Path:
     """
     if not rollout.frame.frames:
         raise UsageError("this rollout holds no frames", got=rollout.model[:12], hint="a family with frames, as conv")
-    views = [_enlarged(shown(frames[sample])) for _, frames in sorted(rollout.frame.frames.items())]
-    strip = burn(np.concatenate(views, axis=2))
+    views = [enlarged(shown(frames[sample])) for _, frames in sorted(rollout.frame.frames.items())]
+    comment = "; ".join(f"{k}={v}" for k, v in facts(rollout).items())
+    return write_mp4(path, burn(np.concatenate(views, axis=2)), rollout.rate_hz, comment)
+
+
+def write_mp4(path: Path, strip: ByteArray, rate_hz: float, comment: str) -> Path:
+    """Write pictures (K, H, W, 3), H and W even, as H.264.
+
+    Raises:
+        AlreadyExists: the file exists.
+    """
     with atomic_path(path) as partial, av.open(str(partial), "w", format="mp4") as container:
-        container.metadata["comment"] = "; ".join(f"{k}={v}" for k, v in facts(rollout).items())
-        rate = Fraction(rollout.rate_hz).limit_denominator(1001)
+        container.metadata["comment"] = comment
+        rate = Fraction(rate_hz).limit_denominator(1001)
         stream = container.add_stream("libx264", rate=rate, options={"crf": "16", "preset": "veryfast"})
         assert isinstance(stream, VideoStream)
         stream.height, stream.width, stream.pix_fmt = strip.shape[1], strip.shape[2], "yuv420p"
@@ -99,7 +108,8 @@ def write_geometry(path: Path, rollout: Rollout) -> Path | None:
     return path
 
 
-def _enlarged(frames_KHWC: ByteArray) -> ByteArray:
+def enlarged(frames_KHWC: ByteArray) -> ByteArray:
+    """At least 256 pixels high."""
     times = max(1, -(-_PICTURE // frames_KHWC.shape[1]))
     side = (2 * (frames_KHWC.shape[2] * times // 2), 2 * (frames_KHWC.shape[1] * times // 2))
     return np.stack([cv2.resize(f, side, interpolation=cv2.INTER_NEAREST) for f in frames_KHWC])

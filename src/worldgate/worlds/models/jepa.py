@@ -293,6 +293,11 @@ class JepaWorld:
         given |= {Capability.STATE: net.probe, Capability.UNCERTAINTY: net.probe}
         self.capabilities = frozenset(capability for capability, there in given.items() if there)
 
+    @property
+    def latent(self) -> JepaFamily:
+        """What planners look ahead in."""
+        return self.family
+
     def open(self, prompt: Prompt, *, samples: int = 1, seed: int) -> JepaUnrolling:
         """Start unrolling; the seed picks the members that samples follow, one of them alone follows their mean.
 
