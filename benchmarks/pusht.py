@@ -22,7 +22,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import pusht_env as pusht
-from pusht_expert import actor
 
 from worldgate.core.atomic import write_atomic
 from worldgate.core.digest import digest_json
@@ -39,7 +38,7 @@ BAR = 0.8
 
 def run(env: pusht.PushT, kind: str, seed: int) -> dict[str, float]:
     """One episode without pictures kept: success, greatest coverage, steps, processor time of the actor."""
-    place, policy = GymEnvironment(env, pusht.config(LIMIT)), actor(kind)
+    place, policy = GymEnvironment(env, pusht.config(LIMIT)), pusht.actor(kind)
     policy.reset(seed=seed)
     seen, done, best, spent = place.reset(seed=seed), False, 0.0, 0.0
     while not done:

@@ -8,21 +8,23 @@ made once for the same arguments and code; ``contract()`` is what they are held 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from pusht_expert import KINDS, actor
 
 from worldgate.core.digest import digest_json, sha256
+from worldgate.core.worlds import Observation, Policy
 from worldgate.data import contracts
 from worldgate.sim.gym import GymConfig, GymStream, record_gym
+from worldgate.sim.tasks import _pusht_expert as expert
 
 HERE = Path(__file__).resolve().parent
 PYTHON = HERE.parent.parent / ".venv-pusht" / "bin" / "python"
@@ -37,6 +39,37 @@ TOP, STATE, SPEED, AROUND, TOUCH, COVERAGE = (
 MIX = ("scripted", "noisy", "play", "noisy", "random", "play")
 """Who acts, in turn: the expert, the expert with errors, the expert with other goals, aimless motion."""
 LONGEST = {"scripted": 300, "noisy": 240, "play": 150, "random": 100, "centre": 300}
+
+
+class Centre(Policy):
+    """Gets behind the T's centre as seen from the goal and pushes straight on; it never thinks of the turn."""
+
+    digest = digest_json({"pusht": "centre"})
+
+    def reset(self, *, seed: int) -> None:
+        """Nothing is remembered."""
+
+    def act(self, observation: Observation) -> expert.Vec:
+        tool = observation["observation.state"]
+        centre, goal = (
+            expert.of_centre(observation["observation.environment_state"])[:2],
+            expert.of_centre(expert.GOAL)[:2],
+        )
+        onward = (goal - centre) / max(float(np.linalg.norm(goal - centre)), 1e-6)
+        back = tool - centre
+        angle = math.atan2(float(back[1] * -onward[0] + back[0] * onward[1]), float(-onward @ back))
+        if abs(angle) < 0.5:
+            return np.clip(tool + onward * min(40.0, float(np.linalg.norm(goal - centre)) + 5), *expert.TOOL_WALLS)
+        turn = expert.turns(np.float64(-math.copysign(min(abs(angle), 0.6), angle)))
+        return np.clip(centre + turn @ (back / max(float(np.linalg.norm(back)), 1e-6)) * 110.0, *expert.TOOL_WALLS)
+
+
+KINDS: dict[str, Callable[[], Policy]] = {**expert.KINDS, "centre": Centre}
+
+
+def actor(kind: str) -> Policy:
+    """One of :data:`KINDS`."""
+    return KINDS[kind]()
 
 
 class PushT(gymnasium.Env[Any, Any]):
@@ -128,7 +161,8 @@ def contract() -> contracts.Contract:
 
 def code() -> list[str]:
     """Digests of what makes an episode."""
-    return [sha256((HERE / name).read_bytes()) for name in ("pusht_env.py", "pusht_expert.py", "pusht_steps.py")]
+    files = (HERE / "pusht_env.py", HERE / "pusht_steps.py", Path(expert.__file__))
+    return [sha256(path.read_bytes()) for path in files]
 
 
 def pusht_logs(folder: Path, episodes: int, seed: int, *, size: int = 64, mix: Sequence[str] = MIX) -> list[Path]:

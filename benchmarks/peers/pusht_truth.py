@@ -13,12 +13,12 @@ from dataclasses import replace
 
 import numpy as np
 from pusht_env import AROUND, TOP, TOUCH
-from pusht_expert import of_centre
 
 from worldgate.core.episodes import Episode, Rows
 from worldgate.core.streams import Array, Kind
 from worldgate.data import clips
 from worldgate.evidence.evaluation.truth import CLASS_IDS, OBJECT
+from worldgate.sim.tasks._pusht_expert import of_centre
 
 BLOCK = (119, 136, 153)
 """Colour of the block."""

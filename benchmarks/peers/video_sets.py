@@ -139,8 +139,7 @@ def pusht(runs: int = 64) -> Recipe | None:
 
     if not pusht_env.PYTHON.exists():
         return None
-    here = Path(__file__).parent
-    code = sha256(*((here / name).read_bytes() for name in ("pusht_env.py", "pusht_expert.py", "pusht_steps.py")))
+    code = sha256("".join(pusht_env.code()).encode())
     beside = {pusht_env.AROUND: "vector", pusht_env.TOUCH: "vector"}
     return Recipe(
         name="pusht", camera=pusht_env.TOP, states=(pusht_env.STATE,), beside=beside, runs=runs, code=code,

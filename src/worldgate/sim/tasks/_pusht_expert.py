@@ -1,4 +1,4 @@
-"""Actors for PushT: a competent scripted expert of ours, its noisy and playful relatives, a naive one and a random one.
+"""Actors for PushT: a competent scripted expert of ours, its noisy and playful relatives, and a random one.
 
 The expert reads where tool and block are, and plans one push at a time. The block stops where it is left (PushT damps
 all motion) and contact is without friction, so a push moves it along the contact's normal n and turns it about its
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worldgate.core.digest import digest_json
+from worldgate.core.tasks import GoalPolicy
 from worldgate.core.worlds import Observation, Policy
 
 Vec: TypeAlias = NDArray[np.float64]
@@ -37,12 +38,14 @@ _MIDDLE = np.array([[0.0, 15.0], [0.0, 75.0]])
 _OUTLINE = np.array([(-60, 0), (60, 0), (60, 30), (15, 30), (15, 120), (-15, 120), (-15, 30), (-60, 30)], float)
 _CORNERS = np.array([(-81, -21), (81, -21), (81, 51), (36, 51), (36, 141), (-36, 141), (-36, 51), (-81, 51)], float)
 """Ways round the T turn here: 21 px off its outline."""
-_WALLS, _TOOL_WALLS = (7.0, 504.0), (18.0, 494.0)
+_WALLS, TOOL_WALLS = (7.0, 504.0), (18.0, 494.0)
 _SLANTS = np.radians([-35.0, -18.0, 0.0, 18.0, 35.0])
 _TURN_PX = 45.0
 """A radian of turn counts as so many pixels."""
 _NEAR_PX = 40.0
 """Nearer to the goal than this, pushes are planned by the pixel."""
+_DONE_PX, _DONE_RAD = 9.0, 0.2
+"""Nearer than this to a goal that was told, the T is left and the tool goes to its own place."""
 _LONGEST_PX = 177.0
 _WAIT_PX = TOOL_RADIUS + 5.0
 _WAY = np.linspace(0.0, 1.0, 24)
@@ -111,19 +114,20 @@ def pushed(pose_N3: Vec, tool_N2: Vec) -> Vec:
 def beyond_walls(pose_N3: Vec) -> Vec:
     """(N,) how far the T reaches over the walls, px."""
     corners = np.einsum("nij,kj->nki", turns(pose_N3[:, 2]), _OUTLINE - CENTRE) + pose_N3[:, None, :2]
-    return np.maximum(np.maximum(_WALLS[0] - corners, corners - _WALLS[1]), 0.0).max((1, 2))
+    over = np.maximum(np.maximum(_WALLS[0] - corners, corners - _WALLS[1]), 0.0)
+    return np.asarray(over.max((1, 2)))
 
 
 def within(points: Vec) -> NDArray[np.bool_]:
     """Whether the tool may be there."""
-    return ((points > _TOOL_WALLS[0]) & (points < _TOOL_WALLS[1])).all(-1)
+    return np.asarray(((points > TOOL_WALLS[0]) & (points < TOOL_WALLS[1])).all(-1))
 
 
 def free(pose: Vec, start: Vec, end: Vec) -> NDArray[np.bool_]:
     """(...,) whether straight ways keep off the T, as far as their ends allow."""
     apart = clearance(pose, start[..., None, :] + (end - start)[..., None, :] * _WAY[:, None])
     allowed = np.where(_WAY < 0.5, apart[..., :1], apart[..., -1:]) - 0.3
-    return (apart >= np.minimum(TOOL_RADIUS + 1.5, allowed)).all(-1)
+    return np.asarray((apart >= np.minimum(TOOL_RADIUS + 1.5, allowed)).all(-1))
 
 
 def ways(pose: Vec, tool: Vec, goals_N2: Vec) -> tuple[Vec, Callable[[int], list[Vec]]]:
@@ -198,8 +202,8 @@ class _Push:
     along: Vec | None = None
 
 
-class Pusher(Policy):
-    """Plans pushes.
+class Pusher(GoalPolicy):
+    """Plans pushes; where it is told another goal than PushT's own, the tool goes to its place in it at the end.
 
     Args:
         config: how it behaves.
@@ -218,8 +222,15 @@ class Pusher(Policy):
     def reset(self, *, seed: int) -> None:
         self._draw = np.random.default_rng([seed, 7])
         self._push: _Push | None = None
+        self._place: Vec | None = None
         self._error, self._steps = np.zeros(2), 0
         self._goal = of_centre(GOAL)
+
+    def aim(self, goal: Observation, *, steps: int) -> None:
+        """Take a goal."""
+        pose = np.asarray(goal["observation.environment_state"], np.float64)
+        own = bool(np.allclose(pose, GOAL))
+        self._goal, self._place = of_centre(pose), None if own else np.asarray(goal["observation.state"], np.float64)
 
     def act(self, observation: Observation) -> Vec:
         """(2,) where the tool should go, px."""
@@ -231,25 +242,39 @@ class Pusher(Policy):
         self._steps += 1
         target = self._target(pose, tool, speed)
         self._error = 0.8 * self._error + 0.6 * self.config.noise_px * self._draw.normal(size=2)
-        return np.clip(target + self._error, *_TOOL_WALLS)
+        return np.clip(target + self._error, *TOOL_WALLS)
 
     def _target(self, pose: Vec, tool: Vec, speed: Vec) -> Vec:
+        if self._place is not None and self._done(pose):
+            self._push = None
+            return self._home(pose, tool, speed, self._place)
         for _ in range(2):
             self._push = self._push or self._choose(pose, tool)
             if self._push is None:
-                return self._away(pose, tool)
+                return self._away(pose, tool) if self._place is None else self._home(pose, tool, speed, self._place)
             target = self._go_on(self._push, pose, tool, speed)
             if target is not None:
                 return target
             self._push = None
         return tool
 
+    def _done(self, pose: Vec) -> bool:
+        """Whether the T lies as a told goal wants it, with room to spare for the tool."""
+        left = pose - self._goal
+        turn = abs((left[2] + math.pi) % (2 * math.pi) - math.pi)
+        return bool(np.linalg.norm(left[:2]) < _DONE_PX and turn < _DONE_RAD)
+
+    def _home(self, pose: Vec, tool: Vec, speed: Vec, place: Vec) -> Vec:
+        """Round the T to the tool's own place in the goal."""
+        target = self._approach(pose, tool, speed, place)
+        return place if target is None else target
+
     def _cost(self, pose: Vec, *, near: bool) -> Vec:
         """(...,) distance to the goal, px: far away it is the way there that counts, near it the least error."""
         left = pose - self._goal
         shift = np.linalg.norm(left[..., :2], axis=-1)
         turn = _TURN_PX * np.abs((left[..., 2] + math.pi) % (2 * math.pi) - math.pi)
-        return np.hypot(shift, turn) if near else shift + turn
+        return np.asarray(np.hypot(shift, turn) if near else shift + turn)
 
     def _near(self, pose: Vec) -> bool:
         return bool(self._cost(pose, near=False) < _NEAR_PX)
@@ -299,7 +324,7 @@ class Pusher(Policy):
             calm = float(np.linalg.norm(tool - wait)) < 7 and float(np.linalg.norm(speed)) < 60
             if not calm and float(np.linalg.norm(tool - start)) >= 5:
                 return self._approach(pose, tool, speed, wait) if push.steps <= 60 else None
-            push.pushing, push.steps, push.along = True, 0, turns(np.float64(push.slant)) @ normal
+            push.pushing, push.steps, push.along = True, 0, turns(np.array(push.slant)) @ normal
         assert push.along is not None
         stuck = push.steps > 40 or (push.steps > 3 and float(np.linalg.norm(speed)) < 3)
         left = 0.0 if stuck else self._length(pose, tool, push.along)
@@ -342,27 +367,7 @@ class Pusher(Policy):
         """No push gains anything or can be reached: where there is most room."""
         angles = np.arange(16) * math.pi / 8
         around = tool + 30.0 * np.stack([np.cos(angles), np.sin(angles)], 1)
-        return around[np.where(within(around), clearance(pose, around), -np.inf).argmax()]
-
-
-class Centre(Policy):
-    """Gets behind the T's centre as seen from the goal and pushes straight on; it never thinks of the turn."""
-
-    digest = digest_json({"pusht": "centre"})
-
-    def reset(self, *, seed: int) -> None:
-        """Nothing is remembered."""
-
-    def act(self, observation: Observation) -> Vec:
-        tool = observation["observation.state"]
-        centre, goal = of_centre(observation["observation.environment_state"])[:2], of_centre(GOAL)[:2]
-        onward = (goal - centre) / max(float(np.linalg.norm(goal - centre)), 1e-6)
-        back = tool - centre
-        angle = math.atan2(float(back[1] * -onward[0] + back[0] * onward[1]), float(-onward @ back))
-        if abs(angle) < 0.5:
-            return np.clip(tool + onward * min(40.0, float(np.linalg.norm(goal - centre)) + 5), *_TOOL_WALLS)
-        turn = turns(np.float64(-math.copysign(min(abs(angle), 0.6), angle)))
-        return np.clip(centre + turn @ (back / max(float(np.linalg.norm(back)), 1e-6)) * 110.0, *_TOOL_WALLS)
+        return np.asarray(around[np.where(within(around), clearance(pose, around), -np.inf).argmax()])
 
 
 class Wanderer(Policy):
@@ -386,7 +391,6 @@ KINDS: dict[str, Callable[[], Policy]] = {
     "scripted": lambda: Pusher(PusherConfig()),
     "noisy": lambda: Pusher(PusherConfig(noise_px=8.0, whim=0.5)),
     "play": lambda: Pusher(PusherConfig(noise_px=4.0, whim=0.5, goals=True)),
-    "centre": Centre,
     "random": Wanderer,
 }
 
