@@ -127,7 +127,7 @@ def test_episodes_that_cannot_give_pairs_are_refused(episodes) -> None:
     with pytest.raises(NotFound, match="simulator's state"):
         drawn([blind, *episodes[1:]])
     with pytest.raises(DataRefused, match="another task"):
-        drawn([replace(episodes[0], facts={"task": "wall"}), *episodes[1:]])
+        drawn([replace(episodes[0], facts={"environment": "wall"}), *episodes[1:]])
     with pytest.raises(DataRefused, match="too few rows"):
         drawn(episodes[:2], config=replace(SMALL, pairs=500))
     with pytest.raises(DataRefused, match="within one episode"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,34 @@ def test_who_takes_goals_is_told_the_tasks_own_where_it_has_one() -> None:
     assert told[0][1] == 7
     next(watch(Goalless(task), Follower(), seed=0))
     assert len(told) == 1
+
+
+def test_who_follows_words_is_told_the_runs_instruction_which_is_the_episodes_task() -> None:
+    told = []
+
+    class Instructed(type(open_task("two_room"))):  # type: ignore[misc]  # any task will do
+        text = "into the other room"
+
+    class Follower:
+        digest = "follower"
+
+        def reset(self, *, seed):
+            pass
+
+        def tell(self, text):
+            told.append(text)
+
+        def act(self, observation):
+            return np.zeros(2)
+
+    task = open_task("two_room")
+    task.__class__ = Instructed
+    collect(task, Follower(), seed=0, steps=1)
+    assert not told, "this task has no instruction"
+    task.spec = replace(task.spec, text=True)
+    episode = collect(task, Follower(), seed=0, steps=1)
+    assert told == ["into the other room"]
+    assert (episode.facts["task"], episode.facts["environment"]) == ("into the other room", "two_room")
 
 
 def test_an_actor_that_leaves_the_bounds_is_stopped() -> None:

@@ -233,8 +233,8 @@ def _held_out(episode: Episode, task: str, trained: frozenset[str]) -> None:
     if TRUTH not in episode.streams:
         hint = "record with worldgate sim task"
         raise NotFound("an episode without its simulator's state", got=TRUTH, where=episode.name, hint=hint)
-    if episode.facts.get("task", task) != task:
-        raise DataRefused("an episode of another task", got=episode.facts["task"], where=episode.name, hint=task)
+    if episode.facts.get("environment", task) != task:
+        raise DataRefused("an episode of another task", got=episode.facts["environment"], where=episode.name, hint=task)
 
 
 def _rows(episode: Episode, task: Task, offset: int) -> Iterator[int]:

@@ -39,7 +39,9 @@ class Step:
 
 
 def watch(task: Task, actor: Policy, *, seed: int, steps: int = 0) -> Iterator[Step]:
-    """Let somebody act from a drawn start until the task is done; who takes goals is told the task's own.
+    """Let somebody act from a drawn start until the task is done.
+
+    Who takes goals is told the task's own, who follows words is told the run's instruction.
 
     Args:
         task: where.
@@ -61,6 +63,9 @@ def watch(task: Task, actor: Policy, *, seed: int, steps: int = 0) -> Iterator[S
             pass
         else:
             aim(goal, steps=steps)
+    tell = getattr(actor, "tell", None)
+    if tell is not None and task.spec.text:
+        tell(task.text)
     for _ in range(steps):
         action = np.asarray(actor.act(observation), np.float64)
         transition = task.step(action)
@@ -127,7 +132,7 @@ class _Outcome:
     """What a run came to, as facts."""
 
     def __init__(self, task: Task, actor: Policy, seed: int) -> None:
-        self._own: dict[str, str | float | bool] = {"task": task.spec.name, "policy": actor.digest, "seed": float(seed)}
+        self._task, self._actor, self._seed = task, actor.digest, float(seed)
         self._success, self._return, self._done = False, 0.0, False
 
     def add(self, transition: Transition) -> None:
@@ -136,8 +141,16 @@ class _Outcome:
         self._done = transition.done
 
     def facts(self) -> dict[str, str | float | bool]:
-        ended = "terminated" if self._done else "truncated"
-        return self._own | {"success": self._success, "return": self._return, "ended": ended}
+        name = self._task.spec.name
+        return {
+            "task": self._task.text if self._task.spec.text else name,
+            "environment": name,
+            "policy": self._actor,
+            "seed": self._seed,
+            "success": self._success,
+            "return": self._return,
+            "ended": "terminated" if self._done else "truncated",
+        }
 
 
 def collect(task: Task, actor: Policy, *, seed: int, steps: int = 0) -> Episode:
