@@ -14,7 +14,16 @@ from scipy.stats import beta
 
 from worldgate.core.errors import CapabilityMissing, ConfigError, DataRefused, NotFound, SplitLeak, UsageError
 from worldgate.core.tasks import TRUTH
-from worldgate.evidence.reaching import Arm, PairConfig, ReachingProtocol, ReachingReport, Trial, draw_pairs, evaluate
+from worldgate.evidence.reaching import (
+    Arm,
+    PairConfig,
+    ReachingProtocol,
+    ReachingReport,
+    Trial,
+    draw_pairs,
+    evaluate,
+    put,
+)
 from worldgate.sim.tasks import open_actor, open_task
 from worldgate.sim.watch import collect
 
@@ -256,6 +265,30 @@ def test_the_same_protocol_tries_the_same(protocol, tried) -> None:
     again = evaluate(open_task("two_room", OPTIONS), Noting(), protocol)
     strip = [replace(t, process_ms=(), wall_ms=()) for t in again.trials]
     assert strip == [replace(t, process_ms=(), wall_ms=()) for t in tried[1].trials]
+
+
+def test_a_pair_that_begins_at_its_goal_is_refused(protocol) -> None:
+    still = replace(protocol.pairs[0], goal_truth=protocol.pairs[0].start_truth)
+    with pytest.raises(DataRefused, match="begins at its goal"):
+        evaluate(open_task("two_room", OPTIONS), Noting(), replace(protocol, pairs=(still, *protocol.pairs[1:])))
+
+
+def test_pairs_of_a_single_episode_are_no_protocol(protocol) -> None:
+    with pytest.raises(DataRefused, match="within one episode"):
+        replace(protocol, pairs=tuple(replace(pair, episode="one") for pair in protocol.pairs))
+
+
+def test_an_episode_without_a_stream_that_the_task_shows_gives_the_same_pairs(episodes, protocol) -> None:
+    blind = [replace(e, streams={k: v for k, v in e.streams.items() if "images" not in k}) for e in episodes]
+    assert drawn(blind).digest == protocol.digest
+
+
+def test_a_report_is_kept_with_its_protocol_and_what_was_tried(tried, workspace) -> None:
+    report = tried[1]
+    ref = put(workspace, report, subject="s" * 64)
+    kept = json.loads(workspace.store.get(ref.digest))
+    assert kept["subject"] == "s" * 64 and kept["arms"] == report.body()["arms"]
+    assert ReachingProtocol.from_bytes(workspace.store.get(kept["protocol_document"])) == report.protocol
 
 
 def test_another_task_or_a_policy_that_takes_no_goals_is_refused(protocol) -> None:

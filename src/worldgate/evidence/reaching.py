@@ -112,6 +112,14 @@ class ReachingProtocol:
     already: int
     """How many of them began within the goal's radius, and were left out."""
 
+    def __post_init__(self) -> None:
+        if len(self.pairs) != self.config.groups * self.config.pairs:
+            got = f"{len(self.pairs)} pairs in {self.config.groups} groups of {self.config.pairs}"
+            raise ConfigError("not as many pairs as the groups need", got=got, where=self.task)
+        if len({pair.episode for pair in self.pairs}) < 2:
+            what, hint = "goals cannot be shuffled within one episode", "at least two held-out episodes"
+            raise DataRefused(what, where=short(self.pairs[0].episode), hint=hint)
+
     @property
     def digest(self) -> str:
         """Identity of the protocol."""
@@ -134,6 +142,7 @@ class ReachingProtocol:
 
         Raises:
             ConfigError: another schema or form, or another number of pairs than the groups need.
+            DataRefused: pairs of a single episode.
         """
         try:
             tree = json.loads(data)
@@ -141,11 +150,7 @@ class ReachingProtocol:
             raise ConfigError("a protocol is JSON", got=str(error)[:80], where=where) from error
         if not isinstance(tree, dict) or tree.pop("schema", None) != PROTOCOL:
             raise ConfigError("not a protocol of reaching", where=where, hint=f"schema {PROTOCOL}")
-        found: ReachingProtocol = decode(cls, tree, where=where)
-        if len(found.pairs) != found.config.groups * found.config.pairs:
-            got = f"{len(found.pairs)} pairs in {found.config.groups} groups of {found.config.pairs}"
-            raise ConfigError("not as many pairs as the groups need", got=got, where=where)
-        return found
+        return decode(cls, tree, where=where)
 
 
 def draw_pairs(
@@ -210,9 +215,6 @@ def draw_pairs(
         got = f"{len(found)} of {wanted}, {already} begin at their goal"
         hint = "more held-out episodes, or fewer pairs"
         raise DataRefused("too few rows to draw the pairs from", got=got, where=name, hint=hint)
-    if len({pair.episode for pair in found}) < 2:
-        hint = "at least two held-out episodes"
-        raise DataRefused("goals cannot be shuffled within one episode", where=short(found[0].episode), hint=hint)
     return ReachingProtocol(
         task=name,
         options=dict(options or {}),
@@ -282,6 +284,7 @@ def evaluate(
 
     Raises:
         UsageError: another task than the protocol's, a policy that takes no goals, or an action outside its bounds.
+        DataRefused: a pair that begins at its goal.
     """
     if task.spec.name != protocol.task:
         raise UsageError("another task than the protocol's", got=task.spec.name, hint=protocol.task)
@@ -319,7 +322,10 @@ def _trial(task: Task, policy: GoalPolicy | None, protocol: ReachingProtocol, in
         _begin(task, protocol.pairs[told], seed)
         goal = task.goal()
     observation = _begin(task, pair, seed)
-    start = task.measure()["distance"]
+    before = task.measure()
+    if before["success"]:
+        raise DataRefused("a pair that begins at its goal", got=f"row {pair.start}", where=short(pair.episode))
+    start = before["distance"]
     draw = np.random.default_rng([seed, 0x9A3])
     since = (0.0, 0.0)
     if policy is not None:
