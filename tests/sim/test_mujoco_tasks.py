@@ -75,7 +75,8 @@ def test_a_goal_row_is_shown_reached_where_it_stands_and_not_from_afar(name):
     assert same(task.goal(), rows[1])
     low, high = np.array(task.spec.low), np.array(task.spec.high)
     far = task.step((low + high) / 2)
-    assert far.facts["success"] == far.facts["reward"] == 0.0
+    assert far.facts["success"] == 0.0 > far.facts["reward"]
+    assert task.measure() == far.facts
     assert not far.done
     here = open_actor("random", name, SMALL)
     here.reset(seed=0)
@@ -115,7 +116,7 @@ def test_the_scripted_pusher_brings_the_object_into_the_bay_and_that_ends_the_ru
             seen = transition.observation
             if transition.done:
                 break
-        assert transition.facts["success"] == transition.facts["reward"] == 1.0
+        assert transition.facts["success"] == 1.0 > transition.facts["reward"] > 0.8
         assert transition.facts["force_n"] > 0.1
 
 

@@ -92,8 +92,9 @@ def test_the_scripted_reacher_takes_the_pose_of_a_goal_and_the_run_ends_there():
     options = {"size": 0}
     task, scripted = open_task("reacher", options), open_actor("scripted", "reacher", options)
     for seed in range(5):
-        total, last, steps = run("reacher", scripted, task, seed)
-        assert total == last.facts["success"] == 1.0
+        _, last, steps = run("reacher", scripted, task, seed)
+        assert last.facts["success"] == 1.0
+        assert last.facts["reward"] == 1.0 - last.facts["distance"] / np.pi
         assert last.facts["distance"] < 0.05
         assert steps < 150
 

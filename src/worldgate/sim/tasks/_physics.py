@@ -60,6 +60,8 @@ class PhysicsTask(Task):
     """
 
     origin: Origin = Origin.SIMULATED
+    span: float = 0.5
+    """Distance that costs as much as success brings, in the distance's unit."""
 
     def __init__(
         self,
@@ -126,13 +128,18 @@ class PhysicsTask(Task):
             UsageError: not an action of this task.
         """
         assert self._step_index >= 0, "reset the task or begin a run first"
-        reward = self._act(self.spec.check(action))
+        earned = self._act(self.spec.check(action))
         self._step_index += 1
-        facts = {"reward": reward, **self._facts()}
-        if self._goal is not None:
-            facts["reward"] = facts["success"]
+        facts = self.measure()
+        if earned is not None:
+            facts["reward"] = earned
         done = self._done(facts) or self._step_index >= self.spec.steps
         return Transition(observation=self._observe(), done=done, facts=facts)
+
+    def measure(self) -> dict[str, float]:
+        """The facts that a transition into the present situation would hold."""
+        facts = self._facts()
+        return {"reward": self._worth(facts), **facts}
 
     def goal(self) -> Observation:
         """What the sensors show at the goal in force.
@@ -199,13 +206,17 @@ class PhysicsTask(Task):
     def _restored(self) -> None:
         """The state was set: what the task keeps outside of it must follow."""
 
-    def _act(self, action: FloatArray) -> float:
-        """Advance by one control period; the task's own reward over it."""
+    def _act(self, action: FloatArray) -> float | None:
+        """Advance by one control period; the reward of it, where that is more than what its end is worth."""
         raise NotImplementedError
 
     def _facts(self) -> Mapping[str, float]:
-        """``success`` 0/1 and, with a goal, ``distance``."""
+        """``success`` 0/1 and, where there is something to come near to, ``distance``."""
         raise NotImplementedError
+
+    def _worth(self, facts: Mapping[str, float]) -> float:
+        """The reward of being in the present situation: 1 for success, less the distance as a share of :attr:`span`."""
+        return facts["success"] - facts["distance"] / self.span
 
     def _done(self, facts: Mapping[str, float]) -> bool:
         """Whether the run is over before its time: a goal that is reached ends it."""

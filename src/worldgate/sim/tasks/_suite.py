@@ -11,6 +11,7 @@ rewards of the two are added: a run of 500 steps has a return of at most 1,000.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import mujoco
@@ -37,7 +38,7 @@ class SuiteTask(PhysicsTask):
     substeps: int = 1
     """Physics steps of one control period of the suite."""
 
-    def _act(self, action: FloatArray) -> float:
+    def _act(self, action: FloatArray) -> float | None:
         self.data.ctrl[:] = action
         total = 0.0
         for _ in range(REPEAT):
@@ -45,7 +46,10 @@ class SuiteTask(PhysicsTask):
             total += self._reward()
             if self._arrived():
                 break
-        return total
+        return total if self._goal is None else None
+
+    def _worth(self, facts: Mapping[str, float]) -> float:
+        return REPEAT * self._reward() if self._goal is None else super()._worth(facts)
 
     def _reward(self) -> float:
         raise NotImplementedError

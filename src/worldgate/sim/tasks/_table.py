@@ -7,7 +7,8 @@ the controller moves its reference there in a straight line, at no more than :da
 closed-form inverse kinematics into position actuators. Physics runs at 250 Hz. Sensors have neither noise nor delay.
 
 Where a task takes goals, a row is reached when every thing is within 3 cm of where the row has it and the tool within
-5 cm; the distance is that of the farthest thing, m.
+5 cm; the distance is that of the farthest thing, m. Without a row it is how far the thing is from where the task wants
+it. The reward is 1 for success, less two for each metre of distance.
 
 Shape legend: A = 4 action channels, n things.
 """
@@ -235,7 +236,7 @@ class Table(PhysicsTask):
         self.data.qpos[:7] = target
         self.data.ctrl[:] = target
 
-    def _act(self, action: FloatArray) -> float:
+    def _act(self, action: FloatArray) -> None:
         begin = self._own[:4].copy()
         way = action - begin
         share = min(1.0, SPEED_M_S * CONTROL_S / max(float(np.linalg.norm(way[:3])), 1e-9))
@@ -252,7 +253,6 @@ class Table(PhysicsTask):
         self._own[7] = min(float(np.linalg.norm(left)), float(np.linalg.norm(right)))
         self._peak = peak
         mujoco.mj_kinematics(self.model, self.data)
-        return float(self._succeeded())
 
     def _entered(self) -> None:
         self._peak = 0.0
@@ -267,7 +267,7 @@ class Table(PhysicsTask):
 
     def _facts(self) -> Mapping[str, float]:
         if self._goal is None:
-            return {"success": float(self._succeeded()), "force_n": self._peak}
+            return {"success": float(self._succeeded()), "distance": self._apart(), "force_n": self._peak}
         things, tool = self._aim
         distance = float(np.linalg.norm(self.poses()[:, :3] - things, axis=1).max())
         reached = distance < NEAR_M and float(np.linalg.norm(self._tool() - tool)) < TOOL_NEAR_M
@@ -278,6 +278,10 @@ class Table(PhysicsTask):
 
     def _succeeded(self) -> bool:
         """Whether the task's own goal is reached now."""
+        raise NotImplementedError
+
+    def _apart(self) -> float:
+        """How far the thing is from where the task wants it, m."""
         raise NotImplementedError
 
     def _numbers(self) -> dict[str, FloatArray]:

@@ -8,6 +8,7 @@ a goal row success is the peg standing in the hole on the table, let go, which e
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +90,9 @@ class Insert(Table):
         x, y, z = self.poses()[0, :3].tolist()
         across = max(abs(x - self.data.mocap_pos[0, 0]), abs(y - self.data.mocap_pos[0, 1]))
         return across < RADIUS_M and z < HALF_M + 0.004 and self.held() < 0.01
+
+    def _apart(self) -> float:
+        return math.dist(self.poses()[0, :3], (*self.data.mocap_pos[0, :2], HALF_M))
 
 
 class Inserter(Picker):

@@ -12,6 +12,7 @@ in no number and no picture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -147,6 +148,10 @@ class Instructed(Table):
         return self.held() < 0.01 and all(
             self._in(name) == (wanted if name == place else nothing) for name in self._bins
         )
+
+    def _apart(self) -> float:
+        colour, place = _wanted(self._own).split(":")
+        return math.dist(self.poses()[tuple(COLOURS).index(colour), :3], (*BINS[place], HALF_M))
 
 
 def _wanted(row: FloatArray) -> str:

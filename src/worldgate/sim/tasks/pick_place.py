@@ -76,6 +76,9 @@ class PickPlace(Table):
         rest = float(np.abs(self.data.qvel[start : start + 3]).max()) < 0.02
         return on and rest and self.held() < 0.01
 
+    def _apart(self) -> float:
+        return math.dist(self.poses()[0, :3], (*self.data.mocap_pos[0, :2], HALF_M))
+
 
 class Mover(Picker, GoalPolicy):
     """Takes the block to the place, or where a goal shows it; ``play`` takes it to place after place that it draws."""

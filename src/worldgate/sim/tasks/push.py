@@ -6,7 +6,8 @@ should be in 100 ms; the table frame is the site's.
 
 A goal row is reached when the object's middle is within 3 cm of the row's, its yaw within 20 degrees and the tool
 within 5 cm; the distance is the object's, in m. Without a row the goal is the bay, as in trials of the cell: success is
-the object lying in it, which ends the run. ``force`` is the largest of the last period.
+the object lying in it, which ends the run. The reward is 1 for success, less two for each metre of distance. The fact
+``force_n`` is the largest of the period.
 """
 
 from __future__ import annotations
@@ -91,21 +92,20 @@ class Push(PhysicsTask):
         x, y, yaw = self._own[:3].tolist()
         self._cell.resume((x, y, yaw))
 
-    def _act(self, action: FloatArray) -> float:
+    def _act(self, action: FloatArray) -> None:
         cell = self._cell
         cell.take_facts()
         cell.command(action)
         cell.run_to(cell.step_index + round(CONTROL_S / cell.timestep_s))
         self._own[:3], self._own[3:6], self._own[6] = cell.kept(), cell.force(), cell.take_facts()["force_n"]
         cell.settle()
-        return float(cell.succeeded())
 
     def _facts(self) -> Mapping[str, float]:
-        cell = self._cell
-        peak = float(self._own[6])
+        pose, peak = self._pose(self.data.qpos), float(self._own[6])
         if self._goal is None:
-            return {"success": float(cell.succeeded()), "force_n": peak}
-        pose, aim = self._pose(self.data.qpos), self._aim
+            distance = math.dist(pose[:2], self._cell.site.goal)
+            return {"success": float(self._cell.succeeded()), "distance": distance, "force_n": peak}
+        aim = self._aim
         distance = math.dist(pose[:2], aim[:2])
         turned = abs(math.remainder(pose[2] - aim[2], 2.0 * math.pi))
         tool = math.dist(self._tool(), aim[3:])

@@ -100,6 +100,8 @@ def _model(config: Config) -> Any:
 class Reacher(SuiteTask):
     """The arm."""
 
+    span = math.pi
+
     def __init__(self, config: Config) -> None:
         self.config = config
         shown = ("shoulder.pos", "wrist.pos") + (("to_target.x", "to_target.y") if config.task != "pose" else ())
