@@ -8,6 +8,7 @@ import pytest
 from worldgate.core.errors import ConfigError, UsageError
 from worldgate.core.tasks import TRUTH
 from worldgate.sim.tasks import instructed, open_actor, open_task
+from worldgate.sim.watch import collect
 
 STATE, AROUND, FORCE = "observation.state", "observation.environment_state", "observation.force"
 HOLD = 12
@@ -195,3 +196,17 @@ def test_what_cannot_be_asked_is_refused():
     three = open_task("instructed", {"size": 0, "bins": 3, "only": ["red:middle"]}).reset(seed=0)[TRUTH]
     with pytest.raises(UsageError, match="not here"):
         open_task("instructed", {"size": 0}).begin(three, seed=0)
+
+
+def test_who_takes_words_is_told_and_the_episode_keeps_them():
+    options = {"size": 0, "only": ["green:right"]}
+
+    class Heard(type(open_actor("scripted", "instructed", options))):
+        def tell(self, text):
+            super().tell(text)
+            self.heard = text
+
+    actor = Heard("scripted")
+    episode = collect(open_task("instructed", options), actor, seed=2)
+    assert episode.facts["task"] == actor.heard == "put the green block into the right bin"
+    assert episode.facts["success"] is True
