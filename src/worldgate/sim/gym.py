@@ -66,6 +66,8 @@ class GymConfig:
     """What the robot is asked to do; the environment's id without."""
     max_steps: int = 1000
     """Longest run, steps; messages are kept in memory until it ends."""
+    keep: bool = True
+    """Whether messages are kept to be saved; who only acts needs none."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -155,7 +157,8 @@ class GymEnvironment(Environment):
         recorder = self._running()
         values = np.asarray(action, np.float64).reshape(-1)
         native = self._native(values)
-        recorder.add(self.action.name, Kind.ACTION, values)
+        if self.config.keep:
+            recorder.add(self.action.name, Kind.ACTION, values)
         observation, reward, terminated, truncated, info = self.env.step(native)
         recorder.advance()
         self._return += float(reward)
@@ -164,6 +167,11 @@ class GymEnvironment(Environment):
         self._ends = "terminated" if terminated else "truncated" if truncated or last else ""
         row = self._take({"observation": observation, "info": info, "reward": float(reward)})
         return Transition(observation=row, done=bool(self._ends), facts={"success": self._success})
+
+    @property
+    def ended(self) -> str:
+        """Why the run is over: ``terminated`` by the environment, ``truncated`` by its length; empty: it is not."""
+        return self._ends
 
     def outcome(self) -> Mapping[str, float]:
         """Of the run so far: ``success`` 0/1 as the environment says, sum of rewards, steps."""
@@ -188,6 +196,7 @@ class GymEnvironment(Environment):
         Raises:
             AlreadyExists: ``path`` exists.
         """
+        assert self.config.keep, "nothing was kept; GymConfig(keep=True)"
         own: dict[str, str | float | bool] = {
             "task": self.config.task or self.name,
             "environment": self.name,
@@ -227,7 +236,8 @@ class GymEnvironment(Environment):
                 self._expect(stream, given)
                 continue
             row[stream.name] = self._value(stream, value)
-            self._running().add(stream.name, self._infos[stream.name].kind, row[stream.name])
+            if self.config.keep:
+                self._running().add(stream.name, self._infos[stream.name].kind, row[stream.name])
         return row
 
     def _expect(self, stream: GymStream, given: Mapping[str, Any]) -> None:

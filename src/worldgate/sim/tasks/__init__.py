@@ -3,10 +3,13 @@
 The seam: ``Config`` (a frozen dataclass; ``size`` is pixels a side of the pictures), ``create(config) -> Task`` and
 ``actor(name, task, config) -> Policy`` for the names in ``ACTORS``: ``scripted`` is competent, ``random`` aimless.
 Where nobody has been scripted there is ``random`` alone.
+
+``gym:ID`` is any Gymnasium environment by its id, ``gym:CartPole-v1``: see :mod:`worldgate.sim.tasks._gym`.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
@@ -37,7 +40,7 @@ def open_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
     """A task by name.
 
     Args:
-        name: an entry of this seam.
+        name: an entry of this seam, or ``gym:ID``.
         options: of its ``Config``.
 
     Raises:
@@ -45,8 +48,8 @@ def open_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
         MissingExtra: its simulator is not installed.
         ConfigError: an option it does not have.
     """
-    module = cast(TaskModule, seams.load("tasks", name))
-    return module.create(_config(module, name, options))
+    module, said = _module(name)
+    return module.create(_config(module, name, {**(options or {}), **said}))
 
 
 def open_actor(name: str, task: str, options: Mapping[str, Any] | None = None) -> Policy:
@@ -55,10 +58,10 @@ def open_actor(name: str, task: str, options: Mapping[str, Any] | None = None) -
     Raises:
         NotFound: no such task, or none of this name acts in it.
     """
-    module = cast(TaskModule, seams.load("tasks", task))
+    module, said = _module(task)
     if name not in module.ACTORS:
         raise NotFound("nobody of this name acts here", got=name, where=task, hint=f"one of {', '.join(module.ACTORS)}")
-    config = _config(module, task, options)
+    config = _config(module, task, {**(options or {}), **said})
     return module.actor(name, module.create(config), config)
 
 
@@ -68,7 +71,7 @@ def actors_of(task: str) -> tuple[str, ...]:
     Raises:
         NotFound: no such task.
     """
-    return cast(TaskModule, seams.load("tasks", task)).ACTORS
+    return _module(task)[0].ACTORS
 
 
 def config_of(task: str) -> Any:
@@ -78,7 +81,16 @@ def config_of(task: str) -> Any:
         NotFound: no such task.
         MissingExtra: its simulator is not installed.
     """
-    return cast(TaskModule, seams.load("tasks", task)).Config()
+    module, said = _module(task)
+    return _config(module, task, said)
+
+
+def _module(name: str) -> tuple[TaskModule, dict[str, Any]]:
+    """The file of a task, and the options that its name holds."""
+    kind, _, known_as = name.partition(":")
+    if kind == "gym" and known_as:
+        return cast(TaskModule, importlib.import_module("worldgate.sim.tasks._gym")), {"id": known_as}
+    return cast(TaskModule, seams.load("tasks", name)), {}
 
 
 def _config(module: TaskModule, name: str, options: Mapping[str, Any] | None) -> Any:
