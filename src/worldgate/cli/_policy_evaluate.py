@@ -138,4 +138,4 @@ def _dataset(ws: Workspace, ref: Ref, data: Ref, split: str, sets: tuple[str, ..
 def _ratio(error: ChannelError) -> str:
     if error.ratio is None:
         return "-"
-    return f"{error.ratio.estimate:.2f} ({float(error.ratio.lower):.2f} to {float(error.ratio.upper):.2f})"
+    return f"{error.ratio.estimate:.3g} ({float(error.ratio.lower):.3g} to {float(error.ratio.upper):.3g})"

@@ -118,7 +118,8 @@ def action_errors(
         fits(episode, actor)
         recorded.append(np.asarray(episode.array(actor.action.name), np.float64).reshape(len(episode), -1))
     mean_A = np.nanmean(np.concatenate(recorded), axis=0)
-    turning = np.asarray(circular(recorded, actor.action.unit), np.bool_)
+    units = _units(actor.action, len(mean_A))
+    turning = np.array([circular([a[:, [k]] for a in recorded], unit)[0] for k, unit in enumerate(units)])
     sums: list[FloatArray] = []
     rows = 0
     for number, (episode, actions) in enumerate(zip(episodes, recorded, strict=True), 1):
@@ -146,6 +147,7 @@ def action_errors(
 def _channels(action: Signal, errors_E3KA: FloatArray) -> list[ChannelError]:
     """Figures at the first, the middle and the last period."""
     count, _, depth, width = errors_E3KA.shape
+    units = _units(action, width)
     found = []
     for step in sorted({0, depth // 2, depth - 1}):
         for channel in range(width):
@@ -155,7 +157,7 @@ def _channels(action: Signal, errors_E3KA: FloatArray) -> list[ChannelError]:
             found.append(
                 ChannelError(
                     channel=action.names[channel] if action.names else str(channel),
-                    unit=action.unit,
+                    unit=units[channel],
                     step=step,
                     policy=float(policy.mean()),
                     copy_last=float(copied.mean()),
@@ -164,6 +166,12 @@ def _channels(action: Signal, errors_E3KA: FloatArray) -> list[ChannelError]:
                 )
             )
     return found
+
+
+def _units(action: Signal, width: int) -> list[str]:
+    """Of each channel: a stream may state one unit for all, or one for each with commas between them."""
+    told = action.unit.split(",")
+    return told if len(told) == width else [action.unit] * width
 
 
 def _one(

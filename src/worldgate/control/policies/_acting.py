@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from worldgate.control.policies._nets import NetConfig, Sight
 from worldgate.control.policies._release import (
     WEIGHTS,
+    Origin,
     no_aim,
     no_goals,
     not_a_goal,
     only_file,
-    reference_index,
 )
 from worldgate.core.config import decode
 from worldgate.core.errors import ConfigError, DataRefused, WeightsRefused
@@ -61,7 +61,7 @@ class ChunkPolicy:
     def __init__(self, release: Release, head: Sampler) -> None:
         self._release, self._head = release, head
         self._goals = goals_of(release)
-        self._reference = reference_index(vectors(release), release.post, release.action)
+        self._origin = Origin.of(vectors(release), release.post, release.action, release.normaliser)
         self._ensemble = float(release.post["ensemble"]) if "ensemble" in release.post else None
         self._random = torch.Generator()
         self._goal: dict[str, Tensor] = {}
@@ -100,7 +100,7 @@ class ChunkPolicy:
         if not self._queue:
             self._queue.extend(self.plan(observation)[: self._release.controller.execute])
         else:
-            seen_of(self._release, observation, self._release.observation)  # nothing bad is overlooked on the way
+            self._seen(observation)  # nothing bad is overlooked on the way
         return self._queue.popleft()
 
     def _averaged(self, observation: Observation) -> FloatArray:
@@ -118,16 +118,19 @@ class ChunkPolicy:
             DataRefused: an observation that does not fit.
             UsageError: a release that takes goals and was given none.
         """
-        seen = seen_of(self._release, observation, self._release.observation)
+        seen = self._seen(observation)
         if self._goals and not self._goal:
             raise no_aim(self._release)
         with torch.inference_mode():
             chunk_1KA = self._head.sample({**seen, **self._goal}, self._random)
         plan_KA = self._release.normaliser.invert(self._release.action.name, chunk_1KA[0].double().numpy())
-        stream, channels = self._reference
-        if stream:
-            plan_KA = plan_KA + np.asarray(observation[stream], np.float64)[channels]
+        if self._origin.stream:
+            plan_KA = self._origin.back(plan_KA, self._origin.at(np.asarray(observation[self._origin.stream])))
         return plan_KA
+
+    def _seen(self, observation: Observation) -> dict[str, Tensor]:
+        """What the head is shown of an observation."""
+        return seen_of(self._release, observation, self._release.observation)
 
 
 def goals_of(release: Release) -> tuple[str, ...]:
@@ -183,19 +186,31 @@ def built(release: Release, weights: Mapping[str, bytes], make: Make) -> ChunkPo
         WeightsRefused: not safetensors, no head of this policy, or tensors of other names, shapes or values.
     """
     data = only_file(weights)
+    tensors = load_tensors(data)
     try:
-        tensors, about = safetensors.load(data), header(data)
-        tree = json.loads(about["head"])
+        tree = json.loads(header(data)["head"])
         net = decode(NetConfig, tree.pop("net"), where=WEIGHTS)
         goals, chunk = goals_of(release), release.controller.chunk
         sight = Sight(seen=release.observation, goal=goals, chunk=chunk, action=release.action.shape[0])
         with torch.random.fork_rng(devices=()):  # the caller's random state is left alone
             head = make(sight, net, tree, release)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, ConfigError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError, ConfigError) as error:
         raise WeightsRefused("not the weights of this policy", got=str(error)[:80], where=WEIGHTS) from error
     fill(head, tensors)
     assert hasattr(head, "sample")
     return ChunkPolicy(release, head)  # type: ignore[arg-type]
+
+
+def load_tensors(data: bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        WeightsRefused: not whole, or no such file.
+    """
+    try:
+        return dict(safetensors.load(data))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise WeightsRefused("these weights are not safetensors", got=str(error)[:80], where=WEIGHTS) from error
 
 
 def header(data: bytes) -> dict[str, str]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from worldgate.control.policies._nets import TINY, NetConfig, Sight
 from worldgate.control.policies._nets import sized as net_of
-from worldgate.control.policies._release import Fitted, reference_index
+from worldgate.control.policies._release import Fitted, Origin
 from worldgate.core.digest import canonical
 from worldgate.core.errors import CapabilityMissing, DataRefused, UsageError
 from worldgate.core.normalisers import Normaliser, fit
@@ -48,7 +48,8 @@ class ChunkConfig:
     goal: tuple[str, ...] = ()
     """Those of its inputs that it is also shown as they are at the goal; empty: it takes no goal."""
     relative_to: str = ""
-    """State stream whose channels, named as the action's, the output is added to; empty: absolute."""
+    """State stream whose channels, named as the action's, the output is added to; other channels, and all where it is
+    empty, are absolute."""
     convention: str = "joint_position"
     """Controller convention of the action."""
     chunk: int = 16
@@ -160,7 +161,8 @@ class Cloned(nn.Module):
         """Ready to become a release; what only served to learn is left out."""
         statistics = self.normaliser.statistics(self.layout.action.name)
         streams = {s.name: self.normaliser.statistics(s.name) for s in self.layout.states}
-        config, seen = self.config, (*self.layout.states, *self.layout.cameras)
+        # Recordings of pictures state no unit, so a release asks for none.
+        config, seen = self.config, (*self.layout.states, *(replace(c, unit="") for c in self.layout.cameras))
         pre: dict[str, Setting] = {"goal": ",".join(config.goal)} if config.goal else {}
         if self.layout.cameras:
             pre["size"] = float(config.inputs.size)
@@ -191,10 +193,12 @@ class Windows:
     def __init__(self, tracks: Sequence[Track], model: Cloned) -> None:
         self.tracks, self.model, config = tracks, model, model.config
         post: dict[str, Setting] = {"relative_to": config.relative_to} if config.relative_to else {}
-        stream, channels = reference_index(model.layout.states, post, model.layout.action)
+        self.origin = Origin.of(model.layout.states, post, model.layout.action, model.normaliser)
         self.states = [model.layout.split(t.states_TD) for t in tracks]
-        self.origins = [s[stream][:, channels] if stream else np.zeros_like(t.actions_TA)
-                        for s, t in zip(self.states, tracks, strict=True)]  # fmt: skip
+        self.origins = [
+            self.origin.at(s[self.origin.stream]) if self.origin.stream else np.zeros_like(t.actions_TA)
+            for s, t in zip(self.states, tracks, strict=True)
+        ]
         last = 1 if config.goal else 0  # the last row of a run has no later one to be its goal
         rows = [(i, r, end) for i, t in enumerate(tracks) for a, end in runs(t.valid_T) for r in range(a, end - last)]
         self.rows_N3: IntArray = np.array(rows, np.int64).reshape(-1, 3)
@@ -202,7 +206,7 @@ class Windows:
     def targets(self) -> list[FloatArray]:
         """Of every place in a chunk, one (T, A) array a run: what relative statistics are measured on."""
         return [
-            t.actions_TA[first + k : end] - self.origins[i][first : end - k]
+            self.origin.away(t.actions_TA[first + k : end], self.origins[i][first : end - k])
             for i, t in enumerate(self.tracks)
             for first, end in runs(t.valid_T)
             for k in range(self.model.config.chunk)
@@ -233,8 +237,8 @@ class Windows:
         chunk = np.stack([self.tracks[i].actions_TA[k] for (i, _, _), k in zip(each, steps_NK, strict=True)])
         before = np.stack([self.tracks[i].actions_TA[max(row - 1, 0)] for i, row, _ in each])
         arrays: dict[str, Any] = {
-            "chunk": target.apply(chunk - origin_NA[:, None]).astype(np.float32),
-            "before": target.apply(before - origin_NA).astype(np.float32),
+            "chunk": target.apply(self.origin.away(chunk, origin_NA[:, None])).astype(np.float32),
+            "before": target.apply(self.origin.away(before, origin_NA)).astype(np.float32),
             "there": there_NK.astype(np.float32),
         }
         for signal in self.model.layout.states:

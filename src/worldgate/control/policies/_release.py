@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from worldgate.core.errors import DataRefused, UsageError, WeightsRefused
-from worldgate.core.normalisers import Normaliser
+from worldgate.core.normalisers import Normaliser, wrap
 from worldgate.core.streams import Array, FloatArray, StreamInfo
 from worldgate.core.worlds import Observation, Signal
 from worldgate.fleet import releases
@@ -68,10 +68,14 @@ class Fitted:
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / WEIGHTS
-            tensors = {k: np.ascontiguousarray(v) for k, v in self.tensors.items()}
-            safetensors.save_file(tensors, path, metadata=dict(self.about) or None)
+            self.save(path)
             weights = releases.put_weights(ws, {WEIGHTS: path})
         return releases.register(ws, self.release(weights, dataset, code, parent), name=name, inputs=inputs)
+
+    def save(self, path: Path) -> None:
+        """Write the weights file."""
+        tensors = {k: np.asarray(v, order="C") for k, v in self.tensors.items()}
+        safetensors.save_file(tensors, path, metadata=dict(self.about) or None)
 
     def release(self, weights: Mapping[str, str], dataset: str = "", code: str = "", parent: str = "") -> Release:
         """The executable identity, given the digests of the weights."""
@@ -186,3 +190,52 @@ def reference_index(signals: Sequence[Signal], post: Mapping[str, Setting], acti
     if not action.names or not set(action.names) <= set(names):
         raise DataRefused("the output is relative to channels that are not observed", got=action.names, where=name)
     return name, [names.index(channel) for channel in action.names]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a chunk's actions are counted from: channels of an observed stream, named as the action's; others stay.
+
+    Differences of angles that wrap are taken the short way round, and sums are brought back to [-pi, pi).
+    """
+
+    stream: str = ""
+    """Empty: nothing is relative."""
+    channels: tuple[int, ...] = ()
+    """For each action channel the stream's; -1: it is absolute."""
+    turning: tuple[bool, ...] = ()
+
+    @classmethod
+    def of(
+        cls, signals: Sequence[Signal], post: Mapping[str, Setting], action: Signal, normaliser: Normaliser
+    ) -> Origin:
+        """As a release says it.
+
+        Raises:
+            DataRefused: the stream is not observed, or shares no channel with the action.
+        """
+        name = str(post.get("relative_to", ""))
+        if not name:
+            return cls()
+        names = next((signal.names for signal in signals if signal.name == name), ())
+        if not set(action.names) & set(names):
+            raise DataRefused("the output is relative to channels that are not observed", got=action.names, where=name)
+        channels = tuple(names.index(channel) if channel in names else -1 for channel in action.names)
+        known = normaliser.statistics(name).circular or (False,) * len(names)
+        return cls(name, channels, tuple(channel >= 0 and known[channel] for channel in channels))
+
+    def at(self, observed: FloatArray) -> FloatArray:
+        """(..., D) of the stream to (..., A); 0 for what is absolute."""
+        index = np.asarray(self.channels)
+        return np.where(index >= 0, np.asarray(observed)[..., np.maximum(index, 0)], 0.0)
+
+    def away(self, action: FloatArray, origin: FloatArray) -> FloatArray:
+        """Actions as they are learned."""
+        return action - origin if not any(self.turning) else self._short(action - origin)
+
+    def back(self, relative: FloatArray, origin: FloatArray) -> FloatArray:
+        """The way back of :meth:`away`."""
+        return relative + origin if not any(self.turning) else self._short(relative + origin)
+
+    def _short(self, values: FloatArray) -> FloatArray:
+        return np.where(self.turning, wrap(values), values)
