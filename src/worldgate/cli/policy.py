@@ -9,8 +9,10 @@ from __future__ import annotations
 from cyclopts import App
 
 from worldgate.cli._policy_evaluate import evaluate
+from worldgate.cli._policy_import import import_
 from worldgate.cli._policy_rank import rank
 
 app = App(name="policy", help="Measure releases in simulators, world models and on recorded episodes.")
 app.command(evaluate)
+app.command(import_, name="import")
 app.command(rank)

@@ -23,6 +23,7 @@ from worldgate.control.policies._nets import NetConfig, Sight
 from worldgate.control.policies._release import (
     WEIGHTS,
     Origin,
+    file_text,
     no_aim,
     no_goals,
     not_a_goal,
@@ -188,7 +189,7 @@ def built(release: Release, weights: Mapping[str, bytes], make: Make) -> ChunkPo
     data = only_file(weights)
     tensors = load_tensors(data)
     try:
-        tree = json.loads(header(data)["head"])
+        tree = json.loads(file_text(weights)["head"])
         net = decode(NetConfig, tree.pop("net"), where=WEIGHTS)
         goals, chunk = goals_of(release), release.controller.chunk
         sight = Sight(seen=release.observation, goal=goals, chunk=chunk, action=release.action.shape[0])
@@ -211,13 +212,6 @@ def load_tensors(data: bytes) -> dict[str, Tensor]:
         return dict(safetensors.load(data))
     except (SafetensorError, ValueError, KeyError) as error:
         raise WeightsRefused("these weights are not safetensors", got=str(error)[:80], where=WEIGHTS) from error
-
-
-def header(data: bytes) -> dict[str, str]:
-    """The free text of a safetensors file."""
-    length = int.from_bytes(data[:8], "little")
-    told = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    return {str(key): str(value) for key, value in told.items()}
 
 
 def fill(head: nn.Module, tensors: Mapping[str, Tensor]) -> None:

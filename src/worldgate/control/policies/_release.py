@@ -5,6 +5,7 @@ Shape legend: D channels of all observed streams, A action channels.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,6 +124,18 @@ def only_file(weights: Mapping[str, bytes]) -> bytes:
     if set(weights) != {WEIGHTS}:
         raise WeightsRefused("this policy has one weights file", got=", ".join(weights), hint=WEIGHTS)
     return weights[WEIGHTS]
+
+
+def file_text(weights: Mapping[str, bytes]) -> dict[str, str]:
+    """The free text of the one weights file, which its digest covers.
+
+    Raises:
+        ValueError: no safetensors file.
+    """
+    data = only_file(weights)
+    length = int.from_bytes(data[:8], "little")
+    told = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return {str(key): str(value) for key, value in told.items()}
 
 
 def read_observation(release: Release, observation: Observation) -> list[FloatArray]:

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 from worldgate.control.policies import _lerobot_files
-from worldgate.control.policies._acting import ChunkPolicy, fill, header, load_tensors
+from worldgate.control.policies._acting import ChunkPolicy, fill, load_tensors
 from worldgate.control.policies._lerobot_act import Act, ActConfig
 from worldgate.control.policies._lerobot_diffusion import Diffusion, DiffusionConfig
-from worldgate.control.policies._release import WEIGHTS, Fitted, only_file
+from worldgate.control.policies._release import WEIGHTS, Fitted, file_text, only_file
 from worldgate.core.config import decode
 from worldgate.core.digest import canonical
 from worldgate.core.errors import CapabilityMissing, ConfigError, DataRefused, UsageError, WeightsRefused
@@ -173,10 +173,9 @@ class LeRobotPolicy(ChunkPolicy):
 
 def build(release: Release, weights: Mapping[str, bytes]) -> LeRobotPolicy:
     """See :class:`worldgate.control.policies.PolicyModule`."""
-    data = only_file(weights)
-    tensors = load_tensors(data)
+    tensors = load_tensors(only_file(weights))
     try:
-        tree = json.loads(header(data)["lerobot"])
+        tree = json.loads(file_text(weights)["lerobot"])
         kind = str(tree.pop("type"))
         config = decode(_KINDS[kind], tree, where=WEIGHTS)
         head = _head(kind, config, release.observation, release.action.shape[0])
