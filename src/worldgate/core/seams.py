@@ -40,6 +40,7 @@ SEAMS = {
     "models": "worldgate.worlds.models",
     "policies": "worldgate.control.policies",
     "planners": "worldgate.control.planners",
+    "perception": "worldgate.control.perception",
     "recipes": "worldgate.recipes",
 }
 """Seam name, as users type it after ``worldgate list``, to the package that holds it."""

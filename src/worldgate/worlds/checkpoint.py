@@ -85,9 +85,11 @@ def load(folder: Path, *, expect: str | None = None, device: str = "auto") -> Wo
     """
     place = parallel.device_of(device)
     tree, model, digest = restore(folder, expect=expect)
-    if is_tokenizer(str(tree["family"])):
+    name = str(tree["family"])
+    if is_tokenizer(name) or "/" in name:
+        what = "a tokenizer is no world model" if is_tokenizer(name) else "only a family rolls forward"
         hint = "worldgate list models shows what rolls forward"
-        raise CapabilityMissing("a tokenizer is no world model", got=str(tree["family"]), where=folder, hint=hint)
+        raise CapabilityMissing(what, got=name, where=folder, hint=hint)
     cast(nn.Module, model).to(place)
     family = cast(Family, model)
     return family.world(_spec(tree, family.layout, family, digest))
