@@ -31,7 +31,8 @@ LAYOUT = Layout(
     rate_hz=5.0, action=Signal(name="", shape=(0,)),
     states=(Signal(name=STREAM, unit="m,m,rad", names=POSE, shape=(3,)),),
     cameras=(
-        Signal(name=COLOUR, shape=(S, S, 3), kind=Kind.IMAGE), Signal(name=LABELS, shape=(S, S), kind=Kind.SEGMENTATION),
+        Signal(name=COLOUR, shape=(S, S, 3), kind=Kind.IMAGE),
+        Signal(name=LABELS, shape=(S, S), kind=Kind.SEGMENTATION),
     ),
 )  # fmt: skip
 
@@ -59,7 +60,7 @@ def fitted(name, tracks, *, steps=1, **changes):
     import torch
 
     torch.manual_seed(0)
-    module = load_trainable(name)
+    module = load_trainable(f"perception/{name}")
     model = module.create(dataclasses.replace(module.debug(), **changes), LAYOUT, NORMALISER)
     phase = model.phases(tracks, TRACKS[:1])[0]
     phase.prepare()
@@ -76,7 +77,7 @@ def fitted(name, tracks, *, steps=1, **changes):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_card_is_whole_and_a_configuration_survives_a_plain_tree(name):
     assert seams.cards("perception")[name].source
-    module = load_trainable(name)
+    module = load_trainable(f"perception/{name}")
     assert decode(module.Config, dataclasses.asdict(module.debug()), where="test") == module.debug()
 
 
@@ -86,7 +87,9 @@ def test_it_learns_what_is_where_and_is_the_same_after_a_checkpoint(name, tmp_pa
     figures = phase.evaluate()
     assert figures["pixels_right"] > figures["pixels_right_commonest_class"]
     assert figures["place_cm"] < figures["place_cm_mean_pose"]
-    folder = checkpoint.save(tmp_path / "model", name, load_trainable(name).debug(), model, {})
+    folder = checkpoint.save(
+        tmp_path / "model", f"perception/{name}", load_trainable(f"perception/{name}").debug(), model, {}
+    )
     again = perception.load(folder)
     pictures = np.asarray(TRACKS[0].frames[COLOUR])
     one, two = model.see(pictures), again.see(pictures)
@@ -96,7 +99,7 @@ def test_it_learns_what_is_where_and_is_the_same_after_a_checkpoint(name, tmp_pa
     assert np.abs(one.pose[:, 2]).max() <= np.pi / model.turns + 1e-9
     with pytest.raises(UsageError, match="another size"):
         model.see(pictures[:, :8])
-    with pytest.raises(CapabilityMissing, match="perception is no world model"):
+    with pytest.raises(CapabilityMissing, match="only a family rolls forward"):
         checkpoint.load(folder)
 
 
