@@ -36,6 +36,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import ranking_cell
 import ranking_policies as made
+import ranking_pusht
 
 from worldgate.control import ranking
 from worldgate.core.atomic import write_atomic
@@ -51,7 +52,6 @@ from worldgate.worlds.train.config import LoopConfig
 Row: TypeAlias = dict[str, Any]
 RESULT = Path(__file__).resolve().parent / "results" / "ranking.json"
 BAR = "0.6"
-SETS = {"cell": ranking_cell}
 FIRST = "simulated stands in for real: the true side of every figure here is the simulator"
 
 
@@ -72,6 +72,30 @@ class Contender:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extent:
+    """How much is done of a set."""
+
+    field: ModuleType
+    families: tuple[str, ...]
+    """That can be trained here."""
+    logs: int
+    starts: int
+    held_out: int
+    """Demonstrations on which actions are compared."""
+    shuffled: bool
+    """Whether the control is trained."""
+
+
+SETS = {
+    "cell": Extent(
+        field=ranking_cell, families=("state", "conv", "flow", "masked"), logs=360, starts=40, held_out=20,
+        shuffled=True,
+    ),
+    "pusht": Extent(field=ranking_pusht, families=("state",), logs=80, starts=6, held_out=8, shuffled=False),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """What is asked for."""
 
@@ -80,21 +104,18 @@ class Job:
     cache: Path
     quick: bool
 
-    @property
-    def starts(self) -> int:
-        return 6 if self.quick else 40
-
-    def few(self, contender: Contender) -> int:
+    def few(self, extent: Extent, contender: Contender) -> int:
         """Starts of a contender: models of pictures take 20 to 100 times as long for a step."""
-        return self.starts if not contender.pictures else min(self.starts, 12)
+        most: int = 6 if self.quick else extent.starts
+        return most if not contender.pictures else min(most, 12)
 
-    def contenders(self) -> list[Contender]:
+    def contenders(self, extent: Extent) -> list[Contender]:
         """What learns."""
-        numbers, pictures = ((48, 12.0), (12, 20.0)) if self.quick else ((360, 120.0), (200, 420.0))
-        sizes = {f: numbers if f == "state" else pictures for f in self.models}
+        numbers, pictures = ((48, 12.0), (12, 20.0)) if self.quick else ((extent.logs, 120.0), (200, 420.0))
+        sizes = {f: numbers if f == "state" else pictures for f in self.models if f in extent.families}
         out = [Contender(name=f, family=f, logs=logs, seconds=seconds) for f, (logs, seconds) in sizes.items()]
         state = [replace(c, name="state, actions shuffled", shuffled=True) for c in out if c.family == "state"]
-        return out + state
+        return out + state if extent.shuffled else out
 
 
 def learned(job: Job, field: ModuleType, contender: Contender) -> WorldModel:
@@ -125,14 +146,14 @@ class Kept:
 
     def get(self, key: Sequence[object], make: Any) -> Any:
         """What is there, or made now and kept."""
-        path = self.folder / f"{digest_json([code(), *map(str, key)])[:24]}.json"
+        path = self.folder / f"{digest_json([code(str(key[0])), *map(str, key)])[:24]}.json"
         if not path.exists():
             write_atomic(path, json.dumps(make()).encode(), overwrite=True)
         return json.loads(path.read_text())
 
 
-@lru_cache(maxsize=1)
-def code() -> str:
+@lru_cache(maxsize=4)
+def code(field: str) -> str:
     """Digest of what outcomes depend on beside policies and models."""
     root = Path(__file__).resolve().parent
     files = [
@@ -143,12 +164,13 @@ def code() -> str:
     return sha256(b"".join(path.read_bytes() for path in files))
 
 
-def measure(job: Job, field: ModuleType) -> Row:
+def measure(job: Job, extent: Extent) -> Row:
     """One set: every policy on both sides for every contender, and the ranker without a world model."""
+    field, contenders = extent.field, job.contenders(extent)
     kept, makers = Kept(job.cache), field.policies(quick=job.quick)
-    seeds = [field.START_SEED + k for k in range(job.starts)]
+    seeds = [field.START_SEED + k for k in range(max(job.few(extent, c) for c in contenders))]
     out: Row = {"set": field.NAME, "policies": {}, "rankers": []}
-    held = field.held_out(6 if job.quick else 20)
+    held = field.held_out(6 if job.quick else extent.held_out)
     policies: dict[str, Any] = {}
     for name, make in makers.items():
         policy = policies[name] = make()
@@ -156,10 +178,10 @@ def measure(job: Job, field: ModuleType) -> Row:
         offline = partial(made.action_error, policy, held, field.STATES, field.LABEL)
         error = kept.get([field.NAME, "offline", policy.digest, len(held)], offline)
         out["policies"][name] = {"release": policy.digest, "action_error": error}
-    for contender in job.contenders():
+    for contender in contenders:
         model = learned(job, field, contender)
         ground = field.ground(model.spec)
-        begun = ranking.starts(ground, model.spec, seeds[: job.few(contender)])
+        begun = ranking.starts(ground, model.spec, seeds[: job.few(extent, contender)])
         real, imagined, took = {}, {}, time.monotonic()
         for name, policy in policies.items():
             made_of = [field.NAME, policy.digest, *seeds[: len(begun)], ground.steps]
@@ -170,7 +192,7 @@ def measure(job: Job, field: ModuleType) -> Row:
             imagined[name] = kept.get([*made_of, model.spec.digest], partial(outcomes, ground, model, policy, begun))
             print(f"{field.NAME}, {contender.name}: {name}", file=sys.stderr, flush=True)
         out["rankers"].append(told(contender.name, "imagined", real, imagined, contender, time.monotonic() - took))
-        if contender == job.contenders()[0]:
+        if contender == contenders[0]:
             errors = {n: [-out["policies"][n]["action_error"]] * len(begun) for n in policies}
             out["rankers"].append(told("offline action error", "offline", real, errors, None, 0.0))
     return out

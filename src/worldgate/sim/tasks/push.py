@@ -13,7 +13,7 @@ the object lying in it, which ends the run. The reward is 1 for success, less tw
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,7 @@ from worldgate.core.streams import ByteArray, FloatArray
 from worldgate.core.tasks import GoalPolicy, Task
 from worldgate.core.worlds import Observation, Policy, Signal
 from worldgate.sim.camera import CameraConfig
-from worldgate.sim.cell import CONTROL_S, WORKSPACE, Cell, CellConfig
+from worldgate.sim.cell import CONTROL_S, WORKSPACE, Cell, CellConfig, in_bay
 from worldgate.sim.experts import EXPERTS, Expert
 from worldgate.sim.scenario import random_stream, sample
 from worldgate.sim.sensing import ACTION, AROUND, FORCE, STATE, cell_camera
@@ -215,3 +215,14 @@ def actor(name: str, task: Task, config: Config) -> Policy:
     if name in ACTORS:
         return Pusher(name, config)
     raise NotFound("nobody of this name acts here", got=name, hint=", ".join(ACTORS))
+
+
+def judge(config: Config) -> Callable[[Observation], Mapping[str, float]]:
+    """Reads success off where an observation says the object is: in the bay of the site."""
+    place = find_site(config.site)
+
+    def facts(observation: Observation) -> Mapping[str, float]:
+        x, y = np.asarray(observation[AROUND.name], np.float64)[:2]
+        return {"success": float(in_bay(place, float(x), float(y)))}
+
+    return facts

@@ -18,7 +18,7 @@ Source: Chi et al. 2023, arXiv:2303.04137; https://github.com/huggingface/gym-pu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -228,3 +228,14 @@ def actor(name: str, task: Task, config: Config) -> Policy:
     """See :class:`worldgate.sim.tasks.TaskModule`."""
     del task
     return Relative(KINDS[name]()) if config.relative else KINDS[name]()
+
+
+def judge(config: Config) -> Callable[[Observation], Mapping[str, float]]:
+    """Reads success, reward and coverage of PushT's own goal off where an observation says the T is."""
+    del config
+
+    def facts(observation: Observation) -> Mapping[str, float]:
+        covered = coverage(np.asarray(observation[AROUND], np.float64), GOAL)
+        return {"success": float(covered > _COVERED), "reward": min(1.0, covered / _COVERED), "coverage": covered}
+
+    return facts
