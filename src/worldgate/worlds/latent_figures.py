@@ -13,6 +13,8 @@ from torch import Tensor
 from worldgate.core.streams import BoolArray, FloatArray
 from worldgate.worlds.devices import home
 
+_TINY = 1e-12
+
 
 class Tally:
     """Collects batches; :meth:`figures` sums them up."""
@@ -54,20 +56,25 @@ class Tally:
         held = {name: np.concatenate(parts) for name, parts in self._held.items()}
         mean = {name: float(values.mean()) if len(values) else float("nan") for name, values in held.items()}
         out = {
-            "latent_skill_over_copy_last": 1 - mean["error"] / mean["copy"],
-            "latent_skill_over_copy_last_at_the_end": 1 - mean["last_error"] / mean["last_copy"],
-            "latent_action_sensitivity": mean["wrong"] / mean["error"],
+            "latent_skill_over_copy_last": 1 - _share(mean["error"], mean["copy"]),
+            "latent_skill_over_copy_last_at_the_end": 1 - _share(mean["last_error"], mean["last_copy"]),
+            "latent_action_sensitivity": _share(mean["wrong"], mean["error"]),
         }
         if "spread" in held:
             out["disagreement_follows_error_rank_correlation"] = float(spearmanr(held["spread"], held["error"])[0])
         if "action_error" in held:
-            out["inverse_dynamics_skill_over_mean_action"] = 1 - mean["action_error"] / mean["action_spread"]
+            out["inverse_dynamics_skill_over_mean_action"] = 1 - _share(mean["action_error"], mean["action_spread"])
         if "reach" in held:
             out["reachability_auc"] = _auc(held["reach"], held["within"] > 0)
         for name, value in mean.items():
             if name.startswith("told "):
                 out[f"probe_skill_over_mean/{name.removeprefix('told ')}"] = 1 - value
         return out
+
+
+def _share(part: float, whole: float) -> float:
+    """Nothing of nothing is all of it."""
+    return (part + _TINY) / (whole + _TINY)
 
 
 def _auc(score: FloatArray, positive: BoolArray) -> float:
