@@ -149,3 +149,20 @@ def test_one_value_where_a_list_belongs_is_told_the_form_of_a_list() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve(Whole(), sets=["train.optimiser.betas=half"])
     assert caught.value.hint == 'a list, such as train.optimiser.betas=["half"]'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    first: int = 0
+    last: int = 10
+
+    def __post_init__(self) -> None:
+        if self.first > self.last:
+            raise ConfigError("ends before it begins", got=f"{self.first} to {self.last}", where="span")
+
+
+@pytest.mark.parametrize("sets", [["first=20", "last=30"], ["last=30", "first=20"]])
+def test_values_that_only_fit_together_may_be_given_in_any_order(sets: list[str]) -> None:
+    assert resolve(Span(), sets=sets, environment=False).value == Span(first=20, last=30)
+    with pytest.raises(ConfigError, match="ends before it begins"):
+        resolve(Span(), sets=sets[:1] if sets[0].startswith("first") else sets[1:], environment=False)

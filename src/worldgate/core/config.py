@@ -120,8 +120,6 @@ def resolve(
     Raises:
         ConfigError: an unknown key or a value of the wrong type, with its source.
     """
-    tree: dict[str, Any] = dataclasses.asdict(base)  # type: ignore[call-overload]  # base is a dataclass instance
-    sources: dict[str, str] = {}
     layers: list[tuple[str, dict[str, Any]]] = []
     if file is not None:
         tree_of_file = {key: value for key, value in read_toml(file).items() if key not in ignore}
@@ -136,12 +134,24 @@ def resolve(
         if not equals:
             raise ConfigError("--set takes key=value", got=item, hint="for example --set train.steps=500")
         layers.append(("--set", {key.strip(): value_of(text.strip())}))
-    for source, values in layers:
-        for key, value in values.items():
+    given = [(source, key, value) for source, values in layers for key, value in values.items()]
+    tree: dict[str, Any] = dataclasses.asdict(base)  # type: ignore[call-overload]  # base is a dataclass instance
+    try:
+        # All at once: values that only fit together may be given in any order.
+        for _, key, value in given:
             _assign(tree, key, value)
-            decode(type(base), tree, where=source)
-            sources[key] = source
-    return Sourced(decode(type(base), tree, where="configuration"), sources)
+        return Sourced(decode(type(base), tree, where="configuration"), {key: source for source, key, _ in given})
+    except ConfigError:
+        _blame(base, given)
+        raise
+
+
+def _blame(base: Any, given: Iterable[tuple[str, str, Any]]) -> None:
+    """Raise what is wrong with the first value that does not fit, naming where it came from."""
+    tree: dict[str, Any] = dataclasses.asdict(base)
+    for source, key, value in given:
+        _assign(tree, key, value)
+        decode(type(base), tree, where=source)
 
 
 def value_of(text: str) -> Any:
