@@ -3,14 +3,14 @@
 The physics, the controller, the starts of each seed and the success by coverage are gym-pusht's: over whole episodes of
 the same starts and actions the poses agree (``benchmarks/tasks.py`` holds them side by side). PushT's own goal is
 reached where more than 95 % of the outline is covered. A goal that is told is reached as in stable-worldmodel and LeWM:
-the places of tool and T together (the norm over all four numbers) within 20 px, the T's turn within pi/9; unlike there,
-the turn is taken round the circle. ``distance`` is that norm, px, for the own goal the T's part of it; ``coverage`` and
-the reward (coverage over 0.95, at most 1) are those of the goal in force.
+the places of tool and T together (the norm over all four numbers) within 20 px, the T's turn within pi/9. ``distance``
+is that norm, px, for the own goal the T's part of it; ``coverage`` and the reward (coverage over 0.95, at most 1) are
+those of the goal in force.
 
-Differences to stable-worldmodel's own PushT: its T is a third larger (its default since 0.0.2), its starts need not be
-clear of each other either, and its actions are ``relative`` (see Config). The picture shows PushT's own outline in
-green whatever the goal, as there. The truth is tool x, y and speed, the T's x, y, turn, speed and spin; what the
-physics keeps of a contact beside these is not restored.
+Differences to stable-worldmodel's own PushT: by default the T there is a third larger (scale 40 against 30) and actions
+are ``relative`` (see Config). The picture shows PushT's own outline in green whatever the goal, as there. The truth is
+tool x, y and speed, the T's x, y, turn, speed and spin; what the physics keeps of a contact beside these is not
+restored.
 
 Source: Chi et al. 2023, arXiv:2303.04137; https://github.com/huggingface/gym-pusht 0.1.8 (Apache-2.0).
 """

@@ -1,8 +1,8 @@
 """Walls with doors, drawn for each run: a disc is steered through them (Wall of DINO-WM, and mazes of several walls).
 
 As two_room, but where each wall and its door are is drawn for each run and told by ``observation.environment_state``
-and the pictures. With one wall this is the Wall of DINO-WM (there a point of a 64 x 64 plane, walls and doors from a
-list); with more it is a maze of rooms in a row. Differences to two_room of stable-worldmodel are those of two_room.
+and the pictures. With one wall this is the Wall of DINO-WM (there walls and doors come from a list of layouts at whole
+pixels, here from the whole range); with more it is a maze of rooms in a row. Size, speed and success are two_room's.
 
 Source: Zhou et al. 2024, arXiv:2411.04983, section 4.
 """
