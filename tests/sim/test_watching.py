@@ -10,11 +10,13 @@ import pytest
 
 from worldgate.cli import main
 from worldgate.core.errors import CapabilityMissing, NotFound, UsageError
-from worldgate.core.streams import Kind, Origin
+from worldgate.core.streams import Kind, Origin, StreamInfo
 from worldgate.core.tasks import TRUTH
 from worldgate.data.alignment import AlignmentSpec, StreamAlignment, align
+from worldgate.data.ingest import ingest, ingested
 from worldgate.data.logs.mcap import open_logs
 from worldgate.data.resample import Policy
+from worldgate.sim.steps import StepRecorder
 from worldgate.sim.tasks import open_actor, open_task
 from worldgate.sim.watch import collect, record_task, watch
 
@@ -202,3 +204,25 @@ def test_recorded_runs_keep_the_contract_that_is_written_beside_them_and_become_
         assert main(line) == 0, capsys.readouterr().err
     assert main([*argv, "--contract", contract]) == 2, "nothing is written over"
     assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([0, 0, 0, 0], False),
+        ([0, 0, 0, 1], False),
+        ([0, 0.5, 0, 1], True),
+        ([[0, 0], [0, 0], [0, 0], [1, 0]], True),
+    ],
+    ids=["still", "a sparse reward", "three values", "two channels"],
+)
+def test_a_flag_that_many_runs_share_is_no_evidence_of_a_copy(tmp_path: Path, workspace, values, says) -> None:
+    rows = np.array(values, float).reshape(4, -1)
+    recorder = StepRecorder(10.0, seed=0, steps=4)
+    for row in rows:
+        recorder.add("reward", Kind.VECTOR, row)
+        recorder.advance()
+    info = StreamInfo(name="reward", kind=Kind.VECTOR, count=-1, shape=rows.shape[1:], clock="header", rate_hz=10.0)
+    (ref,) = ingest(workspace, recorder.write(tmp_path / "run.mcap", (info,), facts={}))
+    (stream,) = ingested(workspace)[ref.digest].streams
+    assert stream.evidence is says

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from worldgate.core.digest import digest_json
 from worldgate.core.errors import LogUnreadable
 from worldgate.core.streams import IMAGE_LIKE, NUMERIC, Finding, Kind, Origin, Stream
@@ -33,7 +35,8 @@ class StreamSummary:
     digest: str
     """Content digest."""
     evidence: bool
-    """Says something of the world: a camera, or numbers that change. The same evidence twice is a copy."""
+    """Says something of the world: a camera, or numbers that change. The same evidence twice is a copy. One channel that
+    only goes between two values, as a success or a sparse reward, is alike in many runs and no proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,7 @@ def _stream(stream: Stream) -> StreamSummary:
     info, times, count = stream.info, stream.times_ns, len(stream)
     start, end = (int(times.min()), int(times.max())) if count else (0, 0)
     changes = info.kind in NUMERIC and count > 1 and bool((stream.array != stream.array[:1]).any())
+    flag = changes and stream.array[0].size == 1 and len(np.unique(stream.array)) == 2
     return StreamSummary(
         name=info.name,
         kind=info.kind,
@@ -117,5 +121,5 @@ def _stream(stream: Stream) -> StreamSummary:
         start_ns=start,
         end_ns=end,
         digest=stream.content_digest(),
-        evidence=count > 0 and (changes or info.kind in IMAGE_LIKE),
+        evidence=count > 0 and ((changes and not flag) or info.kind in IMAGE_LIKE),
     )
