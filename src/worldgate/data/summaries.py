@@ -35,7 +35,7 @@ class StreamSummary:
     digest: str
     """Content digest."""
     evidence: bool
-    """Says something of the world: a camera, or numbers that change. The same evidence twice is a copy. One channel that
+    """Says something of the world: a camera, or numbers that change. The same evidence twice is a copy. A channel that
     only goes between two values, as a success or a sparse reward, is alike in many runs and no proof."""
 
 
