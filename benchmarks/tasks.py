@@ -53,9 +53,9 @@ def row(what: str, value: float | None, unit: str, **more: Any) -> dict[str, Any
 
 
 def interval(successes: int, n: int) -> list[float]:
-    """Exact, 95 %."""
+    """Exact, 95 %, to twelve digits outward."""
     low, high = binomial_interval(successes, n, "0.05")
-    return [round(float(low), 4), round(float(high), 4)]
+    return [float(low), float(high)]
 
 
 def expert(name: str, runs: int) -> dict[str, Any]:
@@ -203,7 +203,7 @@ def main() -> None:
         print(json.dumps(whole))
         return
     for one in rows:
-        bounds = f"  [{one['interval'][0]}, {one['interval'][1]}]" if "interval" in one else ""
+        bounds = f"  [{one['interval'][0]:.4f}, {one['interval'][1]:.4f}]" if "interval" in one else ""
         mark = "" if one["ok"] is None else "  ok" if one["ok"] else "  behind"
         print(f"{one['what']:56} {one['value']} {one['unit']}{bounds}{mark}")
 

@@ -218,6 +218,8 @@ def test_rates_have_exact_intervals_and_spread_over_groups(protocol) -> None:
     assert float(own.upper) == pytest.approx(beta.ppf(0.975, 6, 3), rel=1e-9)
     assert own.group_mean == pytest.approx(0.625) and own.group_sd == pytest.approx(np.std([0.75, 0.5], ddof=1))
     assert (shuffled.lower, shuffled.steps, random.upper) == ("0", None, "1")
+    low, high = map(float, report.rows()[0][3].split(" to "))
+    assert low / 100 <= float(own.lower) < low / 100 + 0.001 and high / 100 - 0.001 < float(own.upper) <= high / 100
     single = replace(protocol, config=replace(SMALL, groups=1, pairs=8))
     assert ReachingReport(protocol=single, policy="p", trials=report.trials).rates()[Arm.OWN].group_sd is None
 

@@ -19,6 +19,7 @@ import json
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -455,7 +456,7 @@ class ReachingReport:
                     arm.value,
                     f"{found.successes} of {found.n}",
                     f"{100 * found.rate:.1f}",
-                    f"{100 * float(found.lower):.1f} to {100 * float(found.upper):.1f}",
+                    f"{_tenth(found.lower, ROUND_FLOOR)} to {_tenth(found.upper, ROUND_CEILING)}",
                     f"{100 * found.group_mean:.1f}{spread}",
                     "" if found.steps is None else f"{found.steps:g}",
                 )
@@ -493,6 +494,11 @@ class ReachingReport:
     def _told(latency: Latency) -> dict[str, Any]:
         up = {name: outward(Fraction(getattr(latency, name)), "up") for name in ("median", "p95", "worst")}
         return {"decisions": latency.decisions, **up}
+
+
+def _tenth(bound: str, direction: str) -> Decimal:
+    """A bound for people, in tenths of a percent, rounded outward."""
+    return (Decimal(bound) * 100).quantize(Decimal("0.1"), rounding=direction)
 
 
 def put(ws: Workspace, report: ReachingReport, *, subject: str, inputs: Sequence[Ref] = ()) -> Ref:
