@@ -63,7 +63,7 @@ def test_an_observation_is_what_the_spec_says(name):
         assert bool(spec.cameras) == bool(options["size"])
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if open_task(name, {"size": 0}).spec.takes_goals])
+@pytest.mark.parametrize("name", ["reacher", "push", "pick_place"])
 def test_a_goal_row_is_shown_reached_where_it_stands_and_not_from_afar(name):
     task, policy = open_task(name, SMALL), open_actor("random", name, SMALL)
     rows = []

@@ -210,3 +210,16 @@ def test_who_takes_words_is_told_and_the_episode_keeps_them():
     episode = collect(open_task("instructed", options), actor, seed=2)
     assert episode.facts["task"] == actor.heard == "put the green block into the right bin"
     assert episode.facts["success"] is True
+
+
+def test_a_peg_s_goal_is_of_the_same_hole():
+    task, policy = open_task("insert", {"size": 16}), open_actor("scripted", "insert")
+    seen, _ = run(task, policy, 0)
+    now = task.begin(seen[0][TRUTH], seen[-1][TRUTH], seed=0)
+    assert np.array_equal(task.goal()["observation.images.front"], seen[-1]["observation.images.front"])
+    assert np.array_equal(now[TRUTH], seen[0][TRUTH])
+    assert task.measure()["distance"] > 0.05
+    task.begin(seen[-1][TRUTH], seen[-1][TRUTH], seed=0)
+    assert task.measure()["success"] == 1.0
+    with pytest.raises(UsageError, match="stands elsewhere"):
+        task.begin(seen[0][TRUTH], task.reset(seed=1)[TRUTH], seed=0)

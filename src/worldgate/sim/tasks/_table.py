@@ -152,6 +152,9 @@ class Table(PhysicsTask):
         own: further numbers that the task keeps.
     """
 
+    solid_marks: bool = False
+    """Whether things touch the marks, so that a goal must have them where the start has them."""
+
     def __init__(
         self,
         *,
@@ -258,9 +261,15 @@ class Table(PhysicsTask):
         self._peak = 0.0
         if self._goal is not None:
             here = self._truth()
+            marks = self.data.mocap_pos[self._marks].copy()
             self._restore(self._goal)
             self._aim = self.poses()[:, :3], self._tool()
+            apart = float(np.abs(self.data.mocap_pos[self._marks] - marks).max(initial=0.0))
             self._restore(here)
+            if self.solid_marks and apart > 1e-3:
+                self._goal = None
+                what, got = "a goal in which what is fixed stands elsewhere", f"{apart:.3f} m"
+                raise UsageError(what, got=got, where=self.spec.name, hint="a row of the same episode")
 
     def _tool(self) -> FloatArray:
         return np.array(self.data.site_xpos[self._tip])

@@ -66,6 +66,8 @@ def _hole(clearance: float) -> str:
 class Insert(Table):
     """The peg and the hole."""
 
+    solid_marks = True
+
     def __init__(self, config: Config) -> None:
         shape = f'type="cylinder" size="{RADIUS_M} {HALF_M}"'
         super().__init__(
