@@ -67,6 +67,9 @@ class Expert(Policy):
         site: name of the site, which tells where the bay opens.
     """
 
+    arrived_m = 0.03
+    """Nearer to the goal than this along both of the bay's axes the object is left alone, and the tool goes home."""
+
     def __init__(self, config: ExpertConfig, site: str) -> None:
         self.config = config
         self._mouth = np.array(find_site(site).mouth)
@@ -105,7 +108,7 @@ class Expert(Policy):
 
     def _task_velocity(self, tool: Vec, thing: Vec, goal: Vec) -> Vec:
         offset = thing - goal
-        if _within(offset, self._mouth, 0.03):
+        if _within(offset, self._mouth, self.arrived_m):
             return _limit(4.0 * (np.array(HOME) - tool), self.config.speed_m_s)
         along = float(offset @ self._mouth)
         across = abs(float(-offset[0] * self._mouth[1] + offset[1] * self._mouth[0]))

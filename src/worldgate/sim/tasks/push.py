@@ -173,9 +173,10 @@ class Pusher(Expert, GoalPolicy):
         tool = np.asarray(observation[STATE.name], np.float64)[8:10]
         if self._name == "play" and self._then is None and self._steps % _PLAY_STEPS == 0:
             self._aim = self._places.uniform(_PLAY_LOW, _PLAY_HIGH)
+        self.arrived_m = Expert.arrived_m if self._then is None else 0.6 * NEAR_M
         if self._aim is not None:
             apart = around[:2] - self._aim
-            if self._then is not None and math.hypot(*apart) < 0.4 * NEAR_M:
+            if self._then is not None and math.hypot(*apart) < _LEFT_M:
                 return self._held(self._round(tool, around[:2], self._then))
             if self._steps % _REAIM_STEPS == 0:
                 self._mouth = apart / max(math.hypot(*apart), 1e-9)
@@ -200,6 +201,8 @@ class Pusher(Expert, GoalPolicy):
 
 
 _PLAY_STEPS, _REAIM_STEPS = 50, 10
+_LEFT_M = 0.026
+"""Nearer than this to a goal's place the object is left there."""
 _PLAY_LOW, _PLAY_HIGH = (-0.05, -0.20), (0.22, 0.20)
 
 
