@@ -82,8 +82,8 @@ def rows(held):
     return [{name: stream.values[t] for name, stream in held.streams.items()} for t in range(len(held))]
 
 
-LONGER = {"relative_to": STATE, "phase": PhaseConfig(steps=150, batch=64, rate=2e-3, warmup=10, ema=0.95)}
-LONGER["loop"] = LoopConfig(evaluate_every=150, threads=1)
+LONGER = {"relative_to": STATE, "phase": PhaseConfig(steps=120, batch=64, rate=2e-3, warmup=10, ema=0.95)}
+LONGER["loop"] = LoopConfig(evaluate_every=120, threads=1)
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
