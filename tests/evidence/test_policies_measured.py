@@ -189,6 +189,9 @@ def test_success_is_counted_with_exact_bounds_and_what_was_brought_back():
     assert float(tried.low) == pytest.approx(0.025 ** (1 / 3))
     assert len(good.goals) == 3
     assert told == [(1, 3), (2, 3), (3, 3)]
+    short = Line()
+    short.spec.steps = 3
+    assert try_in_task(short, Steps(0.1), who="slow", runs=1, seed=0, aimed=False).reward == 3.0
     away = try_in_task(Line(goals=False), Steps(-0.5), who="away", runs=2, seed=0, aimed=False)
     assert (away.successes, away.clipped, away.distance, away.reward) == (0, 0.0, None, 8.0)
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from worldgate.control import policies
+from worldgate.control.regressions import actor
 from worldgate.core.errors import DataRefused
 from worldgate.core.tasks import TaskSpec
 from worldgate.core.worlds import ModelSpec, Signal
 from worldgate.data import datasets
 from worldgate.evidence.action_error import ActionErrorConfig, ActionErrors, action_errors
 from worldgate.evidence.closed_loop import Ended, Progress, Tried, try_in_model, try_in_task
-from worldgate.evidence.regression import Actor
 from worldgate.fleet import releases
 from worldgate.fleet.releases import Release
 from worldgate.record.events import Ref
@@ -51,7 +51,7 @@ def in_task(
     held = releases.load(ws, release.digest)
     place = open_task(task, options)
     _fits(held, place.spec)
-    policy, goals = policies.load(held, ws.store), policies.goals(held)
+    policy, goals = policies.load(held, ws.store), policies.goals_of(held)
     aimed = bool(goals) and place.spec.takes_goals
     tried = [try_in_task(place, policy, who="release", runs=runs, seed=seed, aimed=aimed, progress=progress)]
     for name in actors_of(task):
@@ -81,7 +81,7 @@ def in_model(
     held, world = releases.load(ws, release.digest), stage.load(ws, model.digest)
     _fits(held, world.spec)
     episodes = datasets.load(ws, dataset.digest, split)
-    policy, goals = policies.load(held, ws.store), policies.goals(held)
+    policy, goals = policies.load(held, ws.store), policies.goals_of(held)
     return try_in_model(world, policy, episodes, goals, steps=steps, windows=windows, seed=seed, progress=progress)
 
 
@@ -99,15 +99,8 @@ def on_dataset(
         DataRefused: episodes that do not fit the release.
     """
     held = releases.load(ws, release.digest)
-    actor = Actor(
-        digest=release.digest,
-        policy=policies.load(held, ws.store),
-        observation=held.observation,
-        action=held.action,
-        rate_hz=held.controller.rate_hz,
-    )
     episodes = datasets.load(ws, dataset.digest, split)
-    return action_errors(episodes, actor, policies.goals(held), config, progress)
+    return action_errors(episodes, actor(ws, release), policies.goals_of(held), config, progress)
 
 
 def _fits(release: Release, place: TaskSpec | ModelSpec) -> None:

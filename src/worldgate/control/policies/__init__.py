@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Protocol, cast
 
 from worldgate.control.policies._release import Fitted as Fitted
+from worldgate.control.policies._release import goals_of as goals_of
 from worldgate.core import seams
 from worldgate.core.digest import short
 from worldgate.core.errors import DataRefused, WeightsRefused
@@ -74,9 +75,3 @@ def admit(release: Release, *, rate_hz: float, normaliser: str = "") -> None:
             f"its own are {short(release.normaliser.digest)}; other ones make another release",
         )
         raise DataRefused("other statistics than the release's", got=got, where=short(release.digest), hint=hint)
-
-
-def goals(release: Release) -> tuple[str, ...]:
-    """Streams that a release must be shown as they are at its goal; empty: it takes none."""
-    named = str(release.pre.get("goal", ""))
-    return tuple(named.split(",")) if named else ()

@@ -24,6 +24,7 @@ from worldgate.control.policies._release import (
     WEIGHTS,
     Origin,
     file_text,
+    goals_of,
     no_aim,
     no_goals,
     not_a_goal,
@@ -132,12 +133,6 @@ class ChunkPolicy:
     def _seen(self, observation: Observation) -> dict[str, Tensor]:
         """What the head is shown of an observation."""
         return seen_of(self._release, observation, self._release.observation)
-
-
-def goals_of(release: Release) -> tuple[str, ...]:
-    """Streams that it is shown as they are at the goal."""
-    named = str(release.pre.get("goal", ""))
-    return tuple(named.split(",")) if named else ()
 
 
 def vectors(release: Release) -> tuple[Signal, ...]:

@@ -157,7 +157,7 @@ class _Act(nn.Module):
 class Act(nn.Module):
     """Weights of a LeRobot ACT checkpoint; tensors begin with ``model.``, as in its files."""
 
-    ignored = "model.vae_encoder"
+    ignored = ("model.vae_encoder",)
     """Tensors that only served to learn."""
 
     def __init__(self, config: ActConfig, vectors: dict[str, int], cameras: Sequence[str], action: int) -> None:

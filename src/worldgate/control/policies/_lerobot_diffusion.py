@@ -196,7 +196,7 @@ class _Model(nn.Module):
 class Diffusion(nn.Module):
     """Weights of a LeRobot Diffusion checkpoint; tensors begin with ``diffusion.``, as in its files."""
 
-    ignored = "\n"
+    ignored: tuple[str, ...] = ()
     """No tensor only served to learn."""
 
     def __init__(

@@ -159,6 +159,12 @@ def read_goal(release: Release, goal: Observation, signals: Sequence[Signal]) ->
         raise not_a_goal(error) from error
 
 
+def goals_of(release: Release) -> tuple[str, ...]:
+    """Streams that a release must be shown as they are at its goal; empty: it takes none."""
+    named = str(release.pre.get("goal", ""))
+    return tuple(named.split(",")) if named else ()
+
+
 def not_a_goal(error: DataRefused) -> UsageError:
     """A goal that cannot be looked at, from why it could not be read."""
     what = "a goal of another size, or without what this release looks at"

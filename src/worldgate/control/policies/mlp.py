@@ -19,6 +19,7 @@ import numpy as np
 
 from worldgate.control.policies._release import (
     Fitted,
+    goals_of,
     no_aim,
     no_goals,
     read_goal,
@@ -98,7 +99,7 @@ class MlpPolicy(Policy):
             (np.asarray(tensors[f"{i}.weight"], dtype=np.float64), np.asarray(tensors[f"{i}.bias"], dtype=np.float64))
             for i in range(depth)
         ]
-        self._goals = tuple(s for s in release.observation if s.name in str(release.pre.get("goal", "")).split(","))
+        self._goals = tuple(s for s in release.observation if s.name in goals_of(release))
         self._goal: FloatArray | None = None
         widths = (sum(math.prod(s.shape) for s in (*release.observation, *self._goals)), *release.action.shape)
         if (self._layers[0][0].shape[1], self._layers[-1][0].shape[0]) != widths:
