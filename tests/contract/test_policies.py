@@ -16,7 +16,9 @@ from safetensors.numpy import save_file
 from tests.control import policy_server
 
 from worldgate.control import policies
-from worldgate.control.policies import lerobot, mlp, openpi, scripted
+from worldgate.control.imagination.actor_critic import ActorCritic, BehaviourConfig
+from worldgate.control.imagination.online import acting_tensors
+from worldgate.control.policies import actor, lerobot, mlp, openpi, scripted
 from worldgate.control.policies._lerobot_act import Act, ActConfig
 from worldgate.control.policies._release import WEIGHTS
 from worldgate.core import seams
@@ -28,6 +30,9 @@ from worldgate.fleet import releases
 from worldgate.fleet.releases import Controller
 from worldgate.sim.experts import ExpertConfig
 from worldgate.worlds import checkpoint
+from worldgate.worlds.nn.rssm import RssmConfig
+from worldgate.worlds.nn.rssm_net import NetConfig, RssmNet
+from worldgate.worlds.tracks import Layout
 from worldgate.worlds.train import loop
 
 RNG = np.random.default_rng(3)
@@ -106,8 +111,26 @@ def fitted_openpi():
     return openpi.describe(keys, scripted.ACTION, prompt="push", controller=controller)
 
 
+def fitted_actor():
+    rows = [observation() for _ in range(20)]
+    arrays = {name: np.stack([r[name] for r in rows]) for name in rows[0]}
+    arrays["action"] = arrays[STATE.name][:, 8:10]
+    normaliser = Normaliser.fit(arrays)
+    layout = Layout(rate_hz=10.0, states=scripted.OBSERVATION, action=scripted.ACTION)
+    rssm = RssmConfig(deter=8, hidden=8, variables=2, classes=4, blocks=2)
+    net = RssmNet(NetConfig(rssm=rssm, units=8, layers=2, bins=3), layout, normaliser, "reward")
+    behaviour = ActorCritic(BehaviourConfig(units=8, layers=1), net.rssm.features, 2, 3)
+    spec = types.SimpleNamespace(states=scripted.OBSERVATION, action=scripted.ACTION, rate_hz=10.0)
+    run = types.SimpleNamespace(
+        task=types.SimpleNamespace(spec=spec), net=net, normaliser=normaliser, steps=1, updates=1,
+        config=types.SimpleNamespace(seed=0), acting_tensors=lambda: acting_tensors(net, behaviour),
+    )  # fmt: skip
+    return actor.fitted(run, "tool_position")
+
+
 MAKERS = {
     **{name: functools.partial(looped, name) for name in ("act", "diffusion", "flow")},
+    "actor": fitted_actor,
     "mlp": fitted_mlp,
     "scripted": fitted_scripted,
     "lerobot": fitted_lerobot,

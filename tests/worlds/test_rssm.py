@@ -29,9 +29,10 @@ READS = Inputs(read=("reward", "success"))
 
 
 def rewarded(seed, **options):
-    """The dot's episode; a row's reward is how near the dot is to the middle, success that it is within 0.3 m."""
+    """The dot's episode; a row's reward is how near to the middle its step leads, success that this is 0.3 m."""
     made = episode(seed, **options)
     far = np.linalg.norm(made.array("observation.state")[:, :2], axis=1, keepdims=True)
+    far = np.concatenate([far[1:], far[-1:]])
     more = {"reward": 10 * np.exp(-far), "success": (far < 0.3).astype(float)}
     streams = {name: make_rows(name, Kind.VECTOR, values, "1") for name, values in more.items()}
     return dataclasses.replace(made, streams={**made.streams, **streams})
@@ -115,7 +116,7 @@ def test_a_step_tells_states_reward_and_the_chance_of_success(learned):
     assert Capability.FRAMES not in world.capabilities
     frame = world.open(prompt_at(world, held, 12), seed=0).step(recorded_actions(world, held, 12, 8)[None])
     assert set(frame.states) == {"observation.state", "reward", "success"}
-    near = frame.states["reward"][0, :, 0] - held.array("reward")[13:21, 0]
+    near = frame.states["reward"][0, :, 0] - held.array("reward")[12:20, 0]
     assert np.abs(near).mean() < np.abs(held.array("reward") - 5).mean()
     assert ((frame.states["success"] >= 0) & (frame.states["success"] <= 1)).all()
 
@@ -180,3 +181,15 @@ def test_sequences_hold_the_action_that_led_to_each_row():
     tracks = make_tracks(episodes(1), layout)
     made: Sequences = sequences(Sequencer(tracks, layout, 10, 5).take(np.array([7])))
     assert np.array_equal(made.actions_NTA[0, 1:].numpy(), tracks[0].actions_TA[7:16])
+
+
+def test_a_row_is_told_the_reward_of_the_step_that_led_to_it_and_the_first_of_a_run_none():
+    gap = np.zeros(48, bool)
+    gap[20] = True
+    held = [rewarded(1, gap=gap)]
+    layout = resolve_layout(held, READS)
+    reward = held[0].array("reward")[:, 0].astype(np.float32)
+    drawn = Sequencer(make_tracks(held, layout), layout, 10, 5).take(np.array([4, 21]))["reads"][..., 0].numpy()
+    assert np.array_equal(drawn[0], reward[3:13])
+    assert np.isnan(drawn[1, 0])
+    assert np.array_equal(drawn[1, 1:], reward[21:30])

@@ -50,7 +50,7 @@ def in_task(
     """
     held = releases.load(ws, release.digest)
     place = open_task(task, options)
-    _fits(held, place.spec)
+    fits(held, place.spec)
     policy, goals = policies.load(held, ws.store), policies.goals_of(held)
     aimed = bool(goals) and place.spec.takes_goals
     tried = [try_in_task(place, policy, who="release", runs=runs, seed=seed, aimed=aimed, progress=progress)]
@@ -79,7 +79,7 @@ def in_model(
         DataRefused: a release for another rate, other streams or another action than the model's.
     """
     held, world = releases.load(ws, release.digest), stage.load(ws, model.digest)
-    _fits(held, world.spec)
+    fits(held, world.spec)
     episodes = datasets.load(ws, dataset.digest, split)
     policy, goals = policies.load(held, ws.store), policies.goals_of(held)
     return try_in_model(world, policy, episodes, goals, steps=steps, windows=windows, seed=seed, progress=progress)
@@ -103,8 +103,12 @@ def on_dataset(
     return action_errors(episodes, actor(ws, release), policies.goals_of(held), config, progress)
 
 
-def _fits(release: Release, place: TaskSpec | ModelSpec) -> None:
-    """Refuse a place that shows or takes something else than the release says."""
+def fits(release: Release, place: TaskSpec | ModelSpec) -> None:
+    """Refuse a place that shows or takes something else than the release says.
+
+    Raises:
+        DataRefused: another rate, a stream that is not shown or of another unit or width, another action.
+    """
     policies.admit(release, rate_hz=place.rate_hz)
     name = place.name if isinstance(place, TaskSpec) else place.family
     shown = {s.name: s for s in (*place.states, *place.cameras)}

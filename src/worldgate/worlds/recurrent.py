@@ -73,17 +73,27 @@ class Sequencer:
         begins = np.concatenate([np.zeros(0, np.int64), *rows])
         return begins[:: -(-len(begins) // most)] if len(begins) else begins
 
+    def begun(self, rows: IntArray) -> IntArray:
+        """First rows of the runs that these rows lie in."""
+        out: IntArray = self.runs[np.searchsorted(self.runs[:, 0], rows, side="right") - 1, 0]
+        return out
+
     def take(self, begins: IntArray, ends: IntArray | None = None, length: int = 0) -> dict[str, Tensor]:
-        """Sequences by their first rows; where a run ends before one does, its last row stands in, marked."""
+        """Sequences by their first rows; where a run ends before one does, its last row stands in, marked.
+
+        A row's actions and read-outs are those of the row before: of the step that led to it.
+        """
         rows_NT = begins[:, None] + np.arange(length or self.length)
         there = np.ones(rows_NT.shape, bool) if ends is None else rows_NT < ends[:, None]
         if ends is not None:
             rows_NT = np.minimum(rows_NT, ends[:, None] - 1)
+        before_NT = np.maximum(rows_NT - 1, 0)
+        told = self.reads_RR[before_NT]
         out = {
             "states": self.states_RD[rows_NT],
-            "actions": self.actions_RA[np.maximum(rows_NT - 1, 0)],
+            "actions": self.actions_RA[before_NT],
             "there": torch.as_tensor(there.astype(np.float32)),
-            "reads": self.reads_RR[rows_NT],
+            "reads": torch.where(torch.as_tensor(rows_NT > self.begun(begins)[:, None])[..., None], told, torch.nan),
         }
         return out if self.frames_RV3SS is None else out | {"frames": self.frames_RV3SS[rows_NT]}
 

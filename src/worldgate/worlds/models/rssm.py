@@ -1,9 +1,10 @@
 """Rssm: a recurrent state-space model of states, pictures and rewards; what policies learn in by imagination.
 
-Source: DreamerV3 (Hafner et al. 2025, arXiv 2301.04104). Notable choices: the reward of a row is what the step that led
-to it gave, told by an expected value over exponential bins; ``success`` and ``terminal``, where a log has them, are
-told as chances. A prompt's rows are filtered from nothing known, as the sequences in training are. One sample follows
-the likeliest class of each variable; several draw theirs.
+Source: DreamerV3 (Hafner et al. 2025, arXiv 2301.04104). Notable choices: a log's ``reward`` stands in the row where
+its step begins, and is told with the row that the step leads to, as an expected value over exponential bins;
+``success`` and ``terminal``, where a log has them, are told alike, as chances. A prompt's rows are filtered from
+nothing known, as the sequences in training are. One sample follows the likeliest class of each variable; several draw
+theirs.
 
 Shape legend: B samples, N sequences, C context rows, K steps, D state channels, A action channels, F features.
 """

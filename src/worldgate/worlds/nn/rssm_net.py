@@ -171,7 +171,7 @@ class Sequences:
     there_NT: Tensor
     """1 in rows that count."""
     reads_NTR: Tensor
-    """What is read out, NaN where it is not known."""
+    """What is read out, of the step from the row before to this one; NaN where it is not known."""
     frames_NTV3SS: Tensor | None = None
     """uint8."""
 
