@@ -59,7 +59,7 @@ STREAMS = ("observation.state", "observation.environment_state")
 
 
 def improved(demonstrations: int, config: ImproveConfig, steps: int, folder: Path) -> dict[str, Any]:
-    """The cell's push: a policy cloned from few demonstrations, improved in a telemetry model of these and noisy ones."""
+    """The cell's push: cloned from few demonstrations, improved in a telemetry model of these and noisy ones."""
     task, options = open_task("push", {"size": 0}), {"size": 0}
     clean = [collect(task, open_actor("scripted", "push", options), seed=i) for i in range(demonstrations)]
     noisy = [collect(task, open_actor("noisy", "push", options), seed=1000 + i) for i in range(demonstrations)]

@@ -74,19 +74,23 @@ class Fitted:
         reward = np.concatenate([run.reward_T for run in runs])
         worth = np.concatenate([to_go(run.reward_T, discount) for run in runs])
         ended = np.concatenate([run.terminal_T for run in runs])
-        target = np.stack([reward, worth, ended], axis=1)
+        target = np.stack([reward, worth], axis=1)
         self.centre, self.scale = target.mean(axis=0), np.maximum(target.std(axis=0), 1e-6)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(config.seed)
             self.net = mlp(seen.shape[1], config.units, 2, 3)
-        self._fit(self._enter(seen), torch.as_tensor((target - self.centre) / self.scale).float(), config)
+        scaled = np.column_stack([(target - self.centre) / self.scale, ended])
+        self._fit(self._enter(seen), torch.as_tensor(scaled).float(), config)
 
     def _fit(self, x_ND: Tensor, y_N3: Tensor, config: OutcomeConfig) -> None:
         learner = torch.optim.AdamW(self.net.parameters(), config.rate, weight_decay=config.decay)
         draw = torch.Generator().manual_seed(config.seed)
         for _ in range(config.steps):
             rows = torch.randint(len(x_ND), (_BATCH,), generator=draw)
-            loss = nn.functional.smooth_l1_loss(self.net(x_ND[rows]), y_N3[rows])
+            said, true = self.net(x_ND[rows]), y_N3[rows]
+            loss = nn.functional.mse_loss(said[:, :2], true[:, :2])
+            # a squared error would leave a little chance of an end everywhere, which a dozen steps add up
+            loss = loss + nn.functional.binary_cross_entropy_with_logits(said[:, 2], true[:, 2])
             learner.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             learner.step()
@@ -96,16 +100,16 @@ class Fitted:
 
     @torch.no_grad()
     def _say(self, seen_ND: FloatArray) -> FloatArray:
-        return np.asarray(self.net(self._enter(seen_ND)).double().numpy() * self.scale + self.centre)
+        return np.asarray(self.net(self._enter(seen_ND)).double().numpy())
 
     def reward(self, seen_ND: FloatArray) -> FloatArray:
         """See :class:`Outcomes`."""
-        return np.asarray(self._say(seen_ND)[:, 0])
+        return np.asarray(self._say(seen_ND)[:, 0] * self.scale[0] + self.centre[0])
 
     def worth(self, seen_ND: FloatArray) -> FloatArray:
         """See :class:`Outcomes`."""
-        return np.asarray(self._say(seen_ND)[:, 1])
+        return np.asarray(self._say(seen_ND)[:, 1] * self.scale[1] + self.centre[1])
 
     def ended(self, seen_ND: FloatArray) -> FloatArray:
         """See :class:`Outcomes`."""
-        return np.asarray(np.clip(self._say(seen_ND)[:, 2], 0.0, 1.0))
+        return np.asarray(1 / (1 + np.exp(-self._say(seen_ND)[:, 2])))
