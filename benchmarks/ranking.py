@@ -79,6 +79,8 @@ class Extent:
     families: tuple[str, ...]
     """That can be trained here."""
     logs: int
+    seconds: float
+    """Of training on numbers."""
     starts: int
     held_out: int
     """Demonstrations on which actions are compared."""
@@ -88,10 +90,12 @@ class Extent:
 
 SETS = {
     "cell": Extent(
-        field=ranking_cell, families=("state", "conv", "flow", "masked"), logs=360, starts=40, held_out=20,
-        shuffled=True,
+        field=ranking_cell, families=("state", "conv", "flow", "masked"), logs=360, seconds=120.0, starts=40,
+        held_out=20, shuffled=True,
     ),
-    "pusht": Extent(field=ranking_pusht, families=("state",), logs=80, starts=6, held_out=8, shuffled=False),
+    "pusht": Extent(
+        field=ranking_pusht, families=("state",), logs=48, seconds=240.0, starts=5, held_out=2, shuffled=False,
+    ),
 }  # fmt: skip
 
 
@@ -111,7 +115,7 @@ class Job:
 
     def contenders(self, extent: Extent) -> list[Contender]:
         """What learns."""
-        numbers, pictures = ((48, 12.0), (12, 20.0)) if self.quick else ((extent.logs, 120.0), (200, 420.0))
+        numbers, pictures = ((48, 12.0), (12, 20.0)) if self.quick else ((extent.logs, extent.seconds), (200, 420.0))
         sizes = {f: numbers if f == "state" else pictures for f in self.models if f in extent.families}
         out = [Contender(name=f, family=f, logs=logs, seconds=seconds) for f, (logs, seconds) in sizes.items()]
         state = [replace(c, name="state, actions shuffled", shuffled=True) for c in out if c.family == "state"]
