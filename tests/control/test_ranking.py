@@ -161,6 +161,22 @@ def test_the_cell_s_judge_says_what_the_cell_says():
     assert {a for a, _ in said} == {0.0, 1.0}
 
 
+@pytest.mark.parametrize("name", ["push", "pusht"])
+def test_a_task_s_judge_says_of_an_observation_what_the_task_measured(name):
+    found = grounds.of_task(name, SPEC)
+    world = found.make()
+    observation = world.reset(seed=3)
+    actor = grounds.open_actor("scripted", name)
+    actor.reset(seed=3)
+    for _ in range(25):
+        moved = world.step(found.held(actor.act(observation)))
+        observation = moved.observation
+        judged = found.judge(observation)
+        assert judged == {key: pytest.approx(moved.facts[key], abs=1e-9) for key in judged}
+    assert "success" in judged
+    assert found.low == world.spec.low
+
+
 def test_a_task_is_named_and_judged_or_refused():
     assert grounds.ground("cell", SPEC, site="south", seconds=3.0).steps == 30
     with pytest.raises(NotFound):

@@ -2,7 +2,8 @@
 
 The seam: ``Config`` (a frozen dataclass; ``size`` is pixels a side of the pictures), ``create(config) -> Task`` and
 ``actor(name, task, config) -> Policy`` for the names in ``ACTORS``: ``scripted`` is competent, ``random`` aimless.
-Where nobody has been scripted there is ``random`` alone.
+Where nobody has been scripted there is ``random`` alone. A file whose facts can be read off an observation may offer
+``judge(config)``, which does so: without it nothing can be ranked in a world model's imagination of the task.
 
 ``gym:ID`` is any Gymnasium environment by its id, ``gym:CartPole-v1``: see :mod:`worldgate.sim.tasks._gym`.
 """
