@@ -232,11 +232,12 @@ def _keep(ws: Workspace, made: Path, digest: str, facts: Mapping[str, Any]) -> R
 
 
 def _better(by: Mapping[str, Figures]) -> bool:
-    """Whether the network is shown to be better than each baseline in overlap and in place, where both are known."""
+    """Whether it is shown to beat each baseline in overlap and in place; nothing measured shows nothing."""
     own, others = by["network"], [other for name, other in by.items() if name != "network"]
     overlaps = [(own.overlap, other.overlap) for other in others]
     places = [(other.centimetres, own.centimetres) for other in others]
-    return all(_above(one, other) for one, other in (*overlaps, *places) if one is not None and other is not None)
+    shown = [_above(one, other) for one, other in (*overlaps, *places) if one is not None and other is not None]
+    return bool(shown) and all(shown)
 
 
 def _above(one: Interval, other: Interval) -> bool:
