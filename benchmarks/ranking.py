@@ -1,10 +1,10 @@
 """Does a world model put policies in the order in which the true environment puts them, and what does its choice cost?
 
-``.venv/bin/python benchmarks/ranking.py [--quick] [--json] [--cache FOLDER] [--set cell] [--models state conv]``. More
-than sixteen policies of different quality are run from the same starts inside a world model that learned from recorded
-logs, and in the simulator, which stands in for real. Policies: clones of 2 to 100 demonstrations, experts that are
-slow, noisy or aimless, and good ones behind a fault: a statistic in the wrong unit, an observation that arrives late,
-an offset of the tool.
+``.venv/bin/python benchmarks/ranking.py [--quick] [--json] [--cache FOLDER] [--set cell pusht] [--models state conv]
+[--keep]``. Sixteen policies or more of different quality are run from the same starts inside a world model that learned
+from recorded logs, and in the simulator, which stands in for real. Policies: clones of 2 to 100 demonstrations, experts
+that are slow, noisy or aimless, and good ones behind a fault: a statistic in the wrong unit, an observation that
+arrives late, an offset of the tool.
 
 Beside each model stand two rankers: the error of a policy's actions against the scripted expert's on held-out episodes
 (what people look at without a world model), and as a control the same model trained on shuffled actions. The bar is a
@@ -23,7 +23,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -137,7 +136,10 @@ def learned(job: Job, field: ModuleType, contender: Contender) -> WorldModel:
             shuffle_actions=contender.shuffled,
         )  # fmt: skip
         config = replace(family.Config(), inputs=Inputs(states=field.STATES, cameras=cameras), loop=told)
-        loop.train(contender.family, episodes[:-held], episodes[-held:], config, folder)
+        if (folder / "config.json").is_file():
+            loop.resume(folder, episodes[:-held], episodes[-held:])
+        else:
+            loop.train(contender.family, episodes[:-held], episodes[-held:], config, folder)
     return checkpoint.load(folder / "model", device="cpu")
 
 
@@ -186,7 +188,7 @@ def measure(job: Job, extent: Extent) -> Row:
         model = learned(job, field, contender)
         ground = field.ground(model.spec)
         begun = ranking.starts(ground, model.spec, seeds[: job.few(extent, contender)])
-        real, imagined, took = {}, {}, time.monotonic()
+        real, imagined = {}, {}
         for name, policy in policies.items():
             made_of = [field.NAME, policy.digest, *seeds[: len(begun)], ground.steps]
 
@@ -195,10 +197,10 @@ def measure(job: Job, extent: Extent) -> Row:
             )
             imagined[name] = kept.get([*made_of, model.spec.digest], partial(outcomes, ground, model, policy, begun))
             print(f"{field.NAME}, {contender.name}: {name}", file=sys.stderr, flush=True)
-        out["rankers"].append(told(contender.name, "imagined", real, imagined, contender, time.monotonic() - took))
+        out["rankers"].append(told(contender.name, "imagined", real, imagined, contender))
         if contender == contenders[0]:
             errors = {n: [-out["policies"][n]["action_error"]] * len(begun) for n in policies}
-            out["rankers"].append(told("offline action error", "offline", real, errors, None, 0.0))
+            out["rankers"].append(told("offline action error", "offline", real, errors, None))
     return out
 
 
@@ -211,14 +213,14 @@ def outcomes(
     return [ranking.run(ground, ground.make(), policy, start, imagined=False) for start in begun]
 
 
-def told(name: str, kind: str, real: Row, said: Row, contender: Contender | None, seconds: float) -> Row:
+def told(name: str, kind: str, real: Row, said: Row, contender: Contender | None) -> Row:
     """One ranker with every figure; bias and worst error are of no use where it does not tell success."""
     found = ranked(real=real, imagined=said)
     figures = {n: f for n, f in found.figures.items() if kind == "imagined" or n not in {"bias", "worst"}}
     return {
         "ranker": name, "kind": kind, "starts": found.starts, "policies": found.policies,
         "favourite": list(found.favourite), "best": list(found.best), "why": found.why,
-        "status": str(found.status(BAR)), "seconds": round(seconds, 1),
+        "status": str(found.status(BAR)),
         "training_seconds": contender.seconds if contender else 0.0, "logs": contender.logs if contender else 0,
         "figures": {n: {"value": f.estimate, "lower": f.lower, "upper": f.upper} for n, f in figures.items()},
         "rates": {n: [float(np.mean(real[n])), float(np.mean(said[n]))] for n in real},
@@ -270,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> Row:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--set", dest="sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
+    parser.add_argument("--set", dest="sets", nargs="+", choices=tuple(SETS), default=("cell",))
     parser.add_argument("--models", nargs="+", default=("state",))
     parser.add_argument("--cache", type=Path, default=Path(".cache/ranking"))
     parser.add_argument("--keep", action="store_true", help="write the result beside this script")
