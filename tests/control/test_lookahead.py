@@ -183,7 +183,8 @@ def test_an_envelope_is_violated_by_how_far_a_channel_lies_outside(x, y):
 
 ARM = """<mujoco><worldbody>
   <geom name="post" type="sphere" size="0.1" pos="1 0 0"/>
-  <body><joint name="turn" type="hinge" axis="0 0 1"/><geom name="link" type="capsule" fromto="0 0 0 0.95 0 0" size="0.02"/>
+  <body><joint name="turn" type="hinge" axis="0 0 1"/>
+    <geom name="link" type="capsule" fromto="0 0 0 0.95 0 0" size="0.02"/>
   </body></worldbody></mujoco>"""
 
 
