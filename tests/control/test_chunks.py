@@ -172,6 +172,25 @@ def test_goals_are_later_rows_and_what_comes_after_them_teaches_nothing():
     np.testing.assert_array_equal(told["there"].sum(1), np.minimum(ahead, 6))
 
 
+def test_pictures_of_now_and_of_the_goal_are_shifted_together():
+    inputs = Inputs(cameras=(CAMERA,), size=16)
+    config = dataclasses.replace(flow.debug(), inputs=inputs, goal=(CAMERA,), shift=3)
+    held = episode(picture=True)
+    spot = np.zeros((40, 16, 16, 3), np.uint8)
+    spot[:, 8, 8] = 255
+    held = dataclasses.replace(
+        held, streams={**held.streams, CAMERA: dataclasses.replace(held.streams[CAMERA], values=spot)}
+    )
+    layout = resolve_layout([held], config.inputs)
+    tracks = make_tracks([held], layout)
+    model = flow.create(config, layout, fit_normaliser(tracks, layout))
+    batch = Windows(tracks, model).draw(np.random.default_rng(0))
+    assert bool((batch[CAMERA] == batch[f"goal/{CAMERA}"]).all())
+    places = {tuple(spot.argwhere()[0].tolist()) for spot in batch[CAMERA].amax(-1)}
+    assert len(places) > 8
+    assert all(5 <= x <= 11 for place in places for x in place)
+
+
 def test_angles_that_wrap_are_learned_the_short_way_round(workspace, tmp_path):
     """A joint that turns through pi: relative targets stay small, and what is commanded lies within one turn."""
     held = episode()

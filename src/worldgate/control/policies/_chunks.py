@@ -217,10 +217,13 @@ class Windows:
         """A batch for learning."""
         rows_B3 = self.rows_N3[rng.integers(len(self.rows_N3), size=self.model.config.phase.batch)]
         tensors = self.gather(rows_B3, rng)
-        for camera in self.model.layout.cameras:
+        most = self.model.config.shift
+        for camera in self.model.layout.cameras if most else ():
+            # Now and the goal move together: how far one lies from the other is what there is to learn.
+            moves_B2 = rng.integers(-most, most + 1, size=(len(rows_B3), 2))
             for key in (camera.name, f"goal/{camera.name}"):
                 if key in tensors:
-                    tensors[key] = _shifted(tensors[key], self.model.config.shift, rng)
+                    tensors[key] = _shifted(tensors[key], moves_B2)
         return Batch(tensors=tensors, seed=int(rng.integers(2**31)))
 
     def gather(self, rows_N3: IntArray, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -254,12 +257,9 @@ class Windows:
         return {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in arrays.items()}
 
 
-def _shifted(pictures_BSSC: Tensor, most: int, rng: np.random.Generator) -> Tensor:
-    """Each picture moved by up to so many pixels, its edge repeated."""
-    if not most:
-        return pictures_BSSC
+def _shifted(pictures_BSSC: Tensor, moves_B2: IntArray) -> Tensor:
+    """Each picture moved by so many pixels down and across, its edge repeated."""
     side = pictures_BSSC.shape[1]
-    moves_B2 = rng.integers(-most, most + 1, size=(len(pictures_BSSC), 2))
     rows = torch.from_numpy(np.clip(np.arange(side) + moves_B2[:, :1], 0, side - 1))
     columns = torch.from_numpy(np.clip(np.arange(side) + moves_B2[:, 1:], 0, side - 1))
     each = torch.arange(len(pictures_BSSC))[:, None, None]
