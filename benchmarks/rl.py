@@ -6,8 +6,8 @@ read again. All returns are of the true (simulated) environment over runs that n
 bootstrap intervals over runs; an improvement is paired by situation.
 
 Published figures (``peers/rl_published.json``) are of TD-MPC2 and DreamerV3 as kept in nicklashansen/tdmpc2, mean of
-up to three seeds; ours is one seed unless told otherwise. Their files count steps as the task's own control periods at
-most two to a decision, ours counts decisions: a row says how many were taken, and one that stopped before the first
+up to three seeds; ours is one seed. Their files do not say whether a step is a decision or one of the two control
+periods it is held for; ours counts decisions: a row says how many were taken, and one that stopped before the first
 published point after zero is marked ``starved`` and claims nothing. Evaluations on the way are five runs or fewer.
 ``--quick`` makes everything small, keeps nothing, and prints the last full result beside it.
 """
