@@ -27,25 +27,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from worldgate.control.lookahead import CostConfig
-from worldgate.control.lookahead.latent import LatentLookahead
-from worldgate.control.planners import open_planner
-from worldgate.control.planning import PlanningConfig, PlanningPolicy
-from worldgate.core.atomic import is_done, write_atomic
+from worldgate.control.planning import PlanningConfig
+from worldgate.core.atomic import write_atomic
 from worldgate.core.digest import digest_json
 from worldgate.core.episodes import Episode
-from worldgate.evidence.reaching import Arm, PairConfig, draw_pairs, evaluate
-from worldgate.sim.tasks import open_actor, open_task
-from worldgate.sim.watch import collect
+from worldgate.core.worlds import WorldModel
+from worldgate.evidence.reaching import Arm, PairConfig
+from worldgate.recipes._reaching import Tried, Watching, pairs_of, trained, tried, watched
 from worldgate.worlds import checkpoint
-from worldgate.worlds.latents import HasLatent, LatentConfig
+from worldgate.worlds.latents import LatentConfig
 from worldgate.worlds.models import jepa
 from worldgate.worlds.tracks import Inputs
 from worldgate.worlds.train import loop
-from worldgate.worlds.train.config import LoopConfig, PhaseConfig
+from worldgate.worlds.train.config import LoopConfig
 from worldgate.worlds.train.monitor import Progress
 
 KEPT = Path(__file__).resolve().parent / "results" / "planning.json"
@@ -55,40 +52,37 @@ SIZE, HELD_OUT = 64, 5
 
 @dataclass(frozen=True, kw_only=True)
 class Set:
-    """A task, who is watched, and what is learned from."""
+    """Whose runs are learned from, and what of them."""
 
-    task: str
-    actors: tuple[str, ...]
-    runs: int
+    watching: Watching
     inputs: Inputs
     learn: Mapping[str, Any] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _inputs(camera: str, *, states: tuple[str, ...] = (), read: tuple[str, ...] = ()) -> Inputs:
-    return Inputs(states=states, cameras=(f"observation.images.{camera}",), read=read, size=SIZE)
+def _set(
+    task: str,
+    actors: tuple[str, ...],
+    runs: int,
+    camera: str,
+    *,
+    states: tuple[str, ...] = (),
+    read: tuple[str, ...] = ("observation.state",),
+    **learn: Any,
+) -> Set:
+    watching = Watching(task=task, options={"size": SIZE}, actors=actors, runs=runs, held_out=HELD_OUT)
+    inputs = Inputs(states=states, cameras=(f"observation.images.{camera}",), read=read, size=SIZE)
+    return Set(watching=watching, inputs=inputs, learn=learn)
 
 
+AROUND = ("observation.environment_state",)
 SETS = {
-    "two_room": Set(task="two_room", actors=("noisy",), runs=600, inputs=_inputs("top", read=("observation.state",))),
-    "wall": Set(task="wall", actors=("noisy",), runs=600, inputs=_inputs("top", read=("observation.state",))),
-    "reacher": Set(
-        task="reacher", actors=("scripted", "random"), runs=200, inputs=_inputs("camera", read=("observation.state",))
+    "two_room": _set("two_room", ("noisy",), 600, "top"),
+    "wall": _set("wall", ("noisy",), 600, "top"),
+    "reacher": _set("reacher", ("scripted", "random"), 200, "camera"),
+    "pusht": _set(
+        "pusht", ("noisy", "play", "scripted"), 240, "top", states=("observation.state",), read=AROUND, shape=True
     ),
-    "pusht": Set(
-        task="pusht",
-        actors=("noisy", "play", "scripted"),
-        runs=240,
-        inputs=_inputs("top", states=("observation.state",), read=("observation.environment_state",)),
-        learn={"shape": True},
-    ),
-    "push": Set(
-        task="push",
-        actors=("noisy", "play"),
-        runs=240,
-        inputs=_inputs("top", states=("observation.state",), read=("observation.environment_state",)),
-        learn={"shape": True},
-    ),
+    "push": _set("push", ("noisy", "play"), 240, "front", states=("observation.state",), read=AROUND, shape=True),
 }
 PLANNERS: Mapping[str, tuple[str, Mapping[str, Any], PlanningConfig]] = {
     "direct": ("direct", {}, PlanningConfig()),
@@ -97,38 +91,24 @@ PLANNERS: Mapping[str, tuple[str, Mapping[str, Any], PlanningConfig]] = {
 }
 
 
-def watched(name: str, runs: int) -> list[Episode]:
-    """Episodes of a set's actors, in turn."""
-    chosen = SETS[name]
-    options = {"size": SIZE, **chosen.options}
-    task, actors = open_task(chosen.task, options), [open_actor(a, chosen.task, options) for a in chosen.actors]
-    return [collect(task, actors[seed % len(actors)], seed=seed) for seed in range(runs)]
-
-
-def trained(name: str, episodes: list[Episode], seconds: float, cache: Path) -> tuple[HasLatent, dict[str, float]]:
+def model(
+    name: str, train: list[Episode], held_out: list[Episode], seconds: float, cache: Path
+) -> tuple[WorldModel, dict[str, float]]:
     """A model of a set and what its training was, from the cache where it is there."""
-    chosen = SETS[name]
-    base = jepa.Config()
+    chosen, base = SETS[name], jepa.Config()
     config = replace(
         base,
         inputs=chosen.inputs,
         learn=LatentConfig(**chosen.learn),
-        phase=PhaseConfig(steps=1_000_000, batch=64, rate=1e-3, warmup=50, ema=0.99, decay=1e-3),
+        phase=replace(base.phase, steps=1_000_000),
         loop=LoopConfig(max_seconds=seconds, evaluate_every=1_000, checkpoint_every=200, threads=1),
     )
-    train, val = _split(episodes)
-    about = {"config": config, "episodes": [e.id for e in episodes], "code": loop.code_digest(), "seconds": seconds}
+    about = {"config": config, "episodes": [e.id for e in train], "code": loop.code_digest()}
     run = cache / f"{name}-{digest_json(about)[:16]}"
-    if not is_done(run / "model"):
-        if (run / "config.json").exists():
-            loop.resume(run, train, val, _tell)
-        else:
-            loop.train("jepa", train, val, config, run, _tell)
+    world = trained(run, config, train, held_out, _tell)
     steps = max(json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines())
     took = float(checkpoint.about(run / "model")["about"]["seconds"])
-    world = checkpoint.load(run / "model", device="cpu")
-    assert isinstance(world, HasLatent)
-    frames = steps * 64 * (config.net.known + config.learn.steps + 1)
+    frames = steps * config.phase.batch * (config.net.known + config.learn.steps + 1)
     return world, {"steps": steps, "seconds": took, "frames_per_s": round(frames / took, 1)}
 
 
@@ -137,51 +117,37 @@ def _tell(progress: Progress) -> None:
         print(progress.step, {k: round(v, 3) for k, v in progress.facts.items()}, file=sys.stderr, flush=True)
 
 
-def _split(episodes: list[Episode]) -> tuple[list[Episode], list[Episode]]:
-    return (
-        [e for i, e in enumerate(episodes) if i % HELD_OUT],
-        [e for i, e in enumerate(episodes) if not i % HELD_OUT],
-    )
-
-
 def rows_of(name: str, runs: int, seconds: float, pairs: PairConfig, cache: Path) -> list[dict[str, Any]]:
     """One line a planner."""
-    chosen, episodes = SETS[name], watched(name, runs)
-    world, training = trained(name, episodes, seconds, cache)
-    options = {"size": SIZE, **chosen.options}
-    task, (train, val) = open_task(chosen.task, options), _split(episodes)
-    protocol = draw_pairs(task, val, trained={e.id for e in train}, config=pairs, options=options)
+    watching = replace(SETS[name].watching, runs=runs)
+    train, held_out = watched(watching)
+    world, training = model(name, train, held_out, seconds, cache)
+    task, protocol = pairs_of(watching, train, held_out, pairs)
     out = []
-    for label, (planner, asked, planning) in PLANNERS.items():
-        spec = task.spec
-        lookahead = LatentLookahead(world.latent, world.spec, spec.low, spec.high)
-        policy = PlanningPolicy(
-            lookahead, open_planner(planner, asked), planning, low=spec.low, high=spec.high, name=label
-        )
-        key = digest_json({"protocol": protocol.digest, "model": world.spec.digest, "policy": policy.digest})
+    for label, (planner, options, planning) in PLANNERS.items():
+        asked = {"planner": planner, "options": options, "planning": planning}
+        key = digest_json({"protocol": protocol.digest, "model": world.spec.digest, "asked": asked})
         path = cache / f"trials-{key[:16]}.json"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(_tried(task, policy, protocol)).encode())
+            done = tried(world, task, protocol, planning, planner=planner, options=options)
+            write_atomic(path, json.dumps(_told(done)).encode())
         out.append(_row(name, label, json.loads(path.read_text()), training, len(train), protocol.digest))
         print(out[-1], file=sys.stderr, flush=True)
     return out
 
 
-def _tried(task: Any, policy: PlanningPolicy, protocol: Any) -> dict[str, Any]:
-    report = evaluate(task, policy, protocol)
-    ms = [d.ms for d in policy.decisions]
-    rates = {arm.value: rate for arm, rate in report.rates().items()}
-    return {
-        arm: {
-            "rate": r.rate,
-            "interval": [float(r.lower), float(r.upper)],
-            "groups": [r.group_mean, r.group_sd],
-            "n": r.n,
-            "steps": r.steps,
+def _told(done: Tried) -> dict[str, Any]:
+    rates = {
+        arm.value: {
+            "rate": rate.rate,
+            "interval": [float(rate.lower), float(rate.upper)],
+            "groups": [rate.group_mean, rate.group_sd],
+            "n": rate.n,
+            "steps": rate.steps,
         }
-        for arm, r in rates.items()
-    } | {"plan_ms": [float(np.quantile(ms, q)) for q in (0.5, 0.95, 1.0)], "plans": len(ms)}
+        for arm, rate in done.report.rates().items()
+    }
+    return rates | {"plan_ms": done.plan_ms(), "plans": len(done.decisions)}
 
 
 def _row(name: str, label: str, told: dict[str, Any], training: Any, train: int, protocol: str) -> dict[str, Any]:
@@ -192,7 +158,7 @@ def _row(name: str, label: str, told: dict[str, Any], training: Any, train: int,
         "steps_to_goal": own["steps"],
         "shuffled": told[Arm.SHUFFLED.value]["rate"], "shuffled_interval": told[Arm.SHUFFLED.value]["interval"],
         "random": told[Arm.RANDOM.value]["rate"], "random_interval": told[Arm.RANDOM.value]["interval"],
-        "plan_ms": {q: round(v, 2) for q, v in zip(("median", "p95", "worst"), told["plan_ms"], strict=True)},
+        "plan_ms": {q: round(v, 2) for q, v in told["plan_ms"].items()}, "plans": told["plans"],
         "training": training, "train_episodes": train, "protocol": protocol[:12],
     }  # fmt: skip
 
@@ -218,7 +184,7 @@ def main() -> None:
     pairs = PairConfig(groups=2, pairs=5) if asked.quick else PairConfig()
     begun = time.monotonic()
     for name in ["two_room"] if asked.quick else asked.only:
-        runs, seconds = (60, 20.0) if asked.quick else (SETS[name].runs, asked.seconds)
+        runs, seconds = (60, 20.0) if asked.quick else (SETS[name].watching.runs, asked.seconds)
         whole["rows"] += rows_of(name, runs, seconds, pairs, asked.cache)
         if not asked.quick:
             keep(whole)
