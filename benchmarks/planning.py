@@ -1,7 +1,7 @@
 """Planning in latents: success against latency, beside controls, on held-out pairs of five tasks.
 
-``.venv/bin/python benchmarks/planning.py [--quick] [--json] [--only TASK ...] [--seconds S] [--cache FOLDER]``. For
-each task: episodes of its actors are watched, the family ``jepa`` learns from most of them for ``--seconds``, and each
+``.venv/bin/python benchmarks/planning.py [--quick] [--json] [--only TASK ...] [--pairs N] [--seconds S]
+[--cache FOLDER]``. For each task: episodes of its actors are watched, the family ``jepa`` learns from most of them for ``--seconds``, and each
 planner is tried on five groups of 50 pairs of the rest (protocol SWM-25/50: the goal stands 25 rows ahead, 50 steps
 are allowed; pairs that begin at their goal are left out). Every rate is exact at 95 % and stands beside two controls on
 the same pairs: goals of other episodes, and random actions. Milliseconds are those of a plan, by the wall clock, on one
@@ -101,7 +101,7 @@ def model(
         inputs=chosen.inputs,
         learn=LatentConfig(**chosen.learn),
         phase=replace(base.phase, steps=1_000_000),
-        loop=LoopConfig(max_seconds=seconds, evaluate_every=1_000, checkpoint_every=200, threads=1),
+        loop=LoopConfig(max_seconds=seconds, evaluate_every=1_000, checkpoint_every=200, threads=1, bf16=True),
     )
     about = {"config": config, "episodes": [e.id for e in train], "code": loop.code_digest()}
     run = cache / f"{name}-{digest_json(about)[:16]}"
@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one task, seconds of training, few pairs")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--only", nargs="+", choices=tuple(SETS), default=list(SETS))
+    parser.add_argument("--pairs", type=int, default=50, help="in each of five groups")
     parser.add_argument("--seconds", type=float, default=300.0, help="of training, each task")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "worldgate-planning")
     asked = parser.parse_args()
@@ -181,7 +182,7 @@ def main() -> None:
         "peer": "absent: LeWM of stable-worldmodel has not been run on these episodes",
         "rows": [],
     }
-    pairs = PairConfig(groups=2, pairs=5) if asked.quick else PairConfig()
+    pairs = PairConfig(groups=2, pairs=5) if asked.quick else PairConfig(pairs=asked.pairs)
     begun = time.monotonic()
     for name in ["two_room"] if asked.quick else asked.only:
         runs, seconds = (60, 20.0) if asked.quick else (SETS[name].watching.runs, asked.seconds)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from worldgate.core.choices import settle
 from worldgate.core.errors import CapabilityMissing, UsageError
 from worldgate.core.normalisers import Normaliser
 from worldgate.core.streams import FloatArray
@@ -74,6 +75,9 @@ class NetConfig:
     """Learn to read states out."""
     heads: int = 256
     """Width of these heads."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
