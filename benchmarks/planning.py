@@ -1,11 +1,11 @@
 """Planning in latents: success against latency, beside controls, on held-out pairs of five tasks.
 
 ``.venv/bin/python benchmarks/planning.py [--quick] [--json] [--only TASK ...] [--pairs N] [--seconds S]
-[--cache FOLDER]``. For each task: episodes of its actors are watched, the family ``jepa`` learns from most of them for ``--seconds``, and each
-planner is tried on five groups of 50 pairs of the rest (protocol SWM-25/50: the goal stands 25 rows ahead, 50 steps
-are allowed; pairs that begin at their goal are left out). Every rate is exact at 95 % and stands beside two controls on
-the same pairs: goals of other episodes, and random actions. Milliseconds are those of a plan, by the wall clock, on one
-thread.
+[--cache FOLDER]``. For each task: episodes of its actors are watched, the family ``jepa`` learns from most of them for
+``--seconds``, and each planner is tried on five groups of ``--pairs`` pairs of the rest (protocol SWM-25/50: the goal
+stands 25 rows ahead, 50 steps are allowed; pairs that begin at their goal are left out). Every rate is exact at 95 %
+and stands beside two controls on the same pairs: goals of other episodes, and random actions. Milliseconds are those of
+a plan, by the wall clock, on one thread.
 
 Trainings and trials are cached by set, seconds and code, and a stopped training goes on where it was; what was measured
 in full is kept in ``benchmarks/results/planning.json`` with machine and commit, and ``--quick`` (one task, seconds of
