@@ -17,7 +17,7 @@ from mcap.records import Channel, Schema
 from tests.data.logs import bag_samples, samples
 from tests.fuzz import _corpus
 
-from worldgate.core.config import _value, read_toml
+from worldgate.core.config import read_toml, value_of
 from worldgate.core.errors import ConfigError, DataRefused, LogUnreadable
 from worldgate.core.streams import Kind, Origin
 from worldgate.data import episode_cache
@@ -42,7 +42,7 @@ def test_toml_too_deep_or_of_too_many_digits_is_not_valid_toml(tmp_path: Path, v
 
 @pytest.mark.parametrize("value", [DEEP, LONG])
 def test_set_with_a_value_beyond_the_parser_is_text(value: str) -> None:
-    assert _value(value) == value
+    assert value_of(value) == value
 
 
 def test_yaml_of_many_open_brackets_is_refused_before_it_is_parsed(tmp_path: Path) -> None:

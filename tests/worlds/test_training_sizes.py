@@ -40,7 +40,9 @@ def test_each_size_up_has_more_weights_and_small_is_the_default(name):
     for size in (Size.NANO, Size.SMALL, Size.BASE):
         config = config_of(name, module, size)
         cameras = (CAMERA,) if config.inputs.cameras else ()
-        config = dataclasses.replace(config, inputs=dataclasses.replace(config.inputs, cameras=cameras, size=64))
+        config = dataclasses.replace(
+            config, inputs=dataclasses.replace(config.inputs, cameras=cameras, size=64, read=())
+        )
         counts.append(weights(config, name))
     assert counts[0] * 1.5 < counts[1] < counts[2] / 1.5
     assert config_of(name, module, Size.SMALL) == module.Config()
