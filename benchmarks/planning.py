@@ -147,7 +147,7 @@ def _told(done: Tried) -> dict[str, Any]:
         }
         for arm, rate in done.report.rates().items()
     }
-    return rates | {"plan_ms": done.plan_ms(), "plans": len(done.decisions)}
+    return rates | {"plan_ms": done.plan_ms(), "plans": len(done.planned)}
 
 
 def _row(name: str, label: str, told: dict[str, Any], training: Any, train: int, protocol: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The policy that plans: how far it looks, what it keeps of a plan, and what it says of its decisions."""
+"""The policy that plans: how far it looks, what it keeps of a plan, and what it says of its plans."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_it_comes_to_the_goal_and_never_looks_beyond_the_time_that_is_left():
 def test_it_plans_only_when_what_was_planned_is_done():
     acting = policy(Line(), execute=3)
     go(acting, steps=7)
-    assert len(acting.decisions) == 3
-    assert all(d.evaluated > 0 and not d.late and not d.unlawful for d in acting.decisions)
+    assert len(acting.planned) == 3
+    assert all(d.evaluated > 0 and not d.late and not d.unlawful for d in acting.planned)
 
 
 def test_searches_begin_where_inverse_dynamics_points_then_at_the_plan_before():
@@ -88,13 +88,13 @@ def test_searches_begin_where_inverse_dynamics_points_then_at_the_plan_before():
     acting = policy(line, "shooting", {"plans": 32})
     go(acting, rows=1)
     assert line.starts[0] == [0.5, 0.25, 0.25, 0.25, 0.25, 0.25]
-    assert acting.decisions[-1].warm == "inverse"
+    assert acting.planned[-1].warm == "inverse"
     line = Line()
     acting = policy(line, "shooting", {"plans": 32})
     go(acting, rows=3)
     assert line.starts[0] == [0.0] * 6, "the middle of the bounds"
     rest = acting._rest_KA
-    assert [d.warm for d in acting.decisions] == ["still", "before"]
+    assert [d.warm for d in acting.planned] == ["still", "before"]
     assert rest is not None
 
 
@@ -108,7 +108,7 @@ def test_a_policy_may_begin_the_searches():
         line, open_planner("direct"), PlanningConfig(horizon=4, execute=1), low=LOW, high=HIGH, warm=Half()
     )
     assert go(acting, steps=4) == pytest.approx(2.0)
-    assert {d.warm for d in acting.decisions} == {"policy"}
+    assert {d.warm for d in acting.planned} == {"policy"}
 
 
 def test_knots_are_held_and_the_start_is_their_mean():
@@ -125,11 +125,11 @@ def test_too_little_time_gives_the_warm_start_looks_less_far_and_says_so():
     acting = policy(line, budget_ms=5.0, execute=1)
     acting.planner.plan(Scorer(line, 0.0, 6, 1), np.zeros((6, 1)), _forever(), np.random.default_rng(0))
     go(acting, steps=12, rows=6)
-    first, last = acting.decisions[0], acting.decisions[-1]
+    first, last = acting.planned[0], acting.planned[-1]
     assert first.late and first.evaluated == 0 and first.ahead == 6
-    assert acting.decisions[1].ahead == 3
+    assert acting.planned[1].ahead == 3
     assert last.ahead < 3 or last.evaluated > 0
-    said = "\n".join(told(acting.decisions, acting.config))
+    said = "\n".join(told(acting.planned, acting.config))
     assert "cut short" in said and "gave the warm start" in said
 
 
@@ -144,16 +144,16 @@ def test_a_goal_that_cannot_be_reached_is_told_once_at_the_start():
     for acting in (far, near):
         go(acting)
     assert far.unreachable and not near.unreachable
-    assert "1 of 1 trials" in "\n".join(told(far.decisions, far.config))
-    assert "0 of 1 trials" in "\n".join(told(near.decisions, near.config))
-    assert "unreachable" not in "\n".join(told((p := policy(Line()), go(p), p.decisions)[2], p.config))
+    assert "1 of 1 trials" in "\n".join(told(far.planned, far.config))
+    assert "0 of 1 trials" in "\n".join(told(near.planned, near.config))
+    assert "unreachable" not in "\n".join(told((p := policy(Line()), go(p), p.planned)[2], p.config))
 
 
 def test_a_search_that_finds_no_lawful_plan_says_so():
     acting = policy(Line(floor=FORBIDDEN))
     go(acting)
-    assert all(d.unlawful for d in acting.decisions)
-    assert "no lawful plan" in "\n".join(told(acting.decisions, acting.config))
+    assert all(d.unlawful for d in acting.planned)
+    assert "no lawful plan" in "\n".join(told(acting.planned, acting.config))
 
 
 def test_trials_are_counted_over_resets_and_repeat():
@@ -162,7 +162,7 @@ def test_trials_are_counted_over_resets_and_repeat():
     acting.reset(seed=1)
     two = go(acting)
     assert one == two
-    assert sorted({d.trial for d in acting.decisions}) == [0, 1]
+    assert sorted({d.trial for d in acting.planned}) == [0, 1]
 
 
 @pytest.mark.parametrize("wrong", [{"horizon": 0}, {"execute": 0}, {"budget_ms": -1.0}])

@@ -47,7 +47,7 @@ def plan(
         dataset: Id or name of a dataset with held-out episodes of the task; else the one the model was trained on.
         split: Which of its splits.
         planner: One of `worldgate list planners`; direct does not search.
-        budget_ms: Time that a decision may take; 0 sets none.
+        budget_ms: Time that a plan may take; 0 sets none.
         groups: Groups of pairs.
         pairs: Pairs of start and goal in each.
         simulator: Look ahead in a copy of the simulator instead of the model: the most that planning could reach.
@@ -80,7 +80,7 @@ def plan(
             ),
             progress=tell,
         )
-    said = told(made.policy.decisions, config.planning)
+    said = told(made.policy.planned, config.planning)
     if video is not None:
         write_plan_video(video, made.task, made.policy, made.report.protocol, trials=5)
         said.append(f"video: {video}, simulated")

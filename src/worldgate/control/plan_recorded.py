@@ -19,7 +19,7 @@ from worldgate.control.lookahead.model import ModelLookahead
 from worldgate.control.lookahead.simulator import SimulatorLookahead
 from worldgate.control.lookahead.terms import Envelope, KeepOut, SelfCollision, Term
 from worldgate.control.planners import open_planner
-from worldgate.control.planning import Decision, PlanningConfig, PlanningPolicy
+from worldgate.control.planning import Planned, PlanningConfig, PlanningPolicy
 from worldgate.core.digest import digest_json, short
 from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.normalisers import Normaliser
@@ -186,28 +186,26 @@ def _release(ws: Workspace, ref: Ref, task: Task) -> Policy:
     return policies.load(held, ws.store)
 
 
-def told(decisions: Sequence[Decision], config: PlanningConfig) -> list[str]:
-    """What decisions were, in words: how far they looked, which were cut short, unlawful or towards the unreachable."""
-    count = len(decisions)
-    late, unlawful = sum(d.late for d in decisions), sum(d.unlawful for d in decisions)
-    ahead = [d.ahead for d in decisions]
-    begun = ", ".join(
-        f"{warm} {sum(d.warm == warm for d in decisions)}" for warm in sorted({d.warm for d in decisions})
-    )
-    took = np.quantile([d.ms for d in decisions], [0.5, 0.95, 1.0])
+def told(planned: Sequence[Planned], config: PlanningConfig) -> list[str]:
+    """What plans were, in words: how far they looked, which were cut short, unlawful or towards the unreachable."""
+    count = len(planned)
+    late, unlawful = sum(d.late for d in planned), sum(d.unlawful for d in planned)
+    ahead = [d.ahead for d in planned]
+    begun = ", ".join(f"{warm} {sum(d.warm == warm for d in planned)}" for warm in sorted({d.warm for d in planned}))
+    took = np.quantile([one.ms for one in planned], [0.5, 0.95, 1.0])
     out = [
         f"plans: {count}, {min(ahead)} to {max(ahead)} rows ahead; begun from {begun}",
         f"a plan: median {took[0]:.1f} ms, p95 {took[1]:.1f} ms, worst {took[2]:.1f} ms by the wall clock",
     ]
     if config.budget_ms:
-        empty = sum(d.late and not d.evaluated for d in decisions)
+        empty = sum(d.late and not d.evaluated for d in planned)
         out.append(
             f"time budget {config.budget_ms:g} ms: {late} searches cut short, {empty} of them had no time to search "
             "and gave the warm start"
         )
     if unlawful:
         out.append(f"constraints: no lawful plan was found in {unlawful} of {count} times")
-    first = {d.trial: d.chance for d in decisions if d.chance is not None}
+    first = {d.trial: d.chance for d in planned if d.chance is not None}
     if first:
         far = sum(chance < config.unreachable for chance in first.values())
         out.append(f"goals estimated to be unreachable in time: {far} of {len(first)} trials, foreign goals included")

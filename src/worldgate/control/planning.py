@@ -1,6 +1,6 @@
 """A policy that plans: looks ahead from what it sees, searches, does the first actions of what it found, and again.
 
-The horizon never reaches beyond the time that is left, nor beyond what the time budget lets it evaluate. Every decision
+The horizon never reaches beyond the time that is left, nor beyond what the time budget lets it evaluate. Every plan
 can be asked what it was: how far it looked, what it evaluated, whether it kept its time and its constraints.
 
 Shape legend: K knots, L rows ahead, A action channels.
@@ -34,7 +34,7 @@ class PlanningConfig:
     execute: int = 5
     """Rows that are done before planning again."""
     budget_ms: float = 0.0
-    """Time that a decision may take; 0: as long as the search wants."""
+    """Time that a plan may take; 0: as long as the search wants."""
     cost: CostConfig = field(default_factory=CostConfig)
     unreachable: float = 0.05
     """A goal whose estimated probability of being reached is below this counts as unreachable."""
@@ -55,7 +55,7 @@ class Warm(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Planned:
     """One time that was planned."""
 
     ms: float
@@ -70,7 +70,7 @@ class Decision:
     trial: int
     """Counted from 0 over all resets."""
     chance: float | None
-    """Probability of reaching the goal as estimated at the trial's first decision; None where nothing tells it."""
+    """Probability of reaching the goal as estimated at the trial's first plan; None where nothing tells it."""
     warm: str
     """Where the search began: ``inverse``, ``policy``, ``before`` (the plan before), ``still`` (the middle)."""
 
@@ -104,7 +104,7 @@ class PlanningPolicy:
         self.lookahead, self.planner, self.config, self.terms, self._warm = lookahead, planner, config, terms, warm
         self.low_A, self.high_A = np.asarray(low, np.float64), np.asarray(high, np.float64)
         self._digest = digest_json({"planning": config, "name": name, "terms": [repr(term) for term in terms]})
-        self.decisions: list[Decision] = []
+        self.planned: list[Planned] = []
         self._trial = 0
         self.reset(seed=0)
 
@@ -123,7 +123,7 @@ class PlanningPolicy:
         self._left = 0
         self._told = False
         self.chance: float | None = None
-        self._trial += bool(self.decisions) and self.decisions[-1].trial == self._trial
+        self._trial += bool(self.planned) and self.planned[-1].trial == self._trial
         self._ahead = self.config.horizon
 
     def aim(self, goal: Observation, *, steps: int) -> None:
@@ -169,8 +169,8 @@ class PlanningPolicy:
         self._ahead = (
             min(config.horizon, 2 * ahead) if plan.complete else ahead if plan.rounds else max(hold, ahead // 2)
         )
-        self.decisions.append(
-            Decision(
+        self.planned.append(
+            Planned(
                 ms=1e3 * (time.perf_counter() - begun_s),
                 ahead=ahead,
                 evaluated=plan.evaluated,

@@ -469,7 +469,7 @@ class ReachingReport:
         share = self.protocol.already / self.protocol.examined
         return [
             *(f"{arm}: {reached} ({rate} %, {interval} %)" for arm, reached, rate, interval, *_ in self.rows()),
-            f"a decision: median {own.median:.2f} ms, p95 {own.p95:.2f} ms, worst {own.worst:.2f} ms of the process's"
+            f"an action: median {own.median:.2f} ms, p95 {own.p95:.2f} ms, worst {own.worst:.2f} ms of the process's"
             f" time; {wall.median:.2f}, {wall.p95:.2f}, {wall.worst:.2f} ms by the wall clock",
             f"left out: {100 * share:.1f} % of {self.protocol.examined} candidates, which begin at their goal",
         ]

@@ -18,7 +18,7 @@ from worldgate.sim.tasks import open_actor, open_task
 from worldgate.sim.watch import collect
 
 if TYPE_CHECKING:
-    from worldgate.control.planning import Decision, PlanningConfig
+    from worldgate.control.planning import Planned, PlanningConfig
     from worldgate.core.worlds import WorldModel
     from worldgate.worlds.models.jepa import Config as JepaConfig
     from worldgate.worlds.train.monitor import Report
@@ -44,11 +44,11 @@ class Tried:
     """A planner on every pair."""
 
     report: ReachingReport
-    decisions: tuple[Decision, ...]
+    planned: tuple[Planned, ...]
 
     def plan_ms(self) -> dict[str, float]:
         """What a plan took, by the wall clock."""
-        took = [decision.ms for decision in self.decisions]
+        took = [one.ms for one in self.planned]
         return {name: float(np.quantile(took, q)) for name, q in (("median", 0.5), ("p95", 0.95), ("worst", 1.0))}
 
 
@@ -118,4 +118,4 @@ def tried(
         lookahead, open_planner(planner, options), planning, low=spec.low, high=spec.high, name=name
     )
     report = evaluate(task, policy, protocol, progress=progress)
-    return Tried(report=report, decisions=tuple(policy.decisions))
+    return Tried(report=report, planned=tuple(policy.planned))
