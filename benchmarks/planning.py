@@ -38,7 +38,7 @@ from worldgate.core.worlds import WorldModel
 from worldgate.evidence.reaching import Arm, PairConfig
 from worldgate.recipes._reaching import Tried, Watching, pairs_of, trained, tried, watched
 from worldgate.worlds import checkpoint
-from worldgate.worlds.latents import LatentConfig
+from worldgate.worlds.latents import LatentConfig, Shaper
 from worldgate.worlds.models import jepa
 from worldgate.worlds.tracks import Inputs
 from worldgate.worlds.train import loop
@@ -77,12 +77,20 @@ def _set(
 AROUND = ("observation.environment_state",)
 SETS = {
     "two_room": _set("two_room", ("noisy",), 600, "top"),
-    "wall": _set("wall", ("noisy",), 600, "top"),
+    "wall": _set("wall", ("noisy",), 600, "top", shaped_by=(Shaper.INVERSE,)),
     "reacher": _set("reacher", ("scripted", "random"), 200, "camera"),
     "pusht": _set(
-        "pusht", ("noisy", "play", "scripted"), 240, "top", states=("observation.state",), read=AROUND, shape=True
+        "pusht",
+        ("noisy", "play", "scripted"),
+        240,
+        "top",
+        states=("observation.state",),
+        read=AROUND,
+        shaped_by=(Shaper.PROBE,),
     ),
-    "push": _set("push", ("noisy", "play"), 240, "front", states=("observation.state",), read=AROUND, shape=True),
+    "push": _set(
+        "push", ("noisy", "play"), 240, "front", states=("observation.state",), read=AROUND, shaped_by=(Shaper.PROBE,)
+    ),
 }
 PLANNERS: Mapping[str, tuple[str, Mapping[str, Any], PlanningConfig]] = {
     "direct": ("direct", {}, PlanningConfig()),

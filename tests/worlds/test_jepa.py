@@ -18,7 +18,7 @@ from worldgate.worlds import checkpoint
 from worldgate.worlds.imagine import prompt_at
 from worldgate.worlds.latent_figures import Tally
 from worldgate.worlds.latent_training import Clips
-from worldgate.worlds.latents import LatentConfig
+from worldgate.worlds.latents import LatentConfig, Shaper
 from worldgate.worlds.models import jepa
 from worldgate.worlds.nn.foresight import Path, Reckoning, make_foresight
 from worldgate.worlds.nn.sigreg import directions, sigreg
@@ -199,6 +199,18 @@ def test_every_head_is_a_switch_and_what_was_not_learned_is_refused(switch, asks
     assert all(np.isfinite(value) for value in phase.evaluate().values())
     with pytest.raises(CapabilityMissing, match=word):
         asks(family, torch.zeros(1, family.latent), torch.ones(1))
+
+
+@pytest.mark.parametrize("shapers", [(), (Shaper.INVERSE,), (Shaper.PROBE,), (Shaper.INVERSE, Shaper.PROBE)])
+@pytest.mark.parametrize("head", list(Shaper))
+def test_only_the_heads_that_are_named_shape_the_latents(shapers, head):
+    made = config(inverse=head is Shaper.INVERSE, probe=head is Shaper.PROBE, reach=False)
+    family, tracks = untrained(dataclasses.replace(made, learn=dataclasses.replace(made.learn, shaped_by=shapers)))
+    phase = family.phases(tracks, [])[0]
+    batch = phase.draw(np.random.default_rng(0))
+    z_NFD = phase._see(batch).detach().requires_grad_(True)
+    phase._heads(batch, z_NFD, torch.zeros(2, len(z_NFD), 2, family.latent)).backward()
+    assert (z_NFD.grad is not None and bool((z_NFD.grad != 0).any())) == (head in shapers)
 
 
 @pytest.mark.parametrize("switch", [{"reckoning": Reckoning.STEP}, {"members": 1}, {"known": 1}])

@@ -47,7 +47,8 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "no probe": ("net.probe=false",),
     "one member": ("net.members=1",),
     "one known row": ("net.known=1",),
-    "probe shapes latents": ("learn.shape=true",),
+    "inverse dynamics shape latents": ('learn.shaped_by=["inverse"]',),
+    "probe shapes latents": ('learn.shaped_by=["probe"]',),
     "straightened": ("learn.straighten=0.1",),
 }
 

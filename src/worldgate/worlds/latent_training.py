@@ -1,7 +1,7 @@
 """Training and judging latents: clips of known rows, rows ahead and a goal, a later row of the same run of valid rows.
 
 The loss is the squared error of predicted latents, with gradients through both sides; SIGReg keeps them from
-collapsing. Heads learn from latents that they do not change, except the probe where ``shape`` asks for it.
+collapsing. Heads learn from latents that they do not change, except those that ``shaped_by`` names.
 
 Shape legend: N samples, H known rows, L rows ahead, K of them that are looked at, V cameras, S pixels a side, D latent,
 A action channels, M members, J directions, G = K + 2 looked-at rows: now, those ahead and the goal.
@@ -23,7 +23,7 @@ from worldgate.worlds.batches import Batch
 from worldgate.worlds.heads.goals import InverseDynamics, Reach
 from worldgate.worlds.heads.probe import Probe
 from worldgate.worlds.latent_figures import Tally
-from worldgate.worlds.latents import LatentConfig
+from worldgate.worlds.latents import LatentConfig, Shaper
 from worldgate.worlds.nn.foresight import Foresight
 from worldgate.worlds.nn.sigreg import directions, sigreg
 from worldgate.worlds.nn.standard import Standard
@@ -199,10 +199,11 @@ class LatentPhase:
     def _heads(self, batch: Batch, z_NFD: Tensor, predicted_MNKD: Tensor) -> Tensor:
         model, fixed = self.model, z_NFD.detach()
         loss = z_NFD.new_zeros(())
-        now, goal, left = self._pairs(batch, fixed)
         if model.inverse is not None:
+            now, goal, left = self._pairs(batch, z_NFD if Shaper.INVERSE in self.learn.shaped_by else fixed)
             truth = model.drive(batch["chunks"]).flatten(0, 1)
             loss = loss + model.inverse.loss(model.inverse(now, goal, left), truth, left)
+        now, goal, left = self._pairs(batch, fixed)
         if model.reach is not None:
             limit, other = batch["limit"].flatten().float(), goal.roll(len(goal) // 2 + 1, dims=0)
             there = model.reach(now, goal, limit)
@@ -212,7 +213,7 @@ class LatentPhase:
         if model.probe is not None:
             truths = {**self._split(batch["states"])}
             truths |= {signal.name: batch[f"reads.{signal.name}"] for signal in model.layout.reads}
-            loss = loss + model.probe.loss(z_NFD if self.learn.shape else fixed, truths)
+            loss = loss + model.probe.loss(z_NFD if Shaper.PROBE in self.learn.shaped_by else fixed, truths)
             # What is predicted is read out, too; the probe learns how far that can be trusted.
             later = {name: held[:, model.context : -1] for name, held in truths.items()}
             loss = loss + model.probe.loss(predicted_MNKD.detach().mean(dim=0), later)

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from worldgate.core.choices import settle
 from worldgate.core.errors import ConfigError
 from worldgate.core.worlds import Observation, Prompt
 from worldgate.worlds.tracks import Layout
+
+
+class Shaper(StrEnum):
+    """A head that can shape latents."""
+
+    INVERSE = "inverse"
+    """Inverse dynamics, as in PLDM: what actions change is sure to be in the latents; no label is needed."""
+    PROBE = "probe"
+    """The probe: what is read out is sure to be in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +44,11 @@ class LatentConfig:
     """Random directions that SIGReg looks along."""
     straighten: float = 0.0
     """Weight of straight paths of latents."""
-    shape: bool = False
-    """Whether the probe's error shapes the latents, too: what is read out is then sure to be in them."""
+    shaped_by: tuple[Shaper, ...] = ()
+    """Heads whose errors shape the latents, too. Without any, latents may hold what stands still and nothing else."""
 
     def __post_init__(self) -> None:
+        settle(self)
         if self.steps < 1 or self.every < 1 or self.span < self.steps * self.every:
             got = f"steps = {self.steps}, every = {self.every}, span = {self.span}"
             hint = "one step at least, and goals at least as far as predictions: span >= steps * every"
