@@ -8,7 +8,7 @@ and stands beside two controls on the same pairs: goals of other episodes, and r
 a plan, by the wall clock, on one thread.
 
 Trainings and trials are cached by set, seconds and code, and a stopped training goes on where it was; what was measured
-in full is kept in ``benchmarks/results/planning.json`` with machine and commit, and ``--quick`` (one task, seconds of
+in full is kept in ``benchmarks/results/planning.json``, each row with its commit, and ``--quick`` (one task, seconds of
 training, few pairs) keeps nothing.
 """
 
@@ -186,7 +186,6 @@ def main() -> None:
     whole: dict[str, Any] = {
         "name": "planning",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-        "commit": commit.stdout.strip(),
         "peer": "absent: LeWM of stable-worldmodel has not been run on these episodes",
         "rows": [],
     }
@@ -194,7 +193,8 @@ def main() -> None:
     begun = time.monotonic()
     for name in ["two_room"] if asked.quick else asked.only:
         runs, seconds = (60, 20.0) if asked.quick else (SETS[name].watching.runs, asked.seconds)
-        whole["rows"] += rows_of(name, runs, seconds, pairs, asked.cache)
+        rows = rows_of(name, runs, seconds, pairs, asked.cache)
+        whole["rows"] += [{**row, "commit": commit.stdout.strip()} for row in rows]
         if not asked.quick:
             keep(whole)
     whole["seconds"] = round(time.monotonic() - begun)

@@ -42,6 +42,7 @@ class LatentLookahead:
         self.model, self.spec, self.rows, self.action = model, spec, spec.context, spec.action.name
         self.low_A, self.high_A = np.asarray(low, np.float64), np.asarray(high, np.float64)
         self._aim: Aim | None = None
+        self._held: tuple[Seen, Tensor] | None = None
 
     @property
     def goal(self) -> Aim:
@@ -82,7 +83,12 @@ class LatentLookahead:
         return float(self.model.reachable(now_1D, self.goal.latent_D[None], rows)[0])
 
     def _now(self, seen: Seen) -> Tensor:
-        return self.model.perceive(prompt_of(self.spec, seen))
+        """(H, D) latents of what is seen, encoded once a plan: warm start, reachability and costs all begin there."""
+        if self._held is None or self._held[0] is not seen:
+            # An ordinary tensor even where the caller is in inference mode, for planners that follow slopes.
+            with torch.inference_mode(False):
+                self._held = seen, self.model.perceive(prompt_of(self.spec, seen))
+        return self._held[1]
 
 
 class LatentScorer:
