@@ -57,6 +57,13 @@ def pose():
 # ------------------------------------------------------------------ one stream
 
 
+def test_what_is_said_in_half_precision_is_a_value_in_full():
+    said = torch.tensor([[0.2, 0.3, 0.1, 0.4]])
+    halved = target().value(said.bfloat16())
+    assert halved.dtype == torch.float32
+    torch.testing.assert_close(halved, target().value(said.bfloat16().float()))
+
+
 def test_what_never_moved_stays_where_it_was():
     held = target()
     said = torch.randn(10, held.entries)

@@ -60,7 +60,9 @@ class Target(nn.Module):
         out = torch.where(self.moves_D, plain, 0.0) * self.std_D + self.mean_D
         if cosines.shape[-1]:
             out = out.clone()
-            out[..., self.angles_A] = torch.atan2(plain[..., self.angles_A], 1 + cosines)
+            # What is said may be bfloat16, under autocast; the value never is.
+            sines, cosines = plain[..., self.angles_A].to(out.dtype), cosines.to(out.dtype)
+            out[..., self.angles_A] = torch.atan2(sines, 1 + cosines)
         if self.pose:
             # Nothing said is no rotation.
             turn = plain[..., 3:] + torch.eye(4, device=plain.device)[3]
