@@ -111,11 +111,12 @@ def test_clips_never_cross_a_gap_and_goals_lie_ahead_in_the_same_run(span, lengt
     made = config()
     layout = resolve_layout(held, made.inputs)
     learn = LatentConfig(steps=2, every=3, span=span, projections=4)
-    clips = Clips(make_tracks(held, layout), layout, learn, context=2, chunk=2)
+    tracks = make_tracks(held, layout)
     # Each row tells where it is from, so that what a clip holds can be seen.
-    for t, track in enumerate(clips.tracks):
+    for t, track in enumerate(tracks):
         track.states_TD[:, 0] = 1000 * t + np.arange(len(track))
         track.actions_TA[:, 0] = 1000 * t + np.arange(len(track))
+    clips = Clips(tracks, layout, learn, context=2, chunk=2)
     bad = {1000 * t + hole % length for t, length in enumerate(lengths)}
     if not len(clips.places_R4):
         assert all(max(hole % n, n - 1 - hole % n) < 7 for n in lengths)

@@ -18,17 +18,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from worldgate.core.errors import DataRefused
-from worldgate.core.streams import Array, IntArray
+from worldgate.core.streams import Array
 from worldgate.worlds.batches import Batch
+from worldgate.worlds.devices import home
 from worldgate.worlds.heads.goals import InverseDynamics, Reach
 from worldgate.worlds.heads.probe import Probe
+from worldgate.worlds.latent_clips import Clips
 from worldgate.worlds.latent_figures import Tally
 from worldgate.worlds.latents import LatentConfig, Shaper
 from worldgate.worlds.nn.foresight import Foresight
 from worldgate.worlds.nn.sigreg import directions, sigreg
 from worldgate.worlds.nn.standard import Standard
 from worldgate.worlds.pixels import to_signed
-from worldgate.worlds.tracks import Layout, Track, complete, runs
+from worldgate.worlds.tracks import Layout, Track
 from worldgate.worlds.train.config import PhaseConfig
 
 _JUDGED = 512
@@ -55,6 +57,8 @@ class LatentModel(Protocol):
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
+    def train(self, mode: bool = True) -> nn.Module: ...
+
     def see(self, frames: Sequence[Tensor], states_ND: Tensor) -> Tensor:
         """(N, D) latents."""
         ...
@@ -62,77 +66,6 @@ class LatentModel(Protocol):
     def measure(self, pictures: Sequence[Sequence[Tensor]]) -> None:
         """Fix what is normalised by."""
         ...
-
-
-class Clips:
-    """Rows of many tracks, drawn as clips."""
-
-    def __init__(self, tracks: Sequence[Track], layout: Layout, config: LatentConfig, context: int, chunk: int) -> None:
-        self.tracks, self.layout, self.config, self.context, self.chunk = (
-            complete(tracks),
-            layout,
-            config,
-            context,
-            chunk,
-        )
-        self.reach = config.steps * config.every
-        places = [self._places(i, track) for i, track in enumerate(tracks)]
-        self.places_R4 = np.concatenate([np.zeros((0, 4), np.int64), *places])
-
-    def _places(self, index: int, track: Track) -> IntArray:
-        """(R, 4) track, row, first and last row of its run, of rows with enough rows after them."""
-        out = [np.zeros((0, 4), np.int64)]
-        for first, after in runs(track.valid_T):
-            rows = np.arange(first, after - self.reach)
-            out.append(np.stack([np.full_like(rows, index), rows, np.full_like(rows, first),
-                                 np.full_like(rows, after - 1)], axis=1))  # fmt: skip
-        return np.concatenate(out)
-
-    def draw(self, rng: np.random.Generator, count: int) -> Batch:
-        """Clips at random, and random directions."""
-        chosen = self.places_R4[rng.integers(len(self.places_R4), size=count)]
-        return self.take(chosen, rng)
-
-    def take(self, chosen_N4: IntArray, rng: np.random.Generator) -> Batch:
-        """Clips at these places; the rows ahead are the same for all, the goals are not."""
-        config, count = self.config, len(chosen_N4)
-        track, now, first, last = chosen_N4.T
-        ahead_K = np.sort(1 + rng.permutation(self.reach)[: config.steps])
-        ahead_K[-1] = self.reach
-        left = 1 + np.floor(rng.random(count) * np.minimum(config.span, last - now)).astype(np.int64)
-        known_NH = np.maximum(now[:, None] + np.arange(1 - self.context, 1), first[:, None])
-        rows_NF = np.concatenate([known_NH, now[:, None] + ahead_K, (now + left)[:, None]], axis=1)
-        drive_NL = now[:, None] + np.arange(self.reach)
-        looked_NG = np.concatenate([np.zeros((count, 1), np.int64), np.broadcast_to(ahead_K, (count, len(ahead_K)))], 1)
-        chunk_NGC = np.minimum((now[:, None] + looked_NG)[..., None] + np.arange(self.chunk), last[:, None, None])
-        tensors = {
-            "states": self._gather([t.states_TD for t in self.tracks], track, rows_NF),
-            "actions": self._gather([t.actions_TA for t in self.tracks], track, drive_NL),
-            "chunks": self._gather([t.actions_TA for t in self.tracks], track, chunk_NGC),
-            "left": torch.as_tensor(left[:, None] - looked_NG),
-            "limit": torch.as_tensor(np.exp(rng.uniform(0, np.log(1.5 * config.span), looked_NG.shape))),
-        }
-        for camera in self.layout.cameras:
-            tensors[f"frames.{camera.name}"] = self._gather(
-                [t.frames[camera.name] for t in self.tracks], track, rows_NF
-            )
-        for signal in self.layout.reads:
-            tensors[f"reads.{signal.name}"] = self._reads(signal.name, signal.shape[0], track, rows_NF)
-        numbers = {f"ahead.{k}": int(row) - 1 for k, row in enumerate(ahead_K)}
-        return Batch(tensors=tensors, numbers=numbers, seed=int(rng.integers(2**31)))
-
-    @staticmethod
-    def _gather(arrays: Sequence[Array], track_N: IntArray, rows_NF: IntArray) -> Tensor:
-        picked = [np.asarray(arrays[t][rows]) for t, rows in zip(track_N, rows_NF, strict=True)]
-        return torch.as_tensor(np.stack(picked))
-
-    def _reads(self, name: str, width: int, track_N: IntArray, rows_NF: IntArray) -> Tensor:
-        """NaN where an episode does not tell this stream."""
-        held = [t.reads.get(name) for t in self.tracks]
-        blank = np.full((1, width), np.nan, np.float32)
-        arrays = [blank if values is None else values for values in held]
-        known = np.array([values is not None for values in held])
-        return self._gather(arrays, track_N, rows_NF * known[track_N][:, None])
 
 
 class LatentPhase:
@@ -149,12 +82,15 @@ class LatentPhase:
         held_out: Sequence[Track],
     ) -> None:
         self.model, self.learn, self.config = model, learn, config
-        chunk = model.inverse.chunk if model.inverse is not None else 1
-        self.train = Clips(train, model.layout, learn, model.context, chunk)
-        self.held_out = Clips(held_out, model.layout, learn, model.context, chunk)
+        self.train, self.held_out = self._clips(train), self._clips(held_out)
         if not len(self.train.places_R4):
             got = f"under {self.train.reach + 1} rows without gaps"
             raise DataRefused("episodes are too short to train on", got=got, hint="fewer learn.steps or learn.every")
+
+    def _clips(self, tracks: Sequence[Track], latents_RD: Array | None = None) -> Clips:
+        model = self.model
+        chunk = model.inverse.chunk if model.inverse is not None else 1
+        return Clips(tracks, model.layout, self.learn, model.context, chunk, latents_RD)
 
     def parameters(self) -> list[nn.Parameter]:
         """All of them."""
@@ -169,21 +105,31 @@ class LatentPhase:
 
     def loss(self, batch: Batch) -> Tensor:
         """Of prediction, SIGReg and heads."""
-        model, learn = self.model, self.learn
-        z_NFD = self._see(batch)
-        known, ahead_NKD = z_NFD[:, : model.context], z_NFD[:, model.context : -1]
-        predicted_MNKD = model.foresight(known, model.drive(batch["actions"]), self._ahead(batch))
-        loss = (predicted_MNKD - ahead_NKD).square().mean()
-        for camera in model.layout.cameras if learn.sigreg else ():
-            free_TND = z_NFD[:, model.context - 1 : -1, model.parts[camera.name]].transpose(0, 1)
+        # Evaluation left the projectors with what it measured.
+        self.model.train()
+        learn, z_NFD = self.learn, self._see(batch)
+        loss = self._told(batch, z_NFD)
+        for part in self._free() if learn.sigreg else ():
+            free_TND = z_NFD[:, self.model.context - 1 : -1, part].transpose(0, 1)
             along = directions(free_TND.shape[-1], learn.projections, free_TND.device)
             loss = loss + learn.sigreg * sigreg(free_TND, along)
         if learn.straighten:
-            path = z_NFD[:, model.context - 1 : -1].diff(dim=1)
+            path = z_NFD[:, self.model.context - 1 : -1].diff(dim=1)
             loss = (
                 loss + learn.straighten * (1 - functional.cosine_similarity(path[:, 1:], path[:, :-1], dim=-1)).mean()
             )
-        out: Tensor = loss + self._heads(batch, z_NFD, predicted_MNKD)
+        return loss
+
+    def _free(self) -> list[slice]:
+        """Latents that could collapse: those of pictures."""
+        return [self.model.parts[camera.name] for camera in self.model.layout.cameras]
+
+    def _told(self, batch: Batch, z_NFD: Tensor) -> Tensor:
+        """Loss of prediction and heads, given latents."""
+        model = self.model
+        known, ahead_NKD = z_NFD[:, : model.context], z_NFD[:, model.context : -1]
+        predicted_MNKD = model.foresight(known, model.drive(batch["actions"]), self._ahead(batch))
+        out: Tensor = (predicted_MNKD - ahead_NKD).square().mean() + self._heads(batch, z_NFD, predicted_MNKD)
         return out
 
     def _ahead(self, batch: Batch) -> list[int]:
@@ -289,3 +235,46 @@ class LatentPhase:
         places = clips.places_R4[:: -(-len(clips.places_R4) // most)]
         rng = np.random.default_rng(0)
         return [clips.take(places[i : i + _AT_ONCE], rng) for i in range(0, len(places), _AT_ONCE)]
+
+
+class HeadsPhase(LatentPhase):
+    """Prediction and heads alone, from latents that stay as they are: in batches that pictures would be too many for.
+
+    Source: GC-IDM, whose inverse dynamics learns on frozen latents.
+    """
+
+    name = "heads"
+
+    def parameters(self) -> list[nn.Parameter]:
+        """All but the eyes'."""
+        model = self.model
+        parts = [part for part in (model.foresight, model.inverse, model.reach, model.probe) if part is not None]
+        return [weight for part in parts for weight in part.parameters()]
+
+    def prepare(self) -> None:
+        """See every row once."""
+        self.model.train(False)
+        self.train = self._clips(self.train.tracks, self._seen(self.train.tracks))
+        self.held_out = self._clips(self.held_out.tracks, self._seen(self.held_out.tracks))
+
+    @torch.no_grad()
+    def _seen(self, tracks: Sequence[Track]) -> Array:
+        """(R, D) latents of all rows."""
+        model, out = self.model, [np.zeros((0, self.model.latent), np.float32)]
+        for track in tracks:
+            for first in range(0, len(track), _AT_ONCE):
+                rows = slice(first, first + _AT_ONCE)
+                pictures = [torch.as_tensor(np.asarray(track.frames[c.name][rows])) for c in model.layout.cameras]
+                signed = [to_signed(held.permute(0, 3, 1, 2)) for held in pictures]
+                out.append(home(model.see(signed, torch.as_tensor(track.states_TD[rows]))))
+        return np.concatenate(out)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Of prediction and heads."""
+        return self._told(batch, self._see(batch))
+
+    def _see(self, batch: Batch) -> Tensor:
+        return batch["latents"]
+
+    def _measure(self) -> None:
+        """What the projectors normalise by stays as it is, too."""

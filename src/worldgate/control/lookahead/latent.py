@@ -26,6 +26,9 @@ from worldgate.worlds.latents import Aim, Latent
 _NEAR = 1e-3
 """Distances below this share of a latent's variance count as this: at the goal nothing is far."""
 
+_LIKELY = 0.5
+"""Probability from which on a goal counts as reached in time."""
+
 
 class LatentLookahead:
     """Fulfils :class:`worldgate.control.lookahead.Lookahead`.
@@ -69,9 +72,18 @@ class LatentLookahead:
         if not self.model.points or not bool(self.goal.weight_D.all()):
             return None
         now_1D = self._now(seen)[-1:]
-        rows = torch.tensor([left], device=now_1D.device)
+        rows = torch.tensor([self._soonest(now_1D, left)], device=now_1D.device)
         actions = home(self.model.toward(now_1D, self.goal.latent_D[None], rows)[0]).astype(np.float64)
         return np.clip(actions, self.low_A, self.high_A)
+
+    def _soonest(self, now_1D: Tensor, left: int) -> int:
+        """Rows in which the goal is more likely reached than not; inverse dynamics told of all that is left dawdles."""
+        if not self.model.reaches:
+            return left
+        within = torch.arange(1, left + 1, device=now_1D.device)
+        now_XD, goal_XD = now_1D.expand(left, -1), self.goal.latent_D.expand(left, -1)
+        likely = torch.nonzero(self.model.reachable(now_XD, goal_XD, within) >= _LIKELY)
+        return int(within[likely[0]]) if len(likely) else left
 
     @torch.inference_mode()
     def reachable(self, seen: Seen, left: int) -> float | None:

@@ -28,7 +28,7 @@ from worldgate.worlds.devices import device_of, home, sent
 from worldgate.worlds.family import Phase
 from worldgate.worlds.heads.goals import InverseDynamics, Reach
 from worldgate.worlds.heads.probe import Probe
-from worldgate.worlds.latent_training import LatentPhase
+from worldgate.worlds.latent_training import HeadsPhase, LatentPhase
 from worldgate.worlds.latents import Aim, LatentConfig
 from worldgate.worlds.nn.foresight import Foresight, Path, Reckoning, make_foresight
 from worldgate.worlds.nn.standard import Standard
@@ -90,6 +90,12 @@ class Config:
     phase: PhaseConfig = field(
         default_factory=lambda: PhaseConfig(steps=2000, batch=64, rate=1e-3, warmup=50, ema=0.99, decay=1e-3)
     )
+    heads: PhaseConfig = field(
+        default_factory=lambda: PhaseConfig(
+            steps=2000, batch=512, rate=1e-3, warmup=50, ema=0.99, decay=1e-3, share=0.5
+        )
+    )
+    """Afterwards, from latents that stay as they are; no steps leave it out."""
     loop: LoopConfig = field(default_factory=LoopConfig)
 
 
@@ -100,6 +106,7 @@ def debug() -> Config:
         net=NetConfig(width=8, hidden=32, latent=8, memory=32, members=2, chunk=2, heads=32),
         learn=LatentConfig(steps=2, every=3, span=12, projections=16),
         phase=PhaseConfig(steps=120, batch=32, rate=3e-3, warmup=5),
+        heads=PhaseConfig(steps=60, batch=64, rate=3e-3, warmup=5),
         loop=LoopConfig(checkpoint_every=60, evaluate_every=60),
     )
 
@@ -114,7 +121,7 @@ def sized(size: Size) -> Config:
         memory=wider(small.net.memory, size),
         heads=wider(small.net.heads, size),
     )
-    return replace(small, net=net, phase=slower(small.phase, size))
+    return replace(small, net=net, phase=slower(small.phase, size), heads=slower(small.heads, size))
 
 
 def create(config: Config, layout: Layout, normaliser: Normaliser) -> JepaFamily:
@@ -179,8 +186,14 @@ class JepaFamily(nn.Module):
         return out | ({"states": slice(width * len(cameras), self.latent)} if self.layout.states else {})
 
     def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[Phase]:
-        """One: everything learns together, the heads from latents that they do not change."""
-        return [LatentPhase(self, self.config.learn, self.config.phase, train, held_out)]
+        """Everything together, the heads from latents that they do not change; then the rest without the eyes."""
+        config = self.config
+        together = LatentPhase(self, config.learn, config.phase, train, held_out)
+        return (
+            [together, HeadsPhase(self, config.learn, config.heads, train, held_out)]
+            if config.heads.steps
+            else [together]
+        )
 
     def see(self, frames: Sequence[Tensor], states_ND: Tensor) -> Tensor:
         """(N, D) latents of pictures of every camera (N, 3, S, S) in [-1, 1] and of numbers in their units."""
