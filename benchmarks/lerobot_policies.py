@@ -1,4 +1,6 @@
-"""Whether our own adapters act as lerobot does: ACT and Diffusion, the same folders and observations, every action.
+"""Whether our own adapters act as lerobot does: the same folders and observations, every action.
+
+ACT, Diffusion, and from lerobot 0.6 on SmolVLA, pi0 and pi0.5, whose hub files are replaced by small ones made there.
 
 lerobot makes small policies with random weights and statistics in an environment of its own, saves them with its own
 saver, and acts for twelve rows through its own processors; ours loads the folders and must give the same actions to
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from worldgate.control.policies import lerobot
+from worldgate.control.policies._lerobot_vla import ToldPolicy
 from worldgate.control.policies._release import WEIGHTS
 
 HERE = Path(__file__).resolve().parent
@@ -43,7 +46,7 @@ def made(root: Path, environment: str) -> dict[str, Any] | None:
     return told
 
 
-def apart(folder: Path, seed: int) -> tuple[float, float]:
+def apart(folder: Path, seed: int, task: str) -> tuple[float, float]:
     """Largest distance of our actions from lerobot's over a run, and the spread of lerobot's."""
     fitted = lerobot.read(folder, rate_hz=30)
     with tempfile.TemporaryDirectory() as scratch:
@@ -52,6 +55,8 @@ def apart(folder: Path, seed: int) -> tuple[float, float]:
         policy = lerobot.build(fitted.release({WEIGHTS: "0" * 64}), {WEIGHTS: path.read_bytes()})
     held = np.load(folder / "actions.npz")
     policy.reset(seed=seed)
+    if isinstance(policy, ToldPolicy):
+        policy.tell(task)
     ours = [policy.act({s.name: held[s.name][t] for s in fitted.observation}) for t in range(len(held["actions"]))]
     return float(np.abs(np.stack(ours) - held["actions"]).max()), float(held["actions"].std())
 
@@ -72,7 +77,7 @@ def main() -> None:
                 absent.append(f"{environment}: make bench-env")
                 continue
             for case in told["cases"]:
-                distance, spread = apart(Path(scratch) / case, told["seed"])
+                distance, spread = apart(Path(scratch) / case, told["seed"], told["task"])
                 what = f"{case}, lerobot {told['lerobot']}"
                 rows.append({"what": what, "value": distance, "unit": "largest distance of an action",
                              "peer": name, "spread": spread, "bar": BAR, "ok": distance <= BAR})  # fmt: skip

@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 
+import lerobot_told
 import numpy as np
 import torch
 from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
@@ -66,17 +67,26 @@ def statistics(shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
 
 def make(root: Path, name: str) -> None:
     """One policy's folder."""
-    kind, cameras, vectors, more = CASES[name]
+    if name in lerobot_told.CASES:
+        kind, count, more = lerobot_told.CASES[name]
+        cameras, vectors = (WRIST, FRONT)[:count], (STATE,)  # in an order of their own, which must be kept
+    else:
+        kind, cameras, vectors, more = CASES[name]
     torch.manual_seed(len(name))
+    folder = root / name
+    folder.mkdir()
     shapes = {vector: (WIDTH + (vector == AROUND),) for vector in vectors} | dict.fromkeys(cameras, (3, 64, 96))
     kinds = {STATE: FeatureType.STATE, AROUND: FeatureType.ENV}
     inputs = {key: PolicyFeature(kinds.get(key, FeatureType.VISUAL), shape) for key, shape in shapes.items()}
     outputs = {"action": PolicyFeature(FeatureType.ACTION, (ACTION,))}
     about = {"input_features": inputs, "output_features": outputs, "device": "cpu", **more}
-    about["pretrained_backbone_weights"] = None
-    if kind == "act":
+    if name in lerobot_told.CASES:
+        policy, processors = lerobot_told.make(kind, folder, about)
+    elif kind == "act":
+        about["pretrained_backbone_weights"] = None
         policy, processors = ACTPolicy(ACTConfig(**about)), make_act_pre_post_processors
     else:
+        about["pretrained_backbone_weights"] = None
         policy, processors = DiffusionPolicy(DiffusionConfig(**about)), make_diffusion_pre_post_processors
     with torch.no_grad():  # running statistics as after training, else a mistake in their use would not show
         for key, buffer in policy.named_buffers():
@@ -84,7 +94,6 @@ def make(root: Path, name: str) -> None:
                 buffer.copy_(0.5 + torch.rand_like(buffer))
     stats = {key: statistics(shape) for key, shape in {**shapes, "action": (ACTION,)}.items()}
     before, after = processors(policy.config, stats)
-    folder = root / name
     policy.save_pretrained(folder)
     before.save_pretrained(folder)
     after.save_pretrained(folder)
@@ -98,6 +107,7 @@ def make(root: Path, name: str) -> None:
     for t in range(STEPS):
         row = {key: torch.from_numpy(rows[t]) for key, rows in seen.items()}
         row |= {key: row[key].permute(2, 0, 1).float() / 255 for key in cameras}
+        row |= {"task": lerobot_told.TASK} if name in lerobot_told.CASES else {}
         actions.append(after(policy.select_action(before(row))).numpy()[0])
     np.savez(folder / "actions.npz", actions=np.stack(actions), **seen)
 
@@ -105,6 +115,10 @@ def make(root: Path, name: str) -> None:
 if __name__ == "__main__":
     import lerobot
 
-    for case in CASES:
+    # Before 0.6 pi0 needs a transformers of its own, and SmolVLA runs on one that places patches otherwise.
+    told = lerobot_told.CASES if tuple(map(int, lerobot.__version__.split(".")[:2])) >= (0, 6) else {}
+    cases = [*CASES, *told]
+    for case in cases:
         make(Path(sys.argv[1]), case)
-    print(json.dumps({"lerobot": lerobot.__version__, "torch": torch.__version__, "seed": SEED, "cases": list(CASES)}))
+    about = {"lerobot": lerobot.__version__, "torch": torch.__version__, "seed": SEED, "task": lerobot_told.TASK}
+    print(json.dumps({**about, "cases": cases}))

@@ -226,6 +226,7 @@ def fill(head: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             raise WeightsRefused("a tensor of another shape", got=got, where=WEIGHTS)
         if not bool(torch.isfinite(tensor).all()):
             raise WeightsRefused("weights that are not finite", got=name, where=WEIGHTS)
-    head.load_state_dict(dict(tensors), strict=False)
+    empty = any(held.is_meta for held in wanted.values())
+    head.load_state_dict(dict(tensors), strict=False, assign=empty)
     head.requires_grad_(False)
     head.train(False)

@@ -10,14 +10,15 @@ Shape legend: D channels of a stream.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
-from safetensors import numpy as safetensors
+from safetensors import torch as safetensors
 
 from worldgate.core.errors import CapabilityMissing, DataRefused, NotFound, WeightsRefused
 from worldgate.core.normalisers import Normaliser, Statistics
@@ -28,6 +29,15 @@ ACTION = "action"
 _PIPES = {"policy_preprocessor.json": "normalizer_processor", "policy_postprocessor.json": "unnormalizer_processor"}
 _QUIET = {"to_batch_processor", "device_processor", "rename_observations_processor", *_PIPES.values()}
 """Steps of a pipeline that do not change a number, and those that are read."""
+_TOLD = {
+    "tokenizer_processor",
+    "smolvla_new_line_processor",
+    "pi0_new_line_processor",
+    "pi05_prepare_state_tokenizer_processor_step",
+    "relative_actions_processor",
+    "absolute_actions_processor",
+}
+"""Those that policies which are told in words have besides; how they are set is judged where they are read."""
 _RANGES = {"MIN_MAX": ("min", "max"), "QUANTILES": ("q01", "q99"), "QUANTILE10": ("q10", "q90")}
 _EPS = 1e-8
 
@@ -37,7 +47,7 @@ class Folder:
     """What a checkpoint folder says."""
 
     kind: str
-    """``act``, ``diffusion``."""
+    """``act``, ``diffusion``, ``smolvla``, ``pi0``, ``pi05``."""
     config: Mapping[str, Any]
     tensors: Mapping[str, Array]
     inputs: Mapping[str, tuple[int, ...]]
@@ -45,10 +55,16 @@ class Folder:
     action: tuple[int, ...]
     normaliser: Normaliser
     """Of every input and the action; pictures have one number a colour."""
+    steps: Mapping[str, Mapping[str, Any]]
+    """Name of a step of the pipelines -> how it is set."""
 
 
-def read(root: Path) -> Folder:
+def read(root: Path, *, told: Container[str] = ()) -> Folder:
     """Read a folder whole.
+
+    Args:
+        root: the folder.
+        told: kinds of policy that are told in words what to do.
 
     Raises:
         NotFound: no such folder, or not all files.
@@ -66,7 +82,8 @@ def read(root: Path) -> Folder:
     odd = [name for name, shape in shapes.items() if len(shape) not in {1, 3} or (len(shape) == 3 and shape[0] != 3)]
     if odd:
         raise DataRefused("a stream of another form than (D,) or (3, H, W)", got=shapes[odd[0]], where=odd[0])
-    modes, statistics = _statistics(root, config, tensors)
+    steps = _steps(root, _QUIET | _TOLD if config.get("type") in told else _QUIET)
+    modes, statistics = _statistics(root, config, tensors, steps)
     streams = {
         name: _resolved(name, shape, modes.get(str(held[name]["type"]), "IDENTITY"), statistics.get(name, {}), root)
         for name, shape in shapes.items()
@@ -79,6 +96,7 @@ def read(root: Path) -> Folder:
         inputs=shapes,
         action=action,
         normaliser=Normaliser(streams=streams),
+        steps={name: step.get("config") or {} for name, step in steps},
     )
 
 
@@ -101,37 +119,56 @@ def _tensors(path: Path) -> dict[str, Array]:
             raise WeightsRefused("weights are read from safetensors alone", got=other[0], where=path.parent)
         raise NotFound("a file of this policy is missing", got=path.name, where=path.parent)
     try:
-        return dict(safetensors.load(path.read_bytes()))
+        loaded = safetensors.load_file(path)
     except (SafetensorError, ValueError, KeyError) as error:
         raise WeightsRefused("these weights are not safetensors", got=str(error)[:80], where=path) from error
+    short = {torch.bfloat16, torch.float16}  # kept so, computed in float32
+    return {name: (t.float() if t.dtype in short else t).numpy() for name, t in loaded.items()}
+
+
+def _steps(root: Path, read: Container[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Names and steps of both pipelines in their order; none where an older LeRobot wrote the folder.
+
+    Raises:
+        CapabilityMissing: a step that is not read.
+    """
+    found: list[tuple[str, dict[str, Any]]] = []
+    if not (root / next(iter(_PIPES))).is_file():
+        return found
+    for pipe in _PIPES:
+        for step in _json(root / pipe).get("steps", []):
+            name = str(step.get("registry_name"))
+            if name not in read or step.get("config", {}).get("rename_map"):
+                raise CapabilityMissing("this step of a pipeline is not read", got=name, where=root / pipe)
+            found.append((name, step))
+    return found
 
 
 def _statistics(
-    root: Path, config: Mapping[str, Any], tensors: Mapping[str, Array]
+    root: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Array],
+    steps: Sequence[tuple[str, dict[str, Any]]],
 ) -> tuple[dict[str, str], dict[str, dict[str, FloatArray]]]:
     """How each kind of stream is normalised, and by which numbers: stream -> statistic -> values."""
     found: dict[str, dict[str, FloatArray]] = {}
     modes = {str(kind): str(mode) for kind, mode in config.get("normalization_mapping", {}).items()}
-    if not (root / next(iter(_PIPES))).is_file():
+    if not steps:
         for name, tensor in tensors.items():
             if name.startswith(("normalize_inputs.buffer_", "unnormalize_outputs.buffer_")):
                 stream, _, statistic = name.partition(".buffer_")[2].rpartition(".")
                 found.setdefault(_unbroken(stream, config), {})[statistic] = np.asarray(tensor, np.float64)
         return modes, found
-    for pipe, wanted in _PIPES.items():
-        for step in _json(root / pipe).get("steps", []):
-            name = str(step.get("registry_name"))
-            if name not in _QUIET or step.get("config", {}).get("rename_map"):
-                raise CapabilityMissing("this step of a pipeline is not read", got=name, where=root / pipe)
-            if name != wanted:
-                continue
-            modes = {str(kind): str(mode) for kind, mode in step["config"]["norm_map"].items()}
-            if "state_file" not in step:
-                continue
-            for key, tensor in _tensors(root / str(step["state_file"])).items():
-                stream, _, statistic = key.rpartition(".")
-                if (stream == ACTION) == (wanted == "unnormalizer_processor"):
-                    found.setdefault(stream, {})[statistic] = np.asarray(tensor, np.float64)
+    for name, step in steps:
+        if name not in _PIPES.values():
+            continue
+        modes = {str(kind): str(mode) for kind, mode in step["config"]["norm_map"].items()}
+        if "state_file" not in step:
+            continue
+        for key, tensor in _tensors(root / str(step["state_file"])).items():
+            stream, _, statistic = key.rpartition(".")
+            if (stream == ACTION) == (name == "unnormalizer_processor"):
+                found.setdefault(stream, {})[statistic] = np.asarray(tensor, np.float64)
     return modes, found
 
 
@@ -144,13 +181,14 @@ def _unbroken(stream: str, config: Mapping[str, Any]) -> str:
 def _resolved(name: str, shape: tuple[int, ...], mode: str, told: Mapping[str, FloatArray], root: Path) -> Statistics:
     """Means and deviations that normalise as LeRobot does in this mode."""
     width = shape[0]
-    if mode == "IDENTITY" or not told:
+    if mode == "IDENTITY":
         return Statistics(mean=(0.0,) * width, std=(1.0,) * width)
     wanted = ("mean", "std") if mode == "MEAN_STD" else _RANGES.get(mode)
     if wanted is None:
         raise CapabilityMissing("this way of normalising is not read", got=mode, where=name)
     if not set(wanted) <= set(told):
-        raise DataRefused("statistics are missing", got=", ".join(sorted(told)), where=f"{root}:{name}", hint=mode)
+        got, hint = ", ".join(sorted(told)) or "none", f"{mode} wants {' and '.join(wanted)}"
+        raise DataRefused("statistics are missing", got=got, where=f"{root}:{name}", hint=hint)
     first, second = (told[key].reshape(-1) for key in wanted)
     if {len(first), len(second)} != {width} or not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise DataRefused("statistics of another width, or not finite", got=len(first), where=f"{root}:{name}")

@@ -1,11 +1,12 @@
 """LeRobot: policies that it trained, loaded from their folder and executed by our own modules.
 
-ACT and Diffusion, as lerobot 0.4.4 and 0.6.2 write them, with ResNet-18 or -34 bodies. The folder's weights,
-statistics, streams and chunk become the release, and with them what the folder does not say and the caller must: the
-rate, the controller's convention, the unit. ``benchmarks/lerobot_policies.py`` holds the actions equal to lerobot's.
+ACT and Diffusion, as lerobot 0.4.4 and 0.6.1 write them, with ResNet-18 or -34 bodies, and what is told in words:
+SmolVLA, pi0 and pi0.5 (``_lerobot_vla.py``). The folder's weights, statistics, streams and chunk become the release,
+and with them what the folder does not say and the caller must: the rate, the controller's convention, the unit.
+``benchmarks/lerobot_policies.py`` holds the actions equal to lerobot's.
 
-Notable choices: pictures must have the size that the policy was trained on, as in LeRobot; the encoder that ACT only
-learns with is left out.
+Notable choices: ACT and Diffusion want pictures of the size that they were trained on, as in LeRobot; the encoder that
+ACT only learns with is left out.
 
 Shape legend: B batch, N rows of history, D channels of a stream, H x W pixels.
 """
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldgate.control.policies import _lerobot_files
+from worldgate.control.policies import _lerobot_files, _lerobot_vla
 from worldgate.control.policies._acting import ChunkPolicy, fill, load_tensors
 from worldgate.control.policies._lerobot_act import Act, ActConfig
 from worldgate.control.policies._lerobot_diffusion import Diffusion, DiffusionConfig
@@ -36,10 +37,10 @@ from worldgate.core.worlds import Observation, Signal
 from worldgate.fleet.releases import Controller, Release, Setting
 
 CARD = {
-    "line": "LeRobot's ACT and Diffusion from their folders: config.json, model.safetensors, statistics",
+    "line": "LeRobot's ACT, Diffusion, SmolVLA, pi0 and pi0.5 from their folders: weights, statistics, tokenizer",
     "inputs": "observation.state, observation.environment_state, colour cameras",
     "needs": "models",
-    "source": "https://github.com/huggingface/lerobot, 0.4.4 and 0.6.2",
+    "source": "https://github.com/huggingface/lerobot, 0.4.4 and 0.6.1",
 }
 
 _KINDS: dict[str, type[ActConfig] | type[DiffusionConfig]] = {"act": ActConfig, "diffusion": DiffusionConfig}
@@ -65,16 +66,22 @@ def read(
     Raises:
         NotFound: no such folder, or not all files.
         WeightsRefused: not safetensors, or tensors that are not this policy's.
-        DataRefused: statistics or configuration that contradict themselves.
+        DataRefused: statistics that are missing, or a configuration that contradicts itself.
         CapabilityMissing: a policy, body, sampler or processing that is not read.
+        MissingExtra: a policy that is told in words, without the library that reads its tokenizer.
         UsageError: a rate that is none, or names that do not fit.
     """
-    held = _lerobot_files.read(folder)
-    if held.kind not in _KINDS:
-        raise CapabilityMissing("this LeRobot policy is not read", got=held.kind, hint=f"one of {', '.join(_KINDS)}")
+    held = _lerobot_files.read(folder, told=_lerobot_vla.KINDS)
+    if held.kind not in (*_KINDS, *_lerobot_vla.KINDS):
+        hint = f"one of {', '.join((*_KINDS, *_lerobot_vla.KINDS))}"
+        raise CapabilityMissing("this LeRobot policy is not read", got=held.kind, hint=hint)
     if not rate_hz > 0 or (names and len(names) != held.action[0]):
         got = f"{rate_hz:g} Hz, {len(names)} names for {held.action[0]} channels"
         raise UsageError("a rate above 0, and a name for each channel of the action", got=got)
+    observation = tuple(_signal(name, shape) for name, shape in held.inputs.items())
+    action = Signal(name=_lerobot_files.ACTION, shape=held.action, unit=unit, names=tuple(names))
+    if held.kind in _lerobot_vla.KINDS:
+        return _lerobot_vla.fitted(held, folder, observation, action, convention=convention, rate_hz=rate_hz)
     kind = _KINDS[held.kind]
     wanted = {f.name for f in fields(kind)}
     tree = {key: value for key, value in held.config.items() if key in wanted}
@@ -82,7 +89,6 @@ def read(
         config = decode(kind, tree, where=str(folder / _lerobot_files.CONFIG))
     except ConfigError as error:
         raise DataRefused("not the configuration of this policy", got=error.got, where=error.where) from error
-    observation = tuple(_signal(name, shape) for name, shape in held.inputs.items())
     head = _head(held.kind, config, observation, held.action[0])
     tensors = {name: tensor for name, tensor in held.tensors.items() if not name.startswith(head.ignored)}
     fill(head, {name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()})
@@ -96,7 +102,7 @@ def read(
         about={"lerobot": canonical({"type": held.kind, **tree}).decode()},
         normaliser=held.normaliser,
         observation=observation,
-        action=Signal(name=_lerobot_files.ACTION, shape=held.action, unit=unit, names=tuple(names)),
+        action=action,
         controller=Controller(convention=convention, rate_hz=rate_hz, chunk=chunk, execute=config.n_action_steps),
         pre={"history": float(config.n_obs_steps)},
         post=post,
@@ -171,12 +177,14 @@ class LeRobotPolicy(ChunkPolicy):
         return seen
 
 
-def build(release: Release, weights: Mapping[str, bytes]) -> LeRobotPolicy:
+def build(release: Release, weights: Mapping[str, bytes]) -> ChunkPolicy:
     """See :class:`worldgate.control.policies.PolicyModule`."""
     tensors = load_tensors(only_file(weights))
     try:
         tree = json.loads(file_text(weights)["lerobot"])
         kind = str(tree.pop("type"))
+        if kind in _lerobot_vla.KINDS:
+            return _lerobot_vla.acting(release, kind, tree, tensors)
         config = decode(_KINDS[kind], tree, where=WEIGHTS)
         head = _head(kind, config, release.observation, release.action.shape[0])
     except (ValueError, KeyError, TypeError, ConfigError) as error:
