@@ -69,13 +69,14 @@ def make(root: Path, name: str) -> None:
     """One policy's folder."""
     if name in lerobot_told.CASES:
         kind, count, more = lerobot_told.CASES[name]
-        cameras, vectors = (WRIST, FRONT)[:count], (STATE,)  # in an order of their own, which must be kept
+        cameras, vectors, picture = (WRIST, FRONT)[:count], (STATE,), (3, 20, 30)  # an order that must be kept
     else:
         kind, cameras, vectors, more = CASES[name]
+        picture = (3, 64, 96)
     torch.manual_seed(len(name))
     folder = root / name
     folder.mkdir()
-    shapes = {vector: (WIDTH + (vector == AROUND),) for vector in vectors} | dict.fromkeys(cameras, (3, 64, 96))
+    shapes = {vector: (WIDTH + (vector == AROUND),) for vector in vectors} | dict.fromkeys(cameras, picture)
     kinds = {STATE: FeatureType.STATE, AROUND: FeatureType.ENV}
     inputs = {key: PolicyFeature(kinds.get(key, FeatureType.VISUAL), shape) for key, shape in shapes.items()}
     outputs = {"action": PolicyFeature(FeatureType.ACTION, (ACTION,))}
@@ -99,7 +100,7 @@ def make(root: Path, name: str) -> None:
     after.save_pretrained(folder)
     rng = np.random.default_rng(5)
     seen = {key: rng.normal(0.3, 1, (STEPS, *shapes[key])).astype(np.float32) for key in vectors}
-    seen |= {key: rng.integers(0, 256, (STEPS, 64, 96, 3), dtype=np.uint8) for key in cameras}
+    seen |= {key: rng.integers(0, 256, (STEPS, *picture[1:], 3), dtype=np.uint8) for key in cameras}
     policy.eval()
     policy.reset()
     torch.manual_seed(SEED)
@@ -115,9 +116,7 @@ def make(root: Path, name: str) -> None:
 if __name__ == "__main__":
     import lerobot
 
-    # Before 0.6 pi0 needs a transformers of its own, and SmolVLA runs on one that places patches otherwise.
-    told = lerobot_told.CASES if tuple(map(int, lerobot.__version__.split(".")[:2])) >= (0, 6) else {}
-    cases = [*CASES, *told]
+    cases = [*CASES, *lerobot_told.CASES]
     for case in cases:
         make(Path(sys.argv[1]), case)
     about = {"lerobot": lerobot.__version__, "torch": torch.__version__, "seed": SEED, "task": lerobot_told.TASK}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lerobot import __version__ as version
 from lerobot.configs.types import NormalizationMode
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, SmolVLMConfig
@@ -20,20 +21,22 @@ from transformers import PreTrainedTokenizerFast, SmolVLMConfig
 TASK = "push the red_block left"
 LETTERS = ["<pad>", "<unk>", "<bos>", *(chr(code) for code in range(32, 127)), "\n"]
 WORDS = 128
-WIDTHS = {"gemma_2b": (40, 2), "gemma_300m": (24, 2)}
+WIDTHS = {"gemma_2b": (24, 2), "gemma_300m": (16, 2)}
 """Width and depth that stand for the two sizes that lerobot knows."""
 QUANTILES = dict.fromkeys(("STATE", "ACTION"), NormalizationMode.QUANTILES)
 CHUNK = {"chunk_size": 6, "n_action_steps": 4, "max_state_dim": 8, "max_action_dim": 7}
 CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
-    "smolvla": ("smolvla", 2, {**CHUNK, "resize_imgs_with_padding": (64, 64), "num_vlm_layers": 4}),
+    "smolvla": ("smolvla", 2, {**CHUNK, "resize_imgs_with_padding": (32, 32), "num_vlm_layers": 3}),
     "smolvla_self": ("smolvla", 1, {
-        **CHUNK, "resize_imgs_with_padding": (32, 32), "num_vlm_layers": 3, "attention_mode": "self_attn",
+        **CHUNK, "resize_imgs_with_padding": (16, 16), "num_vlm_layers": 2, "attention_mode": "self_attn",
         "num_steps": 3, "empty_cameras": 1, "prefix_length": 40, "pad_language_to": "max_length"}),
     "pi0": ("pi0", 2, {**CHUNK, "image_resolution": (28, 28), "empty_cameras": 1}),
     "pi05": ("pi05", 1, {**CHUNK, "image_resolution": (28, 28), "num_inference_steps": 4,
                          "normalization_mapping": {**QUANTILES, "VISUAL": NormalizationMode.IDENTITY}}),
 }  # fmt: skip
 """Kind, number of cameras, keys of lerobot's configuration."""
+if version.startswith("0.4."):  # its pi0 needs a transformers of its own
+    CASES = {name: case for name, case in CASES.items() if case[0] == "smolvla"}
 
 
 def tokenizer(kind: str, folder: Path) -> PreTrainedTokenizerFast:
@@ -54,10 +57,12 @@ def make(kind: str, folder: Path, about: dict[str, Any]) -> tuple[Any, Any]:
     held = tokenizer(kind, folder)
     tokenizer_processor.AutoTokenizer = types.SimpleNamespace(from_pretrained=lambda name: held)
     policy, maker = (smolvla if kind == "smolvla" else pi)(kind, folder, about)
-    with torch.no_grad():  # norms begin as ones or zeros, where a mistake in their use would not show
+    with torch.no_grad():  # weights as they begin are so small or so even that a mistake in their use would hardly show
         for name, weight in policy.named_parameters():
-            if "norm" in name or "dense" in name:
+            if "norm" in name:
                 weight.add_(0.3 * torch.randn_like(weight))
+            elif weight.ndim > 1:
+                weight.mul_(2)
     return policy, maker
 
 
@@ -68,11 +73,11 @@ def smolvla(kind: str, folder: Path, about: dict[str, Any]) -> tuple[Any, Any]:
     from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
     from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_processors
 
-    text = {"model_type": "llama", "hidden_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 12,
-            "intermediate_size": 64, "num_hidden_layers": 5, "vocab_size": WORDS, "rms_norm_eps": 1e-5,
+    text = {"model_type": "llama", "hidden_size": 24, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6,
+            "intermediate_size": 40, "num_hidden_layers": 5, "vocab_size": WORDS, "rms_norm_eps": 1e-5,
             "pad_token_id": 0}  # fmt: skip
-    eye = {"hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 3,
-           "image_size": 64, "patch_size": 16}  # fmt: skip
+    eye = {"hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 3,
+           "image_size": 32, "patch_size": 8}  # fmt: skip
     config = SmolVLMConfig(text_config=text, vision_config=eye, scale_factor=2, pad_token_id=0)
     (folder / "vlm_config.json").write_text(json.dumps(config.to_dict(), default=str))
     marks = types.SimpleNamespace(tokenizer=types.SimpleNamespace(fake_image_token_id=1, global_image_token_id=2))
@@ -96,14 +101,14 @@ def pi(kind: str, folder: Path, about: dict[str, Any]) -> tuple[Any, Any]:
 
     def sizes(variant: str) -> Any:
         width, layers = WIDTHS[variant]
-        return modeling.GemmaConfig(width=width, depth=layers, mlp_dim=56, num_heads=8, num_kv_heads=1, head_dim=8)
+        return modeling.GemmaConfig(width=width, depth=layers, mlp_dim=40, num_heads=8, num_kv_heads=1, head_dim=4)
 
     whole, expert = modeling.PaliGemmaForConditionalGenerationWithPiGemma, modeling.PiGemmaForCausalLM
 
     def small_whole(config: Any) -> Any:
         config.text_config.vocab_size = WORDS
         eye = config.vision_config
-        eye.hidden_size, eye.intermediate_size, eye.num_hidden_layers, eye.num_attention_heads = 32, 40, 2, 16
+        eye.hidden_size, eye.intermediate_size, eye.num_hidden_layers, eye.num_attention_heads = 32, 24, 2, 16
         eye.projection_dim = config.text_config.hidden_size
         return whole(config=config)
 

@@ -99,6 +99,7 @@ def fitted_lerobot():
     for name, width in ((STATE.name, 11), (AROUND.name, 7)):
         buffer = f"normalize_inputs.buffer_{name.replace('.', '_')}"
         tensors |= {f"{buffer}.mean": np.zeros(width), f"{buffer}.std": np.ones(width)}
+    tensors |= {f"unnormalize_outputs.buffer_action.{name}": np.full(2, n) for n, name in enumerate(("mean", "std"))}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "config.json").write_text(json.dumps(config))
         save_file(tensors, Path(folder, "model.safetensors"))

@@ -1,7 +1,8 @@
 """LeRobot's policies: a folder that lerobot 0.4.4 wrote acts as it did there, and folders that do not fit are refused.
 
 ``tests/golden/lerobot_act`` is the case ``act_vectors`` of ``benchmarks/peers/lerobot_policies.py``; that benchmark
-holds all cases, pictures and Diffusion among them, against lerobot itself.
+holds all cases, pictures and Diffusion among them, against lerobot itself. ``test_lerobot_told.py`` has what is told in
+words.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def test_tensors_that_are_not_this_policys_are_refused(folder, key):
 @pytest.mark.parametrize(
     ("keys", "error"),
     [
-        ({"type": "smolvla"}, CapabilityMissing),
+        ({"type": "pi0_fast"}, CapabilityMissing),
         ({"replace_final_stride_with_dilation": True}, CapabilityMissing),
         ({"feedforward_activation": "glu"}, CapabilityMissing),
         ({"chunk_size": "many"}, DataRefused),
@@ -129,6 +130,14 @@ def test_tensors_that_are_not_this_policys_are_refused(folder, key):
 def test_configurations_that_are_not_read_are_refused(folder, keys, error):
     changed(folder / "config.json", **keys)
     with pytest.raises(error):
+        lerobot.read(folder, rate_hz=30)
+
+
+def test_statistics_that_are_missing_are_refused(folder):
+    path = folder / "policy_postprocessor_step_0_unnormalizer_processor.safetensors"
+    kept = {name: tensor for name, tensor in load_file(path).items() if not name.startswith("action.")}
+    save_file(kept, path)
+    with pytest.raises(DataRefused, match="statistics are missing"):
         lerobot.read(folder, rate_hz=30)
 
 

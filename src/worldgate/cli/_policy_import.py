@@ -23,14 +23,15 @@ def import_(
     workspace: WorkspaceOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Register a policy that LeRobot trained as a release: its ACT or Diffusion, from their folder.
+    """Register a policy that LeRobot trained as a release: ACT, Diffusion, SmolVLA, pi0 or pi0.5, from their folder.
 
     For example:
 
         worldgate policy import pretrained_model --rate 30 --name aloha-act
         worldgate policy import pretrained_model --rate 50 --unit rad --channels shoulder elbow wrist
 
-    Weights, statistics, streams and chunk come from the folder. What it does not say is said here and is part of the
+    Weights, statistics, streams and chunk come from the folder, and with SmolVLA, pi0 and pi0.5 the tokenizer: nothing
+    is fetched, and a file that is missing is named. What the folder does not say is said here and is part of the
     release: another rate, unit or convention is another release.
 
     Args:
@@ -52,5 +53,8 @@ def import_(
     own = held.controller
     said = f"release {short(ref.digest)} {ref.name}: {own.execute} of {own.chunk} actions at {own.rate_hz:g} Hz"
     streams = [f"sees {s.name} {s.shape}" for s in held.observation]
+    if "prompt" in held.pre:
+        tokenizer = short(str(held.pre["tokenizer"]))
+        streams.append(f"is told {str(held.pre['prompt'])!r}, as tokens of tokenizer {tokenizer}")
     next_ = f"next: worldgate policy evaluate {short(ref.digest)} --dataset DATASET"
     answer("policy.import", {"release": ref, "manifest": held.manifest()}, said, *streams, next_, as_json=json)

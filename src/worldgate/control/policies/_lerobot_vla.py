@@ -49,8 +49,7 @@ PROMPTS = {
     "pi05": "Task: {task}, State: {state};\nAction: ",
 }
 """How each kind is told; pi0.5 reads the state as numbers from 0 to 255."""
-_SOURCES = {"smolvla": "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"}
-_PALIGEMMA = "google/paligemma-3b-pt-224"
+_SMOLVLM, _PALIGEMMA = "HuggingFaceTB/SmolVLM2-500M-Video-Instruct", "google/paligemma-3b-pt-224"
 _UNREAD = (
     "adapt_to_pi_aloha",
     "use_delta_joint_actions_aloha",
@@ -84,13 +83,14 @@ class Words:
         data: a ``tokenizer.json``.
         kind: of the policy, one of :data:`PROMPTS`.
         longest: tokens that the policy reads.
+        vocabulary: how many different ones it knows.
 
     Raises:
         MissingExtra: the library that reads it is not installed.
         WeightsRefused: it is none.
     """
 
-    def __init__(self, data: bytes, kind: str, longest: int) -> None:
+    def __init__(self, data: bytes, kind: str, longest: int, vocabulary: int) -> None:
         try:
             from tokenizers import Tokenizer
         except ModuleNotFoundError as error:
@@ -104,14 +104,14 @@ class Words:
             raise WeightsRefused("not a tokenizer", got=str(error)[:80], where=TOKENIZER) from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._kind, self._longest = kind, longest
-        self.size: int = self._tokenizer.get_vocab_size()
+        self._kind, self._longest, self._vocabulary = kind, longest, vocabulary
 
     def tokens(self, text: str, state_D: FloatArray) -> Tensor:
         """(1, N) of an instruction and the normalised state.
 
         Raises:
             UsageError: more tokens than the policy reads.
+            WeightsRefused: a token that it does not know.
         """
         if self._kind == "pi05":
             task = text.strip().replace("_", " ").replace("\n", " ")
@@ -126,6 +126,9 @@ class Words:
         if len(found) > self._longest:
             got = f"{len(found)} tokens: {text[:60]!r}"
             raise UsageError("an instruction longer than this policy reads", got=got, hint=f"at most {self._longest}")
+        if max(found, default=-1) not in range(self._vocabulary):
+            hint = f"{self._vocabulary} tokens are known; copy its own {TOKENIZER}"
+            raise WeightsRefused("a tokenizer of another policy", got=f"tokens {found[:8]}", where=TOKENIZER, hint=hint)
         return torch.tensor([found])
 
 
@@ -159,7 +162,7 @@ def tree_of(held: Folder, root: Path) -> dict[str, Any]:
     told = held.steps.get("tokenizer_processor", {}).get("max_length")
     tree |= {"tokenizer_max_length": told} if told else {}
     if held.kind == "smolvla":
-        source = str(config.get("vlm_model_name", _SOURCES["smolvla"]))
+        source = str(config.get("vlm_model_name", _SMOLVLM))
         path = root / LANGUAGE_MODEL
         try:
             tree |= of_language_model(json.loads(_beside(path, "config.json", source)), path)
@@ -174,7 +177,7 @@ def tokenizer_of(held: Folder, root: Path) -> Array:
     Raises:
         NotFound: it does not lie beside the weights.
     """
-    own = held.config.get("vlm_model_name", _SOURCES["smolvla"]) if held.kind == "smolvla" else _PALIGEMMA
+    own = held.config.get("vlm_model_name", _SMOLVLM) if held.kind == "smolvla" else _PALIGEMMA
     source = held.steps.get("tokenizer_processor", {}).get("tokenizer_name") or own
     return np.frombuffer(_beside(root / TOKENIZER, TOKENIZER, str(source)), np.uint8)
 
@@ -239,11 +242,9 @@ def fitted(
         head = head_of(held.kind, tree, observation, action.shape[0], given)
     except ConfigError as error:
         raise DataRefused("not the configuration of this policy", got=error.got, where=error.where) from error
-    words = Words(tokenizer.tobytes(), held.kind, head.config.tokenizer_max_length)
-    if words.size > head.vocabulary:
-        got = f"{words.size} words, the policy knows {head.vocabulary}"
-        raise WeightsRefused("a tokenizer of another policy", got=got, where=root / TOKENIZER)
     config = head.config
+    words = Words(tokenizer.tobytes(), held.kind, config.tokenizer_max_length, head.vocabulary)
+    words.tokens("go", np.zeros(held.inputs[STATE][0]))
     controller = Controller(
         convention=convention, rate_hz=rate_hz, chunk=config.chunk_size, execute=config.n_action_steps
     )  # fmt: skip
@@ -271,7 +272,7 @@ def acting(release: Release, kind: str, tree: Mapping[str, Any], tensors: Mappin
     head = head_of(
         kind, tree, release.observation, release.action.shape[0], {n: t for n, t in tensors.items() if n != TOKENIZER}
     )
-    return ToldPolicy(release, head, Words(data, kind, head.config.tokenizer_max_length))
+    return ToldPolicy(release, head, Words(data, kind, head.config.tokenizer_max_length, head.vocabulary))
 
 
 class ToldPolicy(ChunkPolicy):
