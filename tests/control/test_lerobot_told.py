@@ -171,10 +171,10 @@ def test_the_release_names_statistics_tokenizer_prompt_cameras_rate_and_chunk(wo
     assert len({first.digest, *(other.digest for other in others)}) == 7
 
 
-def test_weights_that_are_kept_in_bfloat16_are_computed_in_float32(workspace, tmp_path):
+def test_weights_of_other_widths_are_computed_in_float32(workspace, tmp_path):
     folder = copied("smolvla", tmp_path)
     plans = []
-    for types in ((torch.bfloat16,), (torch.bfloat16, torch.float32)):
+    for types in ((torch.bfloat16,), (torch.bfloat16, torch.float64)):
         for kept in types:
             reweighted(folder, lambda tensors, kept=kept: tensors.update({n: t.to(kept) for n, t in tensors.items()}))
         plans.append(run(loaded(workspace, folder)[1], folder, rows=1)[0])
@@ -236,7 +236,7 @@ def test_a_file_that_must_be_copied_is_named_with_where_it_comes_from(tmp_path, 
     with pytest.raises(NotFound) as refused:
         lerobot.read(folder, rate_hz=30)
     source = "config.json" if missing == "vlm_config.json" else missing
-    assert refused.value.got == missing
+    assert refused.value.got == f"no {missing}"
     assert f"copy {source} of HuggingFaceTB/SmolVLM2-500M-Video-Instruct to {folder}" in str(refused.value.hint)
 
 
@@ -268,6 +268,8 @@ def test_without_the_library_the_command_to_install_it_is_said(monkeypatch):
         ("smolvla", {"n_obs_steps": 2}, CapabilityMissing),
         ("smolvla", {"use_cache": False}, CapabilityMissing),
         ("smolvla", {"max_state_dim": 3}, DataRefused),
+        ("smolvla", {"resize_imgs_with_padding": None}, DataRefused),
+        ("smolvla", {"resize_imgs_with_padding": [24, 24]}, CapabilityMissing),
         ("pi0", {"use_relative_actions": True}, CapabilityMissing),
         ("pi0", {"rtc_config": {"enabled": True}}, CapabilityMissing),
         ("pi05", {"use_proprioceptive_memory": True}, CapabilityMissing),
@@ -288,6 +290,7 @@ def test_configurations_that_are_not_read_are_refused(tmp_path, kind, keys, erro
     [
         ({"text_config": {"model_type": "qwen2", "num_attention_heads": 4}}, CapabilityMissing),
         ({"text_config": {"model_type": "llama"}}, DataRefused),
+        ({"text_config": {"model_type": "llama", "num_attention_heads": 0}}, DataRefused),
         ({"vision_config": None}, DataRefused),
     ],
 )

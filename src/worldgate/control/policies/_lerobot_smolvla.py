@@ -52,7 +52,7 @@ class SmolVlaConfig:
     n_obs_steps: int = 1
     max_state_dim: int = 32
     max_action_dim: int = 32
-    resize_imgs_with_padding: tuple[int, int] | None = (512, 512)
+    resize_imgs_with_padding: tuple[int, int] = (512, 512)
     """Width, height."""
     tokenizer_max_length: int = 48
     num_steps: int = 10
@@ -85,9 +85,12 @@ def of_language_model(tree: Mapping[str, object], where: object) -> dict[str, fl
         heads = int(text["num_attention_heads"])
         shared = int(text.get("num_key_value_heads", heads))
         eye_heads = int(eye.get("num_attention_heads", 16))
-        return {"heads": heads, "shared": shared, "eye_heads": eye_heads, "eps": float(text.get("rms_norm_eps", 1e-6))}
+        eps = float(text.get("rms_norm_eps", 1e-6))
     except (KeyError, TypeError, ValueError) as error:
         raise DataRefused("not the configuration of a SmolVLM", got=str(error)[:80], where=where) from error
+    if min(heads, shared, eye_heads) < 1:
+        raise DataRefused("heads that cannot be", got=(heads, shared, eye_heads), where=where)
+    return {"heads": heads, "shared": shared, "eye_heads": eye_heads, "eps": eps}
 
 
 class _Model(nn.Module):
@@ -110,6 +113,10 @@ class _Model(nn.Module):
             raise CapabilityMissing("an expert of this form is not read", got=got)
         self.config, self.cameras, self.action = config, tuple(cameras), action
         self._shrink = math.isqrt(joined // eye.width)
+        box = config.resize_imgs_with_padding
+        if box[0] != box[1] or box[0] % (eye.patch * max(self._shrink, 1)):
+            hint = f"a square of a multiple of {eye.patch * self._shrink} pixels"
+            raise CapabilityMissing("pictures that do not divide into tokens", got=box, hint=hint)
         self.vocabulary = words
         self._parts = Parts(eye=eye, join=nn.Linear(joined, width, bias=False), text=text, expert=expert)
         for path, part in zip((_EYE, _JOIN, _TEXT, _EXPERT), self._parts.all, strict=True):
@@ -142,11 +149,9 @@ class _Model(nn.Module):
 
     def _seen(self, seen: dict[str, Tensor]) -> Tensor:
         """(B, N, W): every picture, the words, the state."""
-        parts, box = [], self.config.resize_imgs_with_padding
-        for camera in self.cameras:
-            picture = seen[camera]
-            width, height = box or (picture.shape[3], picture.shape[2])
-            parts.append(self._parts.join(self._gathered(self._parts.eye(boxed(picture, height, width, middle=False)))))
+        width, height = self.config.resize_imgs_with_padding
+        boxes = [boxed(seen[camera], height, width, middle=False) for camera in self.cameras]
+        parts = [self._parts.join(self._gathered(self._parts.eye(box))) for box in boxes]
         parts.append(self._parts.text.embed_tokens(seen[WORDS]).expand(len(seen[STATE]), -1, -1))
         state = self.state_proj(padded(seen[STATE], self.config.max_state_dim))[:, None]
         scale = math.sqrt(state.shape[-1])

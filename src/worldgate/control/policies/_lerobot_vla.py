@@ -185,7 +185,9 @@ def tokenizer_of(held: Folder, root: Path) -> Array:
 def _beside(path: Path, name: str, source: str) -> bytes:
     if not path.is_file():
         hint = f"copy {name} of {source} to {path}"
-        raise NotFound("a file that LeRobot takes from the hub must lie beside the weights", got=path.name, hint=hint)
+        raise NotFound(
+            "a file that LeRobot takes from the hub must lie beside the weights", got=f"no {path.name}", hint=hint
+        )
     return path.read_bytes()
 
 
@@ -206,7 +208,7 @@ def head_of(
             head: SmolVla | Pi = SmolVla(config, seen, action, shapes)
         else:
             head = Pi(config, seen, action, shapes)
-    fill(head, tensors)
+    fill(head, {name: tensor.float() for name, tensor in tensors.items()})
     return head
 
 

@@ -101,14 +101,14 @@ class Eye(nn.Module):
     def __init__(self, shapes: Shapes, prefix: str, heads: int) -> None:
         super().__init__()
         patches, layers = f"{prefix}embeddings.patch_embedding.weight", f"{prefix}encoder.layers."
-        self.width, patch = size(shapes, patches), size(shapes, patches, 2)
+        self.width, self.patch = size(shapes, patches), size(shapes, patches, 2)
         places = size(shapes, f"{prefix}embeddings.position_embedding.weight")
         inner = size(shapes, f"{layers}0.mlp.fc1.weight")
         if self.width % heads:
             raise WeightsRefused("heads that do not divide a width", got=f"{heads} of {self.width}", where=prefix)
         self.side = math.isqrt(places)
         self.embeddings = nn.Module()
-        place(self.embeddings, "patch_embedding", nn.Conv2d(3, self.width, patch, stride=patch))
+        place(self.embeddings, "patch_embedding", nn.Conv2d(3, self.width, self.patch, stride=self.patch))
         place(self.embeddings, "position_embedding", nn.Embedding(places, self.width))
         self.encoder = nn.Module()
         stack = nn.ModuleList(_EyeLayer(self.width, inner, heads) for _ in range(depth(shapes, layers)))
