@@ -95,6 +95,8 @@ def make(root: Path, name: str) -> None:
                 buffer.copy_(0.5 + torch.rand_like(buffer))
     stats = {key: statistics(shape) for key, shape in {**shapes, "action": (ACTION,)}.items()}
     before, after = processors(policy.config, stats)
+    before.steps[0].rename_map = lerobot_told.RENAMED.get(name, {})
+    own = {theirs: ours for ours, theirs in before.steps[0].rename_map.items()}
     policy.save_pretrained(folder)
     before.save_pretrained(folder)
     after.save_pretrained(folder)
@@ -108,9 +110,11 @@ def make(root: Path, name: str) -> None:
     for t in range(STEPS):
         row = {key: torch.from_numpy(rows[t]) for key, rows in seen.items()}
         row |= {key: row[key].permute(2, 0, 1).float() / 255 for key in cameras}
+        row = {own.get(key, key): held for key, held in row.items()}
         row |= {"task": lerobot_told.TASK} if name in lerobot_told.CASES else {}
         actions.append(after(policy.select_action(before(row))).numpy()[0])
-    np.savez(folder / "actions.npz", actions=np.stack(actions), **seen)
+    held = {own.get(key, key): rows for key, rows in seen.items()}
+    np.savez(folder / "actions.npz", actions=np.stack(actions), **held)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ CASES: dict[str, tuple[str, int, dict[str, Any]]] = {
                          "normalization_mapping": {**QUANTILES, "VISUAL": NormalizationMode.IDENTITY}}),
 }  # fmt: skip
 """Kind, number of cameras, keys of lerobot's configuration."""
+RENAMED = {"smolvla": {"observation.images.top": "observation.images.wrist"}}
+"""Case -> the robot's name of a camera -> the policy's."""
 if version.startswith("0.4."):  # its pi0 needs a transformers of its own
     CASES = {name: case for name, case in CASES.items() if case[0] == "smolvla"}
 

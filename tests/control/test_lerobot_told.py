@@ -26,7 +26,9 @@ pytest.importorskip("tokenizers")
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 KINDS = ("smolvla", "pi0", "pi05")
-STATE, FRONT, WRIST = "observation.state", "observation.images.front", "observation.images.wrist"
+STATE, FRONT, WRIST, TOP = "observation.state", *(f"observation.images.{name}" for name in ("front", "wrist", "top"))
+CAMERAS = {"smolvla": [TOP, FRONT], "pi0": [WRIST, FRONT], "pi05": [WRIST]}
+"""In the order of the weights; SmolVLA's pipeline renames one, pi0's a black one is left out."""
 TASK = "push the red_block left"
 EYE = {
     "smolvla": "model.vlm_with_expert.vlm.model.vision_model.post_layernorm.bias",
@@ -89,7 +91,7 @@ def test_every_action_is_lerobots(kind, workspace):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     assert (release.controller.chunk, release.controller.execute) == (6, 4)
     cameras = [s.name for s in release.observation if len(s.shape) == 3]
-    assert cameras == ([WRIST] if kind == "pi05" else [WRIST, FRONT])  # without those that lerobot fills with black
+    assert cameras == CAMERAS[kind]
 
 
 def test_everything_that_is_seen_and_said_matters(kind, workspace):
@@ -107,7 +109,8 @@ def test_everything_that_is_seen_and_said_matters(kind, workspace):
     others = [planned(seen | {name: np.zeros_like(seen[name])}) for name in seen]
     others.append(planned(seen, "lift the red_block left"))
     if kind != "pi05":
-        others.append(planned(seen | {FRONT: seen[WRIST], WRIST: seen[FRONT]}))
+        first_camera, second = CAMERAS[kind]
+        others.append(planned(seen | {first_camera: seen[second], second: seen[first_camera]}))
     assert min(np.abs(other - first).max() for other in others) > 2e-4
 
 
@@ -298,6 +301,17 @@ def test_a_language_model_that_is_not_read_is_refused(tmp_path, keys, error):
     folder = copied("smolvla", tmp_path)
     changed(folder / "vlm_config.json", **keys)
     with pytest.raises(error):
+        lerobot.read(folder, rate_hz=30)
+
+
+@pytest.mark.parametrize("renamed", [{"state": STATE}, {TOP: "observation.images.none"}, {FRONT: WRIST}])
+def test_renaming_of_anything_but_a_camera_is_refused(tmp_path, renamed):
+    folder = copied("smolvla", tmp_path)
+    path = folder / "policy_preprocessor.json"
+    tree = json.loads(path.read_text())
+    tree["steps"][0]["config"]["rename_map"] = renamed
+    path.write_text(json.dumps(tree))
+    with pytest.raises(CapabilityMissing, match="renaming is not read"):
         lerobot.read(folder, rate_hz=30)
 
 

@@ -27,9 +27,11 @@ from worldgate.core.streams import Array, FloatArray
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 ACTION = "action"
 _PIPES = {"policy_preprocessor.json": "normalizer_processor", "policy_postprocessor.json": "unnormalizer_processor"}
-_QUIET = {"to_batch_processor", "device_processor", "rename_observations_processor", *_PIPES.values()}
+_RENAMES = "rename_observations_processor"
+_QUIET = {"to_batch_processor", "device_processor", *_PIPES.values()}
 """Steps of a pipeline that do not change a number, and those that are read."""
 _TOLD = {
+    _RENAMES,
     "tokenizer_processor",
     "smolvla_new_line_processor",
     "pi0_new_line_processor",
@@ -138,7 +140,8 @@ def _steps(root: Path, read: Container[str]) -> list[tuple[str, dict[str, Any]]]
     for pipe in _PIPES:
         for step in _json(root / pipe).get("steps", []):
             name = str(step.get("registry_name"))
-            if name not in read or step.get("config", {}).get("rename_map"):
+            idle = name == _RENAMES and not step.get("config", {}).get("rename_map")
+            if name not in read and not idle:
                 raise CapabilityMissing("this step of a pipeline is not read", got=name, where=root / pipe)
             found.append((name, step))
     return found

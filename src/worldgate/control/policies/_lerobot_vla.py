@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +126,9 @@ class Words:
         if len(found) > self._longest:
             got = f"{len(found)} tokens: {text[:60]!r}"
             raise UsageError("an instruction longer than this policy reads", got=got, hint=f"at most {self._longest}")
-        if max(found, default=-1) not in range(self._vocabulary):
-            hint = f"{self._vocabulary} tokens are known; copy its own {TOKENIZER}"
-            raise WeightsRefused("a tokenizer of another policy", got=f"tokens {found[:8]}", where=TOKENIZER, hint=hint)
+        if not found or max(found) >= self._vocabulary:
+            got, hint = f"tokens {found[:8]}", f"{self._vocabulary} tokens are known; copy its own {TOKENIZER}"
+            raise WeightsRefused("a tokenizer of another policy", got=got, where=TOKENIZER, hint=hint)
         return torch.tensor([found])
 
 
@@ -141,11 +141,12 @@ def tree_of(held: Folder, root: Path) -> dict[str, Any]:
         DataRefused: no camera, no state, or a wider state or action than the policy reads.
     """
     config, where = held.config, root / CONFIG
-    on = [name for name in _UNREAD if config.get(name)]
-    if (config.get("rtc_config") or {}).get("enabled"):
-        on.append("rtc_config")
-    if on or config.get("n_obs_steps", 1) != 1 or config.get("use_cache") is False:
-        raise CapabilityMissing("this way of acting is not read", got=", ".join(on) or "history", where=where)
+    odd = [name for name in _UNREAD if config.get(name)]
+    odd += ["rtc_config"] * bool((config.get("rtc_config") or {}).get("enabled"))
+    odd += [name for name, usual in (("n_obs_steps", 1), ("use_cache", True)) if config.get(name, usual) != usual]
+    if odd:
+        got = ", ".join(f"{name} = {config[name]}" for name in odd)
+        raise CapabilityMissing("this way of acting is not read", got=got, where=where)
     for name in ("relative_actions_processor", "absolute_actions_processor"):
         if held.steps.get(name, {}).get("enabled"):
             raise CapabilityMissing("actions relative to the state are not read", got=name, where=root)
@@ -155,8 +156,9 @@ def tree_of(held: Folder, root: Path) -> dict[str, Any]:
         raise DataRefused("a policy of this kind sees a state and cameras, and nothing else", got=got, where=where)
     wide = {STATE: (vectors[STATE][0], "max_state_dim"), "action": (held.action[0], "max_action_dim")}
     for name, (width, key) in wide.items():
-        if width > int(config.get(key, 32)):
-            raise DataRefused("more channels than the policy reads", got=f"{width}, {key} {config[key]}", where=name)
+        if width > config.get(key, 32):
+            hint = f"{key} is {config.get(key, 32)}"
+            raise DataRefused("more channels than the policy reads", got=width, where=name, hint=hint)
     wanted = {field.name for field in fields(_CONFIGS[held.kind])}
     tree = {key: value for key, value in config.items() if key in wanted}
     told = held.steps.get("tokenizer_processor", {}).get("max_length")
@@ -239,6 +241,10 @@ def fitted(
     tree, tokenizer = tree_of(held, root), tokenizer_of(held, root)
     tensors = own_names(held.kind, held.tensors)
     observation = tuple(signal for signal in observation if _EMPTY not in signal.name)
+    streams = {s.name: held.normaliser.statistics(s.name) for s in (*observation, action)}
+    names = _names(held, root)
+    observation = tuple(replace(signal, name=names.get(signal.name, signal.name)) for signal in observation)
+    streams = {names.get(name, name): statistics for name, statistics in streams.items()}
     try:
         given = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
         head = head_of(held.kind, tree, observation, action.shape[0], given)
@@ -250,7 +256,6 @@ def fitted(
     controller = Controller(
         convention=convention, rate_hz=rate_hz, chunk=config.chunk_size, execute=config.n_action_steps
     )  # fmt: skip
-    streams = {s.name: held.normaliser.statistics(s.name) for s in (*observation, action)}
     return Fitted(
         policy="lerobot",
         tensors={**tensors, TOKENIZER: tokenizer},
@@ -262,6 +267,25 @@ def fitted(
         pre={"prompt": PROMPTS[held.kind], "tokenizer": sha256(tokenizer.tobytes())},
         runtime={"torch": ".".join(torch.__version__.split(".")[:2])},
     )
+
+
+def _names(held: Folder, root: Path) -> dict[str, str]:
+    """Name of a camera among the weights -> the robot's name of it, where the folder's pipeline renames.
+
+    Raises:
+        CapabilityMissing: the pipeline renames something else.
+    """
+    told = held.steps.get("rename_observations_processor", {}).get("rename_map") or {}
+    renamed = {ours: theirs for ours, theirs in told.items() if ours != theirs}
+    seen = {name for name, shape in held.inputs.items() if len(shape) == 3}
+    if (
+        not set(renamed.values()) <= seen
+        or len(set(renamed.values())) < len(renamed)
+        or set(renamed) & set(held.inputs)
+    ):
+        got, hint = f"{renamed}", "cameras alone, each under a name of its own"
+        raise CapabilityMissing("this renaming is not read", got=got, where=root, hint=hint)
+    return {theirs: ours for ours, theirs in renamed.items()}
 
 
 def acting(release: Release, kind: str, tree: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> ToldPolicy:
