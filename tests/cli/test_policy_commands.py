@@ -152,3 +152,17 @@ def test_a_folder_of_lerobots_becomes_a_release(ws: Path, tmp_path: Path, capsys
     shutil.copytree(GOLDEN, tmp_path / "bad")
     (tmp_path / "bad" / "model.safetensors").write_bytes(b"\x80\x04pickle")
     assert "not safetensors" in refused(capsys, "policy", "import", str(tmp_path / "bad"), "--rate", "30", code=4)
+
+
+def test_a_folder_that_is_told_in_words_says_how(ws: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tokenizers")
+    folder = tmp_path / "pi0"
+    shutil.copytree(GOLDEN.parent / "lerobot_pi0", folder)
+    assert main(["policy", "import", str(folder), "--rate", "30"]) == 0
+    out = capsys.readouterr().out
+    assert "4 of 6 actions at 30 Hz" in out
+    assert "is told '{task}\\n', as tokens of tokenizer " in out
+    (folder / "tokenizer.json").unlink()
+    assert "copy tokenizer.json of google/paligemma-3b-pt-224" in refused(
+        capsys, "policy", "import", str(folder), "--rate", "30", code=2
+    )
