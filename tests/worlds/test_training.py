@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -161,6 +162,24 @@ def test_a_time_budget_ends_a_run_early(tmp_path):
     )
     assert losses(tmp_path / "run")[-1][1] < 100_000
     assert [bool(p.facts) for p in seen[-2:]] == [False, True], "it is judged where it ends"
+
+
+def test_a_budget_of_processor_time_is_not_spent_by_waiting(tmp_path):
+    config = debug_config("state")
+    long = dataclasses.replace(config.phase, steps=100_000)
+    loop = dataclasses.replace(
+        config.loop, max_seconds=0.5, clock="process", evaluate_every=10**6, checkpoint_every=10**6
+    )
+    begun, steps = time.monotonic(), []
+
+    def wait(note):
+        if len(steps) < 3:
+            time.sleep(0.5)
+        steps.append(note.step)
+
+    train("state", LEARNABLE, [], dataclasses.replace(config, phase=long, loop=loop), tmp_path / "run", wait)
+    assert time.monotonic() - begun > 1.5, "three waits"
+    assert 3 < steps[-1] < 100_000, "by the wall clock the first wait alone would have ended it"
 
 
 def test_episodes_that_are_too_short_are_refused(tmp_path):

@@ -17,6 +17,15 @@ class Parallel(StrEnum):
     """Each holds a part; for families that name their blocks."""
 
 
+class Clock(StrEnum):
+    """What a time budget is measured by."""
+
+    WALL = "wall"
+    """The time that passes."""
+    PROCESS = "process"
+    """Processor time of this process, all its threads: a budget that a busy machine does not shorten."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseConfig:
     """One optimisation: its length and its AdamW."""
@@ -46,6 +55,8 @@ class LoopConfig:
     seed: int = 0
     max_seconds: float = 0.0
     """Time budget of the whole training; 0: only the steps bound it. A budget makes runs depend on the machine."""
+    clock: Clock = Clock.WALL
+    """What ``max_seconds`` is measured by."""
     checkpoint_every: int = 200
     """Steps between checkpoints."""
     evaluate_every: int = 200

@@ -48,6 +48,7 @@ from worldgate.worlds.family import (
 from worldgate.worlds.feed import Share
 from worldgate.worlds.tracks import Layout, Track, fit_normaliser, make_tracks, resolve_layout, shuffle_actions
 from worldgate.worlds.train import cost, parallel, snapshots
+from worldgate.worlds.train.config import Clock
 from worldgate.worlds.train.cost import Cost
 from worldgate.worlds.train.guards import Alarms, Losses, spread_of
 from worldgate.worlds.train.monitor import Monitor, Progress, Report
@@ -173,13 +174,14 @@ class _Run:
         self.cost = cost.kept(run_dir)
         self.monitor = Monitor(run_dir, report if self.ranks.first else None)
         self.alarms = Alarms()
-        self.before, self.begun = 0.0, time.monotonic()
+        self.clock = time.process_time if self.loop.clock is Clock.PROCESS else time.monotonic
+        self.before, self.begun = 0.0, self.clock()
         self.stop = False
 
     @property
     def seconds(self) -> float:
-        """Training time used so far, over all processes of this run one after the other."""
-        return self.before + time.monotonic() - self.begun
+        """Training time used so far by the configured clock, over all processes of this run one after the other."""
+        return self.before + self.clock() - self.begun
 
     @cached_property
     def tracks(self) -> tuple[Layout, list[Track], list[Track]]:
@@ -207,7 +209,7 @@ class _Run:
 
     def go(self, snapshot: snapshots.Snapshot | None) -> Path:
         self.learner, self.phases = self.make()
-        self.begun = time.monotonic()
+        self.begun = self.clock()
         if snapshot is not None:
             self._refuse(snapshot)
             self.before = snapshot.seconds
