@@ -10,7 +10,7 @@ actions. Milliseconds are those of a plan, by the wall clock, on one thread.
 ``--peer`` adds LeWM (``make bench-env``): it learns from the same episodes, pictures alone, for as many seconds of
 processor time as ours used, in three sizes, and is tried on 20 of these pairs by its own search and by our cem.
 ``peer_value`` is the best of all its rows, chosen on these very pairs, in its favour; ``ratio`` is ours on the same
-pairs (``same_pairs``) over it. What would take more than 20 minutes is not tried: its ``value`` is empty, its
+pairs (``same_pairs``) over it. What would take more than 15 minutes is not tried: its ``value`` is empty, its
 milliseconds are those of five plans. ``training.starved`` says why a row's training counts as not converged.
 
 Trainings and trials are cached by set, seconds and code, and a stopped training goes on where it was; what was measured
@@ -59,7 +59,7 @@ from worldgate.worlds.train.monitor import Progress
 KEPT = Path(__file__).resolve().parent / "results" / "planning.json"
 SIZE, HELD_OUT = 64, 5
 """Pixels a side; every fifth episode is held out."""
-PEER, SAME, AFFORDABLE_S = "LeWM of stable-worldmodel 0.1.1", PairConfig(pairs=4), 1200.0
+PEER, SAME, AFFORDABLE_S = "LeWM of stable-worldmodel 0.1.1", PairConfig(pairs=4), 900.0
 """Who is compared with, on which pairs, and how long a row of it may take."""
 
 
@@ -183,7 +183,7 @@ class Trying:
 
 
 def rows_of(
-    name: str, runs: int, seconds: float, pairs: PairConfig, cache: Path, same: PairConfig | None
+    name: str, runs: int, seconds: float, pairs: PairConfig, cache: Path, same: PairConfig | None, sizes: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One line a planner; with ``same`` also those of the peer, on its pairs."""
     watching = replace(SETS[name].watching, runs=runs)
@@ -198,7 +198,7 @@ def rows_of(
     if same is None:
         return out
     fewer = replace(trying, protocol=pairs_of(watching, train, held_out, same)[1])
-    theirs = peer_rows(fewer, train, held_out, training["seconds"])
+    theirs = peer_rows(fewer, train, held_out, training["seconds"], sizes)
     best = max((row for row in theirs if row["value"] is not None), key=lambda row: row["value"], default=None)
     for row, label in zip(out, PLANNERS, strict=True):
         own = _row(label, fewer.ours(world, label), training, len(train), fewer.protocol)
@@ -212,11 +212,11 @@ def rows_of(
 
 
 def peer_rows(
-    trying: Trying, train: Sequence[Episode], held_out: Sequence[Episode], seconds: float
+    trying: Trying, train: Sequence[Episode], held_out: Sequence[Episode], seconds: float, sizes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """LeWM in each of its sizes, by each way to plan with it."""
+    """LeWM in each of these sizes, by each way to plan with it."""
     out, camera = [], SETS[trying.name].inputs.cameras[0]
-    for size in lewm.SIZES:
+    for size in sizes:
         folder = lewm.taught(trying.cache, camera, train, held_out, size, seconds)
         bridge = lewm.opened(folder)
         try:
@@ -289,7 +289,7 @@ def main() -> None:
     begun = time.monotonic()
     for name in ["two_room"] if asked.quick else asked.only:
         runs, seconds = (60, 20.0) if asked.quick else (SETS[name].watching.runs, asked.seconds)
-        rows = rows_of(name, runs, seconds, pairs, asked.cache, same)
+        rows = rows_of(name, runs, seconds, pairs, asked.cache, same, lewm.SIZES[: 1 if asked.quick else None])
         whole["rows"] += [{**row, "commit": commit.stdout.strip()} for row in rows]
         if not asked.quick:
             keep(whole)

@@ -1,4 +1,4 @@
-"""LeWM of stable-worldmodel as a peer of ``benchmarks/planning.py``: it learns from the same episodes, is tried the same.
+"""LeWM of stable-worldmodel beside ours in ``benchmarks/planning.py``: the same episodes, pairs and trials for both.
 
 Everything of LeWM runs in an environment of its own (``make bench-env``): :func:`taught` writes the episodes for it and
 lets it learn for as many seconds of processor time as ours did; :class:`Bridge` asks it. Two ways to plan with it are
@@ -35,7 +35,7 @@ from worldgate.evidence.reaching import ReachingProtocol
 
 HERE = Path(__file__).resolve().parent
 PYTHON = HERE.parents[1] / ".venv-swm" / "bin" / "python"
-SIZES = ("published", "middle", "small")
+SIZES = ("small", "middle", "published")
 BLOCK, HORIZON = 5, 5
 """Rows that LeWM predicts at once; blocks that its own search plans and does."""
 CLEARLY, FEWEST, EPOCHS = 0.01, 40, 10
