@@ -168,7 +168,7 @@ class Bridge:
             raise self._gone() from error
 
     def _gone(self) -> wire.Broken:
-        self._process.wait()
+        self.close()
         return wire.Broken(f"the process ended:\n{self._log.read_text(errors='replace')[-2000:]}")
 
 
