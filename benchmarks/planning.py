@@ -1,17 +1,17 @@
 """Planning in latents: success against latency, beside controls, on held-out pairs of five tasks.
 
 ``.venv/bin/python benchmarks/planning.py [--quick] [--json] [--only TASK ...] [--pairs N] [--seconds S]
-[--cache FOLDER] [--peer]``. For each task: episodes of its actors are watched, the family ``jepa`` learns from most of
-them for ``--seconds`` of processor time, and each planner is tried on five groups of ``--pairs`` pairs of the rest
-(protocol SWM-25/50: the goal stands 25 rows ahead, 50 steps are allowed; pairs that begin at their goal are left out).
-Every rate is exact at 95 % and stands beside two controls on the same pairs: goals of other episodes, and random
-actions. Milliseconds are those of a plan, by the wall clock, on one thread.
+[--cache FOLDER] [--peer [SIZE ...]]``. For each task: episodes of its actors are watched, the family ``jepa`` learns
+from most of them for ``--seconds`` of processor time, and each planner is tried on five groups of ``--pairs`` pairs of
+the rest (protocol SWM-25/50: the goal stands 25 rows ahead, 50 steps are allowed; pairs that begin at their goal are
+left out). Every rate is exact at 95 % and stands beside two controls on the same pairs: goals of other episodes, and
+random actions. Milliseconds are those of a plan, by the wall clock, on one thread.
 
-``--peer`` adds LeWM (``make bench-env``): it learns from the same episodes, pictures alone, for as many seconds of
-processor time as ours used, in three sizes, and is tried on 20 of these pairs by its own search and by our cem.
-``peer_value`` is the best of all its rows, chosen on these very pairs, in its favour; ``ratio`` is ours on the same
-pairs (``same_pairs``) over it. What would take more than 15 minutes is not tried: its ``value`` is empty, its
-milliseconds are those of five plans. ``training.starved`` says why a row's training counts as not converged.
+``--peer`` sets LeWM (``make bench-env``) beside ours, on 20 pairs where ``--pairs`` says nothing else: it learns from
+the same episodes, pictures alone, for as many seconds of processor time as ours used, in three sizes or those named,
+and plans by its own search and by our cem. ``peer_value`` is the best of all its rows, chosen on these very pairs, in
+its favour. What would take more than 15 minutes is not tried: its ``value`` is empty, its milliseconds are those of
+five plans. ``training.starved`` says why a training counts as not converged.
 
 Trainings and trials are cached by set, seconds and code, and a stopped training goes on where it was; what was measured
 in full is kept in ``benchmarks/results/planning.json``, each row with its commit, and ``--quick`` (one task, seconds of
@@ -59,8 +59,8 @@ from worldgate.worlds.train.monitor import Progress
 KEPT = Path(__file__).resolve().parent / "results" / "planning.json"
 SIZE, HELD_OUT = 64, 5
 """Pixels a side; every fifth episode is held out."""
-PEER, SAME, AFFORDABLE_S = "LeWM of stable-worldmodel 0.1.1", PairConfig(pairs=4), 900.0
-"""Who is compared with, on which pairs, and how long a row of it may take."""
+PEER, AFFORDABLE_S = "LeWM of stable-worldmodel 0.1.1", 900.0
+"""Who is compared with, and how long a row of it may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,31 +183,26 @@ class Trying:
 
 
 def rows_of(
-    name: str, runs: int, seconds: float, pairs: PairConfig, cache: Path, same: PairConfig | None, sizes: Sequence[str]
+    name: str, runs: int, seconds: float, pairs: PairConfig, cache: Path, sizes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One line a planner; with ``same`` also those of the peer, on its pairs."""
+    """One line a planner; with sizes of LeWM also its lines, on the same pairs."""
     watching = replace(SETS[name].watching, runs=runs)
     train, held_out = watched(watching)
     world, training = model(name, train, held_out, seconds, cache)
     task, protocol = pairs_of(watching, train, held_out, pairs)
     trying = Trying(name=name, task=task, protocol=protocol, cache=cache)
-    out = []
+    out, what = [], f"{name}, beside LeWM" if sizes else name
     for label in PLANNERS:
-        out.append(_row(f"{name}: {label}", trying.ours(world, label), training, len(train), protocol))
+        out.append(_row(f"{what}: {label}", trying.ours(world, label), training, len(train), protocol))
         print(out[-1], file=sys.stderr, flush=True)
-    if same is None:
-        return out
-    fewer = replace(trying, protocol=pairs_of(watching, train, held_out, same)[1])
-    theirs = peer_rows(fewer, train, held_out, training["seconds"], sizes)
+    theirs = peer_rows(trying, train, held_out, training["seconds"], sizes)
     best = max((row for row in theirs if row["value"] is not None), key=lambda row: row["value"], default=None)
-    for row, label in zip(out, PLANNERS, strict=True):
-        own = _row(label, fewer.ours(world, label), training, len(train), fewer.protocol)
-        row["same_pairs"] = {key: own[key] for key in ("value", "interval", "pairs", "shuffled", "protocol")}
-        if best is not None:
-            starved = best["training"]["starved"]
-            row["peer"] = best["what"].removeprefix(f"{name}, ") + (f" (starved: {starved})" if starved else "")
-            row["peer_value"] = best["value"]
-            row["ratio"] = round(own["value"] / best["value"], 3) if best["value"] else None
+    if best is not None:
+        starved = best["training"]["starved"]
+        label = best["what"].removeprefix(f"{name}, ") + (f" (starved: {starved})" if starved else "")
+        for row in out:
+            ratio = round(row["value"] / best["value"], 3) if best["value"] else None
+            row |= {"peer": label, "peer_value": best["value"], "ratio": ratio}
     return out + theirs
 
 
@@ -268,10 +263,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one task, seconds of training, few pairs")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--only", nargs="+", choices=tuple(SETS), default=list(SETS))
-    parser.add_argument("--pairs", type=int, default=50, help="in each of five groups")
+    parser.add_argument("--pairs", type=int, help="in each of five groups; 50, beside a peer 4")
     parser.add_argument("--seconds", type=float, default=300.0, help="of training, each task")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "worldgate-planning")
-    parser.add_argument("--peer", action="store_true", help="LeWM beside ours, from .venv-swm")
+    parser.add_argument("--peer", nargs="*", choices=lewm.SIZES, help="LeWM of .venv-swm beside ours, in these sizes")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
@@ -281,15 +276,17 @@ def main() -> None:
         "peer": "not asked for: --peer",
         "rows": [],
     }
-    pairs = PairConfig(groups=2, pairs=5) if asked.quick else PairConfig(pairs=asked.pairs)
-    same = None
-    if asked.peer:
-        whole["peer"] = PEER if lewm.PYTHON.exists() else "absent: .venv-swm, made by make bench-env"
-        same = None if not lewm.PYTHON.exists() else PairConfig(groups=2, pairs=2) if asked.quick else SAME
+    sizes: tuple[str, ...] = ()
+    if asked.peer is not None and lewm.PYTHON.exists():
+        whole["peer"], sizes = PEER, tuple(asked.peer) or lewm.SIZES[: 1 if asked.quick else None]
+    elif asked.peer is not None:
+        whole["peer"] = "absent: .venv-swm, made by make bench-env"
+    pairs = PairConfig(pairs=asked.pairs or (4 if sizes else 50))
+    pairs = PairConfig(groups=2, pairs=2 if sizes else 5) if asked.quick else pairs
     begun = time.monotonic()
     for name in ["two_room"] if asked.quick else asked.only:
         runs, seconds = (60, 20.0) if asked.quick else (SETS[name].watching.runs, asked.seconds)
-        rows = rows_of(name, runs, seconds, pairs, asked.cache, same, lewm.SIZES[: 1 if asked.quick else None])
+        rows = rows_of(name, runs, seconds, pairs, asked.cache, sizes)
         whole["rows"] += [{**row, "commit": commit.stdout.strip()} for row in rows]
         if not asked.quick:
             keep(whole)
@@ -304,8 +301,7 @@ def main() -> None:
             print(f"{row['what']:46} not tried on all pairs: {plan}")
             continue
         low, high = row["interval"]
-        beside = f"  on the same pairs {row['same_pairs']['value']:.0%}, {row['peer']} {row['peer_value']:.0%}" if row[
-            "peer"] else ""  # fmt: skip
+        beside = f"  beside {row['peer_value']:.0%}: {row['peer']}" if row["peer"] else ""
         print(
             f"{row['what']:46} {100 * row['value']:5.1f} % [{100 * low:.1f}, {100 * high:.1f}]  shuffled "
             f"{100 * row['shuffled']:.1f}  random {100 * row['random']:.1f}  {plan}{beside}"
