@@ -37,6 +37,7 @@ from worldgate.worlds.train import loop
 
 RNG = np.random.default_rng(3)
 STATE, AROUND = scripted.OBSERVATION
+SENTENCE = "push the block"
 
 
 def observation():
@@ -59,8 +60,9 @@ def episode(length=40):
             info=info, values=values, index=zero, source_ns=zero, skew_ns=zero, staleness_ns=zero, gap=zero.astype(bool)
         )
     return Episode(
-        id="e", log="l", name="e", alignment="", origin=Origin.SIMULATED, rate_hz=10.0, times_ns=zero, streams=streams
-    )
+        id="e", log="l", name="e", alignment="", origin=Origin.SIMULATED, rate_hz=10.0, times_ns=zero, streams=streams,
+        facts={"task": SENTENCE},
+    )  # fmt: skip
 
 
 def fitted_mlp():
@@ -130,7 +132,7 @@ def fitted_actor():
 
 
 MAKERS = {
-    **{name: functools.partial(looped, name) for name in ("act", "diffusion", "flow")},
+    **{name: functools.partial(looped, name) for name in ("act", "diffusion", "flow", "vla")},
     "actor": fitted_actor,
     "mlp": fitted_mlp,
     "scripted": fitted_scripted,
@@ -161,6 +163,8 @@ def made(request, workspace):
 def act(release, store, seen, seed=0):
     policy = policies.load(release, store)
     policy.reset(seed=seed)
+    if policies.follows(policy):
+        policy.tell(SENTENCE)
     return policy.act(seen)
 
 

@@ -46,18 +46,25 @@ def in_task(
         progress: called after each run of the release.
 
     Raises:
-        DataRefused: a release for another rate, other streams or another action.
+        DataRefused: a release for another rate, other streams or another action, or one that follows instructions
+            where none are given.
     """
     held = releases.load(ws, release.digest)
     place = open_task(task, options)
     fits(held, place.spec)
     policy, goals = policies.load(held, ws.store), policies.goals_of(held)
     aimed = bool(goals) and place.spec.takes_goals
-    tried = [try_in_task(place, policy, who="release", runs=runs, seed=seed, aimed=aimed, progress=progress)]
+    told = policies.follows(policy)
+    if told and not place.spec.text:
+        hint = "worldgate list tasks; the task instructed gives some"
+        raise DataRefused("a release that follows instructions, where none are given", got=task, hint=hint)
+    more: dict[str, Any] = {"runs": runs, "seed": seed}
+    tried = [try_in_task(place, policy, who="release", aimed=aimed, told=told, progress=progress, **more)]
     for name in actors_of(task):
         other = open_actor(name, task, options)
         takes = place.spec.takes_goals and hasattr(other, "aim")
-        tried.append(try_in_task(place, other, who=name, runs=runs, seed=seed, aimed=takes))
+        hears = place.spec.text and hasattr(other, "tell")
+        tried.append(try_in_task(place, other, who=name, aimed=takes, told=hears, **more))
     return tried
 
 
@@ -82,7 +89,8 @@ def in_model(
     fits(held, world.spec)
     episodes = datasets.load(ws, dataset.digest, split)
     policy, goals = policies.load(held, ws.store), policies.goals_of(held)
-    return try_in_model(world, policy, episodes, goals, steps=steps, windows=windows, seed=seed, progress=progress)
+    more: dict[str, Any] = {"steps": steps, "windows": windows, "seed": seed, "told": policies.follows(policy)}
+    return try_in_model(world, policy, episodes, goals, progress=progress, **more)
 
 
 def on_dataset(
@@ -100,7 +108,9 @@ def on_dataset(
     """
     held = releases.load(ws, release.digest)
     episodes = datasets.load(ws, dataset.digest, split)
-    return action_errors(episodes, actor(ws, release), policies.goals_of(held), config, progress)
+    acting = actor(ws, release)
+    told = policies.follows(acting.policy)
+    return action_errors(episodes, acting, policies.goals_of(held), config, progress, told=told)
 
 
 def fits(release: Release, place: TaskSpec | ModelSpec) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import DataRefused, UsageError
 from worldgate.core.streams import Array, BoolArray, FloatArray, Kind, Origin
-from worldgate.core.tasks import GoalPolicy
+from worldgate.core.tasks import GoalPolicy, InstructedPolicy
 from worldgate.core.worlds import Observation, Signal
 from worldgate.data import clips
 from worldgate.evidence.baselines import wrap
@@ -93,6 +93,7 @@ def action_errors(
     config: ActionErrorConfig | None = None,
     progress: Progress | None = None,
     *,
+    told: bool = False,
     read_frames: FrameReader = clips.pictures,
 ) -> ActionErrors:
     """Ask a policy at recorded rows.
@@ -103,6 +104,7 @@ def action_errors(
         goals: streams that it must be shown as they are at a goal; empty: it takes none.
         config: which rows.
         progress: called after each episode.
+        told: whether it is told each episode's instruction, its fact ``task``.
         read_frames: how frames of a camera are read and resized.
 
     Raises:
@@ -123,10 +125,11 @@ def action_errors(
     sums: list[FloatArray] = []
     rows = 0
     for number, (episode, actions) in enumerate(zip(episodes, recorded, strict=True), 1):
-        told = _one(episode, actions, actor, goals, mean_A, turning, config, read_frames)
-        if told is not None:
-            sums.append(told[0])
-            rows += told[1]
+        text = str(episode.facts.get("task", "")) if told else None
+        found = _one(episode, actions, actor, goals, text, mean_A, turning, config, read_frames)
+        if found is not None:
+            sums.append(found[0])
+            rows += found[1]
         if progress is not None:
             progress(number, len(episodes))
     if not sums:
@@ -179,6 +182,7 @@ def _one(
     recorded_TA: FloatArray,
     actor: Actor,
     goals: Sequence[str],
+    text: str | None,
     mean_A: FloatArray,
     turning: BoolArray,
     config: ActionErrorConfig,
@@ -199,6 +203,9 @@ def _one(
         if goals:
             goal: GoalPolicy = actor.policy  # type: ignore[assignment]  # a release that takes goals
             goal.aim({name: seen[name][t + config.goal_steps] for name in goals}, steps=config.goal_steps)
+        if text is not None:
+            following: InstructedPolicy = actor.policy  # type: ignore[assignment]  # a release that follows words
+            following.tell(text)
         shown = {name: rows[t] for name, rows in seen.items()}
         plan_KA = actor.policy.plan(shown) if isinstance(actor.policy, Planning) else actor.policy.act(shown)[None]
         plan_KA = np.asarray(plan_KA, np.float64)[: config.horizon]

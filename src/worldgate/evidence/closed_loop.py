@@ -20,7 +20,7 @@ import numpy as np
 from worldgate.core.episodes import Episode
 from worldgate.core.errors import CapabilityMissing, DataRefused
 from worldgate.core.streams import Array, FloatArray
-from worldgate.core.tasks import GoalPolicy, Task
+from worldgate.core.tasks import GoalPolicy, InstructedPolicy, Task
 from worldgate.core.worlds import Policy, Prompt, WorldModel
 from worldgate.data import clips
 from worldgate.evidence.statistics import binomial_interval
@@ -49,7 +49,15 @@ class Tried:
 
 
 def try_in_task(
-    task: Task, policy: Policy, *, who: str, runs: int, seed: int, aimed: bool, progress: Progress | None = None
+    task: Task,
+    policy: Policy,
+    *,
+    who: str,
+    runs: int,
+    seed: int,
+    aimed: bool,
+    told: bool = False,
+    progress: Progress | None = None,
 ) -> Tried:
     """Let a policy act in a task.
 
@@ -60,6 +68,7 @@ def try_in_task(
         runs: how many; run i begins at seed + i.
         seed: of the first run.
         aimed: whether it is shown the goal.
+        told: whether it is told the run's instruction.
         progress: called after each run.
     """
     low, high = np.asarray(task.spec.low), np.asarray(task.spec.high)
@@ -70,6 +79,9 @@ def try_in_task(
         if aimed:
             aiming: GoalPolicy = policy  # type: ignore[assignment]  # a policy that takes goals
             aiming.aim(task.goal(), steps=task.spec.steps)
+        if told:
+            following: InstructedPolicy = policy  # type: ignore[assignment]  # a policy that follows words
+            following.tell(task.text)
         reward = 0.0
         for _ in range(task.spec.steps):
             asked_A = np.asarray(policy.act(observation), np.float64)
@@ -125,6 +137,7 @@ def try_in_model(
     steps: int,
     windows: int,
     seed: int,
+    told: bool = False,
     progress: Progress | None = None,
     read_frames: FrameReader = clips.pictures,
 ) -> list[Ended]:
@@ -138,6 +151,7 @@ def try_in_model(
         steps: periods a run takes.
         windows: runs of each episode at most.
         seed: of model and policy.
+        told: whether it is told each episode's instruction, its fact ``task``.
         progress: called after each episode.
         read_frames: how frames of a camera are read and resized.
 
@@ -151,14 +165,15 @@ def try_in_model(
     tracks = [read_tracks(episode, spec, read_frames) for episode in episodes]
     spreads = {s.name: np.nanstd(np.concatenate([t.states[s.name] for t in tracks]), axis=0) for s in spec.states}
     errors: dict[str, list[FloatArray]] = {s.name: [] for s in spec.states}
-    for number, track in enumerate(tracks, 1):
+    for number, (episode, track) in enumerate(zip(episodes, tracks, strict=True), 1):
+        text = str(episode.facts.get("task", "")) if told else None
         assert track.actions is not None
         for t in track.starts(spec, steps, windows)[0]:
             goal = {
                 n: rows[t + steps] for held in (track.states, track.frames) for n, rows in held.items() if n in goals
             }
             ends = (
-                _acted(model, policy, track.prompt(spec, t), goal, steps, seed),
+                _acted(model, policy, track.prompt(spec, t), goal, text, steps, seed),
                 _rolled(model, track.prompt(spec, t), track.actions[t : t + steps], seed),
                 _rolled(model, track.prompt(spec, t), np.repeat(track.actions[t - 1 : t], steps, axis=0), seed),
             )
@@ -174,7 +189,7 @@ def try_in_model(
 
 
 def _acted(
-    model: WorldModel, policy: Policy, prompt: Prompt, goal: dict[str, Array], steps: int, seed: int
+    model: WorldModel, policy: Policy, prompt: Prompt, goal: dict[str, Array], text: str | None, steps: int, seed: int
 ) -> dict[str, FloatArray]:
     """(D,) of each stream after a policy acted so long."""
     unrolling = model.open(prompt, samples=1, seed=seed)
@@ -183,6 +198,9 @@ def _acted(
     if goal:
         aiming: GoalPolicy = policy  # type: ignore[assignment]  # a policy that takes goals
         aiming.aim(goal, steps=steps)
+    if text is not None:
+        following: InstructedPolicy = policy  # type: ignore[assignment]  # a policy that follows words
+        following.tell(text)
     for _ in range(steps):
         frame = unrolling.step(np.asarray(policy.act(seen), np.float32)[None, None])
         seen = {name: rows[0, -1] for held in (frame.states, frame.frames) for name, rows in held.items()}

@@ -54,6 +54,11 @@ def load(release: Release, store: Store) -> Policy:
     return module.build(release, {name: store.get(digest) for name, digest in release.weights.items()})
 
 
+def follows(policy: Policy) -> bool:
+    """Whether it is told in words what to do: it takes words, and has no instruction of its own."""
+    return hasattr(policy, "tell") and not getattr(policy, "own_instruction", "")
+
+
 def admit(release: Release, *, rate_hz: float, normaliser: str = "") -> None:
     """Refuse to run a release otherwise than it says: at another rate, or on other statistics.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -175,8 +175,19 @@ def picture(held: Array, signal: Signal) -> Array:
     return out
 
 
-def built(release: Release, weights: Mapping[str, bytes], make: Make) -> ChunkPolicy:
+def built(
+    release: Release,
+    weights: Mapping[str, bytes],
+    make: Make,
+    acting: Callable[[Release, Any], ChunkPolicy] = ChunkPolicy,
+) -> ChunkPolicy:
     """Build a head as the weights file says and fill it.
+
+    Args:
+        release: the executable identity.
+        weights: file name -> bytes.
+        make: builds an empty head.
+        acting: what executes it.
 
     Raises:
         WeightsRefused: not safetensors, no head of this policy, or tensors of other names, shapes or values.
@@ -194,7 +205,7 @@ def built(release: Release, weights: Mapping[str, bytes], make: Make) -> ChunkPo
         raise WeightsRefused("not the weights of this policy", got=str(error)[:80], where=WEIGHTS) from error
     fill(head, tensors)
     assert hasattr(head, "sample")
-    return ChunkPolicy(release, head)  # type: ignore[arg-type]
+    return acting(release, head)
 
 
 def load_tensors(data: bytes) -> dict[str, Tensor]:

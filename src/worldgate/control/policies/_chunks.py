@@ -133,6 +133,11 @@ class Cloned(nn.Module):
 
     context = 1
 
+    @property
+    def windows(self) -> type[Windows]:
+        """What it draws its batches from."""
+        return Windows
+
     def __init__(
         self,
         policy: str,
@@ -151,11 +156,11 @@ class Cloned(nn.Module):
 
     def phases(self, train: Sequence[Track], held_out: Sequence[Track]) -> list[Phase]:
         """One phase."""
-        windows = Windows(whole(train), self)
+        windows = self.windows(whole(train), self)
         if self.config.relative_to:
             streams = {**self.normaliser.streams, self.layout.action.name: fit(windows.targets())}
             self.normaliser = Normaliser(streams=streams)
-        return [ClonePhase(self, windows, Windows(whole(held_out), self))]
+        return [ClonePhase(self, windows, self.windows(whole(held_out), self))]
 
     def fitted(self) -> Fitted:
         """Ready to become a release; what only served to learn is left out."""

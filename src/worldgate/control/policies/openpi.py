@@ -135,11 +135,16 @@ class OpenPiPolicy:
         self._line.close()
         self._open()
 
+    @property
+    def own_instruction(self) -> str:
+        """What the release always asks for; empty: it must be told."""
+        return str(self._release.pre["prompt"])
+
     def tell(self, text: str) -> None:
         """See :class:`worldgate.core.tasks.InstructedPolicy`; for a release without a prompt of its own."""
-        own = str(self._release.pre["prompt"])
-        if own:
-            raise UsageError("this release has an instruction of its own", got=text[:80], hint=own)
+        if self.own_instruction:
+            hint = self.own_instruction
+            raise UsageError("this release has an instruction of its own", got=text[:80], hint=hint)
         self._prompt = text
 
     def act(self, observation: Observation) -> FloatArray:
