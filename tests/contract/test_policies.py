@@ -95,7 +95,7 @@ def fitted_vla():
     action = held.array("action") + 0.1 * moved[:, None]
     rows = {AROUND.name: around, "action": action}
     streams = {n: dataclasses.replace(r, values=rows.get(n, r.values)) for n, r in held.streams.items()}
-    return looped("vla", dataclasses.replace(held, streams=streams), steps=100, rate=4e-3, ema=0.9)
+    return looped("vla", dataclasses.replace(held, streams=streams), steps=300, rate=4e-3, ema=0.9)
 
 
 def fitted_lerobot():
