@@ -49,6 +49,7 @@ from worldgate.core.worlds import WorldModel
 from worldgate.evidence.reaching import Arm, PairConfig, ReachingProtocol, ReachingReport, evaluate
 from worldgate.recipes._reaching import Watching, pairs_of, trained, tried, watched
 from worldgate.worlds import checkpoint
+from worldgate.worlds.latent_training import LatentPhase
 from worldgate.worlds.latents import LatentConfig, Shaper
 from worldgate.worlds.models import jepa
 from worldgate.worlds.tracks import Inputs
@@ -80,9 +81,12 @@ def _set(
     *,
     states: tuple[str, ...] = (),
     read: tuple[str, ...] = ("observation.state",),
+    options: Mapping[str, Any] | None = None,
     **learn: Any,
 ) -> Set:
-    watching = Watching(task=task, options={"size": SIZE}, actors=actors, runs=runs, held_out=HELD_OUT)
+    watching = Watching(
+        task=task, options={"size": SIZE, **(options or {})}, actors=actors, runs=runs, held_out=HELD_OUT
+    )
     inputs = Inputs(states=states, cameras=(f"observation.images.{camera}",), read=read, size=SIZE)
     return Set(watching=watching, inputs=inputs, learn=learn)
 
@@ -90,7 +94,7 @@ def _set(
 AROUND = ("observation.environment_state",)
 SETS = {
     "two_room": _set("two_room", ("noisy",), 600, "top"),
-    "wall": _set("wall", ("noisy",), 600, "top", shaped_by=(Shaper.INVERSE,)),
+    "wall": _set("wall", ("noisy",), 600, "top"),
     "reacher": _set("reacher", ("scripted", "random"), 200, "camera"),
     "pusht": _set(
         "pusht",
@@ -99,10 +103,17 @@ SETS = {
         "top",
         states=("observation.state",),
         read=AROUND,
-        shaped_by=(Shaper.PROBE,),
+        options={"relative": True},
+        shaped_by=(Shaper.INVERSE, Shaper.PROBE),
     ),
     "push": _set(
-        "push", ("noisy", "play"), 240, "front", states=("observation.state",), read=AROUND, shaped_by=(Shaper.PROBE,)
+        "push",
+        ("noisy", "play"),
+        240,
+        "front",
+        states=("observation.state",),
+        read=AROUND,
+        shaped_by=(Shaper.INVERSE, Shaper.PROBE),
     ),
 }
 PLANNERS: Mapping[str, tuple[str, Mapping[str, Any], PlanningConfig]] = {
@@ -114,7 +125,7 @@ PLANNERS: Mapping[str, tuple[str, Mapping[str, Any], PlanningConfig]] = {
 
 def model(
     name: str, train: list[Episode], held_out: list[Episode], seconds: float, cache: Path
-) -> tuple[WorldModel, dict[str, float]]:
+) -> tuple[WorldModel, dict[str, Any]]:
     """A model of a set and what its training was, from the cache where it is there."""
     chosen, base = SETS[name], jepa.Config()
     config = replace(
@@ -122,6 +133,7 @@ def model(
         inputs=chosen.inputs,
         learn=LatentConfig(**chosen.learn),
         phase=replace(base.phase, steps=1_000_000),
+        heads=replace(base.heads, steps=1_000_000),
         loop=LoopConfig(
             max_seconds=seconds, clock=Clock.PROCESS, evaluate_every=1_000, checkpoint_every=200, threads=1, bf16=True
         ),
@@ -129,11 +141,13 @@ def model(
     about = {"config": config, "episodes": [e.id for e in train], "code": loop.code_digest()}
     run = cache / f"{name}-{digest_json(about)[:16]}"
     world = trained(run, config, train, held_out, _tell)
-    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    last = {line["phase"]: line for line in map(json.loads, (run / "metrics.jsonl").read_text().splitlines())}
     took = float(checkpoint.about(run / "model")["about"]["seconds"])
-    frames = last["step"] * config.phase.batch * (config.net.known + config.learn.steps + 1)
-    facts = {"steps": last["step"], "seconds": took, "wall_s": round(last["step"] / last["rate"], 1)}
-    return world, facts | {"frames_per_s": round(frames / took, 1)}
+    seen = last[LatentPhase.name]["step"] * config.phase.batch * (config.net.known + config.learn.steps + 1)
+    part = config.phase.share / (config.phase.share + config.heads.share)
+    facts: dict[str, Any] = {"steps": {name: line["step"] for name, line in last.items()}, "seconds": took}
+    facts["wall_s"] = round(sum(line["step"] / line["rate"] for line in last.values()), 1)
+    return world, facts | {"frames_per_s": round(seen / (part * took), 1)}
 
 
 def _tell(progress: Progress) -> None:

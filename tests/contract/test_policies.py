@@ -40,15 +40,15 @@ STATE, AROUND = scripted.OBSERVATION
 SENTENCE = "push the block"
 
 
-def observation():
-    state = np.concatenate([RNG.normal(0, 1, 8), [0.05, -0.02, 0.02]])
+def observation(rng=RNG):
+    state = np.concatenate([rng.normal(0, 1, 8), [0.05, -0.02, 0.02]])
     return {STATE.name: state, AROUND.name: np.array([0.1, 0.0, 0.2, 0.11, 0.235, 0.95, 0.0])}
 
 
-def episode(length=40):
-    observations = [observation() for _ in range(length)]
+def episode(length=40, rng=RNG):
+    observations = [observation(rng) for _ in range(length)]
     arrays = {name: np.stack([o[name] for o in observations]) for name in observations[0]}
-    arrays["action"] = arrays[STATE.name][:, 8:10] + RNG.normal(0, 0.01, (length, 2))
+    arrays["action"] = arrays[STATE.name][:, 8:10] + rng.normal(0, 0.01, (length, 2))
     streams = {}
     for name, values in arrays.items():
         signal = {s.name: s for s in (*scripted.OBSERVATION, scripted.ACTION)}[name]
@@ -89,8 +89,9 @@ def looped(name, held=None, **phase):
 @functools.cache
 def fitted_vla():
     """It answers in steps of a bin, so one number around must have mattered for its statistics to show."""
-    held = episode(200)
-    moved, around = RNG.uniform(-1, 1, 200), held.array(AROUND.name).copy()
+    rng = np.random.default_rng(5)
+    held = episode(200, rng)
+    moved, around = rng.uniform(-1, 1, 200), held.array(AROUND.name).copy()
     around[:, 3] = moved
     action = held.array("action") + 0.1 * moved[:, None]
     rows = {AROUND.name: around, "action": action}

@@ -47,8 +47,9 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "no probe": ("net.probe=false",),
     "one member": ("net.members=1",),
     "one known row": ("net.known=1",),
-    "inverse dynamics shape latents": ('learn.shaped_by=["inverse"]',),
-    "probe shapes latents": ('learn.shaped_by=["probe"]',),
+    "no head shapes latents": ("learn.shaped_by=[]",),
+    "the probe shapes latents, too": ('learn.shaped_by=["inverse", "probe"]',),
+    "heads learn along with latents alone": ("heads.steps=0",),
     "straightened": ("learn.straighten=0.1",),
 }
 
@@ -140,6 +141,7 @@ def _variant(config: AblationConfig, sets: tuple[str, ...]) -> JepaConfig:
         f"loop.max_seconds={config.seconds}",
         f"loop.seed={config.seed}",
         "phase.steps=1000000",
+        "heads.steps=1000000",
         "loop.threads=1",
     )
     made: JepaConfig = resolve(jepa.Config(), sets=(*base, *config.model, *sets), environment=False).value
@@ -148,10 +150,12 @@ def _variant(config: AblationConfig, sets: tuple[str, ...]) -> JepaConfig:
 
 def _facts(run: Path, trials: Mapping[str, Tried]) -> dict[str, Any]:
     """What a variant came to: the last held-out figures of its training, and its trials."""
+    from worldgate.worlds.latent_training import LatentPhase
+
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     judged: Mapping[str, Any] = next((line for line in reversed(lines) if _SKILL in line), {})
     return {
-        "steps": max((line["step"] for line in lines), default=0),
+        "steps": max((line["step"] for line in lines if line["phase"] == LatentPhase.name), default=0),
         "figures": {name: value for name, value in judged.items() if name not in _PLACE},
         "trials": {
             name: {**{arm.value: to_json(rate) for arm, rate in t.report.rates().items()}, "plan_ms": t.plan_ms()}

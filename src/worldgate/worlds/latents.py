@@ -44,7 +44,7 @@ class LatentConfig:
     """Random directions that SIGReg looks along."""
     straighten: float = 0.0
     """Weight of straight paths of latents."""
-    shaped_by: tuple[Shaper, ...] = ()
+    shaped_by: tuple[Shaper, ...] = (Shaper.INVERSE,)
     """Heads whose errors shape the latents, too. Without any, latents may hold what stands still and nothing else."""
 
     def __post_init__(self) -> None:

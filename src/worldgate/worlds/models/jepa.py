@@ -91,9 +91,7 @@ class Config:
         default_factory=lambda: PhaseConfig(steps=2000, batch=64, rate=1e-3, warmup=50, ema=0.99, decay=1e-3)
     )
     heads: PhaseConfig = field(
-        default_factory=lambda: PhaseConfig(
-            steps=2000, batch=512, rate=1e-3, warmup=50, ema=0.99, decay=1e-3, share=0.5
-        )
+        default_factory=lambda: PhaseConfig(steps=2000, batch=512, rate=1e-3, warmup=50, ema=0.99, decay=1e-3)
     )
     """Afterwards, from latents that stay as they are; no steps leave it out."""
     loop: LoopConfig = field(default_factory=LoopConfig)
