@@ -264,9 +264,10 @@ class HeadsPhase(LatentPhase):
         for track in tracks:
             for first in range(0, len(track), _AT_ONCE):
                 rows = slice(first, first + _AT_ONCE)
-                pictures = [torch.as_tensor(np.asarray(track.frames[c.name][rows])) for c in model.layout.cameras]
+                # Copied, since a recording's rows may be read-only, which torch warns about.
+                pictures = [torch.as_tensor(np.array(track.frames[c.name][rows])) for c in model.layout.cameras]
                 signed = [to_signed(held.permute(0, 3, 1, 2)) for held in pictures]
-                out.append(home(model.see(signed, torch.as_tensor(track.states_TD[rows]))))
+                out.append(home(model.see(signed, torch.as_tensor(np.array(track.states_TD[rows])))))
         return np.concatenate(out)
 
     def loss(self, batch: Batch) -> Tensor:
